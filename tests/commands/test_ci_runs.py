@@ -17,6 +17,7 @@ from gitops_ml._version import __version__
 from tests.support.forges.running import forge_running
 from tests.support.git_servers import TOKEN, bare_repository, git
 from tests.support.images_without_docker import Mill, mill
+from tests.support.person import container_api
 
 __all__ = ["mill"]
 SOURCE = "acme/source"
@@ -53,20 +54,12 @@ class Runner:
             assert step["run"] == f"pip install 'gitops-ml[helm]=={__version__}'"
             return ""
         own = {name: self._value(str(value)) for name, value in step.get("env", {}).items()}
-        environ = {
-            **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "CI": "true", "RUNNER_TEMP": str(self.mill.person.home / "runner"),
+        return ran(step["run"], self.project, {
+            "RUNNER_TEMP": str(self.mill.person.home / "runner"),
             "GITHUB_ACTIONS": "true", "GITEA_ACTIONS": "true",
             "GITHUB_SERVER_URL": self.forge.url, "GITHUB_API_URL": self.forge.api_url,
             "GITHUB_REPOSITORY": SOURCE, "GITHUB_ACTOR": "ann", **github, **own,
-        }  # fmt: skip
-        done = subprocess.run(
-            ["bash", "-e", "-o", "pipefail", "-c", step["run"]], cwd=self.project, env=environ,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{step['run']}: {done.stdout}{done.stderr}"
-        assert TOKEN not in done.stdout + done.stderr
-        return done.stdout
+        })  # fmt: skip
 
     def _value(self, text: str) -> str:
         known = {
@@ -74,6 +67,19 @@ class Runner:
             "secrets.REGISTRY_USER": "ann", "secrets.REGISTRY_TOKEN": "of-an-open-registry",
         }  # fmt: skip
         return re.sub(r"\$\{\{ (.+?) \}\}", lambda match: known[match[1]], text)
+
+
+def ran(script: str, folder: Path, environ: dict[str, str]) -> str:
+    """The output of a script of bash, which must end well and show no token."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script], cwd=folder,
+        env={**os.environ, "PATH": path, "CI": "true", **environ},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
+    assert TOKEN not in done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture
@@ -149,3 +155,57 @@ def test_from_the_pull_request_to_production(runner):
     values = git("show", "main:releases/staging/answer/values.yaml", cwd=gitops)
     assert yaml.safe_load(values)["autoscaling"]["maxReplicas"] == 8
     assert len([each for each in runner.forge.pulls if "romote" in each.title]) == 2
+
+
+def gitlab_jobs(project: Path, forge: Any, base: str) -> list[tuple[str, dict[str, str]]]:
+    """The scripts of the jobs of a merge request, with the variables of each."""
+    jobs = yaml.safe_load((project / ".gitlab-ci.yml").read_text())
+    known = {
+        "GITLAB_CI": "true", "CI_SERVER_URL": forge.url, "CI_API_V4_URL": forge.api_url,
+        "CI_PROJECT_PATH": forge.repository, "CI_MERGE_REQUEST_IID": "1",
+        "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
+    }  # fmt: skip
+    check, comment = (
+        "\n".join(jobs[f"gitops-ml {name}"]["script"]) for name in ("check", "comment")
+    )
+    return [(check, known), (comment, {**known, "GITLAB_TOKEN": TOKEN})]
+
+
+def bamboo_jobs(project: Path, forge: Any, base: str) -> list[tuple[str, dict[str, str]]]:
+    """The script of the plan that builds pull requests."""
+    text = (project / "bamboo-specs" / "bamboo.yaml").read_text()
+    plan = next(yaml.safe_load_all(text))
+    (script,) = plan["Check"]["tasks"][1]["script"]["scripts"]
+    install = f"pip install --quiet 'gitops-ml[helm]=={__version__}'\n"
+    assert install in script
+    script = script.replace(install, "").replace("https://git.acme.example", forge.url)
+    return [(script, {
+        "bamboo_repository_pr_key": "1", "bamboo_repository_pr_targetBranch": "main",
+        "bamboo_planRepository_repositoryUrl": f"ssh://git@127.0.0.1:7999/{forge.repository}.git",
+        "bamboo_gitops_ml_comment_secret": TOKEN,
+    })]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "jobs"), [("gitlab", gitlab_jobs), ("bitbucket", bamboo_jobs)])
+def test_the_jobs_of_a_pull_request_check_and_comment(ann, tmp_path, kind, jobs):
+    with forge_running(kind, tmp_path / "forge") as forge:
+        ann.has(container_api("iris"))
+        ann.configures(gitops={"repository": "https://git.acme.example/acme/gitops.git"})
+        assert ann.runs("init", "--ci", kind).code == 0
+        base = ann.keeps_source_in_git()
+        git("branch", "-M", "main", cwd=ann.project)
+        git("remote", "add", "origin", str(forge.bare), cwd=ann.project)
+        git("push", "-q", "--force", "origin", "main", cwd=ann.project)
+        git("checkout", "-q", "-b", "more", cwd=ann.project)
+        ann.has(container_api("iris", autoscaling={"max_replicas": 7}))
+        # A stranger's report, and a link in its place, are not what is posted.
+        (ann.project / "report").mkdir()
+        (ann.project / "report" / "check.md").symlink_to("/proc/self/environ")
+        ann.commits_source()
+        git("push", "-q", "origin", "more", cwd=ann.project)
+        forge.add("More", "", "more", "main", draft=False)
+        for script, environ in jobs(ann.project, forge, base):
+            ran(script, ann.project, environ)
+        (comment,) = forge.notes
+    assert "iris" in comment.body
+    assert "max_replicas" in comment.body

@@ -48,6 +48,7 @@ def test_it_is_posted_on_the_pull_request_of_the_job_and_updated(forge, job):
     assert note.body.endswith("Now two.\n")
 
 
+@pytest.mark.parametrize("forge", ["github"], indirect=True)
 def test_the_text_is_data(forge, job):
     job.runs("comment", "check.md")
     (note,) = forge.notes
@@ -57,6 +58,7 @@ def test_the_text_is_data(forge, job):
     assert "](https://" not in note.body
 
 
+@pytest.mark.parametrize("forge", ["github"], indirect=True)
 def test_a_text_about_another_commit_is_not_posted(forge, job):
     head = forge.pulls[0].commit
     refused = job.runs("comment", "check.md", "--commit", "0" * 40)
@@ -65,6 +67,7 @@ def test_a_text_about_another_commit_is_not_posted(forge, job):
     assert job.runs("comment", "check.md", "--commit", head).code == 0
 
 
+@pytest.mark.parametrize("forge", ["github"], indirect=True)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -82,6 +85,7 @@ def test_what_is_no_report_is_not_posted(forge, job, content, words):
     assert words in result.err
 
 
+@pytest.mark.parametrize("forge", ["github"], indirect=True)
 @pytest.mark.parametrize("target", ["/proc/self/environ", "real.md"])
 def test_a_link_is_not_posted(forge, job, target):
     """The environment of the job that comments has a token."""

@@ -23,7 +23,7 @@ def previews(story):
     start = f"p{story.mark}"
     place = {"cluster": "main", "namespace": story.namespace, "previews": {"namespace": start}}
     with answering(with_a_version(story.site.forge.url)) as host:
-        forge = {"type": "gitea", "api_url": f"http://{host}/api/v1"}
+        forge = {"type": "gitea", "api_url": f"http://{host}/api/v1", "token_env": "GITOPS_TOKEN"}
         story.configures(
             environments={story.environment: place},
             gitops={"forge": {**forge, "repository": f"{USER}/gitops-{story.mark}"}},

@@ -79,11 +79,11 @@ def test_the_token_of_github_actions_does_not_create_a_comment_to_learn_its_name
 def test_it_is_found_behind_many_others(open_pull):
     adapter(open_pull).upsert_comment(1, "check", "One.")
     ours = open_pull.notes.pop()
-    for number in range(120):
+    for number in range(105):
         open_pull.note(1, f"Comment {number}", author="bea")
     open_pull.notes.append(ours)
     assert adapter(open_pull).upsert_comment(1, "check", "Two.").action == "updated"
-    assert len(open_pull.notes) == 121
+    assert len(open_pull.notes) == 106
 
 
 def test_of_several_the_oldest_stays(open_pull):
