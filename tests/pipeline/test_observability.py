@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gitops_ml.release.cost import replica_hour
 from tests.support.manifest_parts import cluster, container
 from tests.support.pipeline import (
     api,
@@ -99,3 +100,14 @@ def test_a_latency_that_no_bucket_measures_is_refused(value: str) -> None:
 def test_an_objective_without_effect_is_warned_about(words: Any, place: Any, reason: str) -> None:
     found = [each for each in findings_of(words, place) if each.path[0] == "slo"]
     assert [(each.severity, reason in each.message) for each in found] == [("warning", True)]
+
+
+def test_the_dashboard_has_the_cost_where_the_cluster_has_prices() -> None:
+    prices = {"cpu_hour": 0.04, "memory_hour": 0.005, "currency": "EUR"}
+    release = rendered(api(), cluster(**ALERTS, prices=prices))
+    dashboard = release.values["monitoring"]["dashboard"]
+    assert dashboard["currency"] == "EUR"
+    assert dashboard["hourlyPrice"] == pytest.approx(
+        replica_hour(release.spec, release.cluster).paid
+    )
+    assert "Cost of 1,000 predictions" in str(release.objects)

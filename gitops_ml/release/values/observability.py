@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.release.cost import replica_hour
 from gitops_ml.release.values.without_empty import plain_number, without_empty
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def monitoring(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
     if prometheus.alerts:
         values["alerts"] = _alerts(spec, prometheus)
     if grafana is not None:
-        values["dashboard"] = _dashboard(grafana)
+        values["dashboard"] = {**_dashboard(grafana), **_price(spec, cluster)}
     if not values:
         return {}
     sources = {name: True for key, name in _SOURCES.items() if key in prometheus.sources}
@@ -53,3 +54,11 @@ def _dashboard(grafana: GrafanaSpec) -> dict[str, Any]:
             instanceSelector=dict(grafana.instance_selector) if is_operator else None,
         ),
     }
+
+
+def _price(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
+    """What a replica costs in an hour, where the project file has the prices."""
+    hour = replica_hour(spec, cluster)
+    if hour is None:
+        return {}
+    return {"hourlyPrice": plain_number(round(hour.paid, 6)), "currency": hour.currency}
