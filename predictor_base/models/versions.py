@@ -30,7 +30,7 @@ class ModelVersion:
     """The version's folder below the store's location; empty for the location itself."""
     files: tuple[StoredFile, ...]
     fingerprint: str
-    """Changes whenever a file is added, removed or replaced."""
+    """Names the model, and changes whenever a file is added, removed or replaced."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -109,7 +109,8 @@ def _version(
     source: Source, *, name: str, number: int, root: str, files: Iterable[StoredFile]
 ) -> ModelVersion:
     inside = tuple(file for file in files if file.path.startswith(root))
-    digest = hashlib.sha256(f"{source.store.location}\0{root}".encode())
+    # the name is part of it: two names may have one location, and each its own folder and signature
+    digest = hashlib.sha256(f"{name}\0{source.store.location}\0{root}".encode())
     for file in inside:
         digest.update(f"\0{file.path}\0{file.size}\0{file.tag}".encode())
     return ModelVersion(

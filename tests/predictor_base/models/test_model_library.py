@@ -10,6 +10,9 @@ import pytest
 
 from predictor_base.errors import BadRequest, LoadFailed, StartFailure, UnknownModel
 from predictor_base.models import build_client
+from predictor_base.models.disk_cache import DiskCache
+from predictor_base.models.stores.local_files import LocalFiles
+from predictor_base.models.versions import Source, find_models
 from predictor_base.settings import Settings
 from tests.support.model_clients import look_twice, python_client
 
@@ -96,6 +99,39 @@ def test_a_model_may_be_one_file_and_load_model_gets_its_path(
     file.write_text("file")
     assert serve(path=f"file://{file}").get_model() == "file"
     assert predictor.loads == [str(file)]
+
+
+def test_two_names_of_one_location_are_two_models(
+    tmp_path: Path, serve: Any, predictor: Predictor
+) -> None:
+    write(tmp_path / "iris", {"1": "a"})
+    paths = [{"name": name, "path": str(tmp_path / "iris")} for name in ("old", "new")]
+    client = serve(paths=paths)
+    assert client.get_model("old") == client.get_model("new") == "a"
+    assert len(predictor.loads) == 2
+    (tmp_path / "iris" / "1" / "model.txt").write_text("broken")
+    look_twice(client)
+    assert client.get_model("old") == client.get_model("new") == "a"
+
+
+@pytest.mark.parametrize("names", [("old", "new"), ("new", "old")])
+def test_names_of_one_location_have_folders_of_their_own_on_disk(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    class Elsewhere(LocalFiles):
+        """The same files, as if they were not on this machine."""
+
+        def local_path(self, path: str) -> Path | None:
+            return None
+
+    write(tmp_path / "iris", {"1": "a"})
+    store = Elsewhere(str(tmp_path / "iris"))
+    cache = DiskCache(tmp_path / "cache", size=None)
+    for name in names:
+        version = find_models(Source(store, name))[name][1]
+        with cache.borrow(version) as path:
+            assert path.parts[-2:] == (name, "1")
+            assert (path / "model.txt").read_text() == "a"
 
 
 def test_load_model_gets_the_version_folder_itself_and_once(
