@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.releases import repository_of
-from gitops_ml.delivery.rendering import render_objects
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.errors import GitopsMlError, InvalidDocument, UsageError
+from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.git.checkout import Untrusted, find_checkout
 from gitops_ml.git.source_tree import open_source
-from gitops_ml.helm.engines import find_helm
-from gitops_ml.review.compare import Comparison, changed_pairs, total_cost
 from gitops_ml.review.current import current_objects_of, current_states
 from gitops_ml.review.hand_edits_of_change import edits_that_end
-from gitops_ml.review.headline import count_of
 from gitops_ml.review.image_changes import with_advisories
+from gitops_ml.review.make_review import Choice, make_review
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
 from gitops_ml.review.review import Review, State
-from gitops_ml.review.rollout import quota_warnings
 from gitops_ml.review.rules import with_findings
 from gitops_ml.review.sides import read_checkout_releases
 from gitops_ml.review.usage import usage_of_all, usage_of_planned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from gitops_ml.delivery.rendering import Objects
     from gitops_ml.git.checkout import Checkout
@@ -37,10 +33,7 @@ if TYPE_CHECKING:
     from gitops_ml.helm.engines import HelmEngine
     from gitops_ml.project.project import Project
     from gitops_ml.review.compare import Pair
-    from gitops_ml.review.review import ReleaseReview
     from gitops_ml.workspace.clients import Clients
-
-    ObjectsBefore = Callable[[Iterable[Release], HelmEngine], dict[str, Objects]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +50,10 @@ class CheckOptions:
     """Only these; all where it is empty."""
     advisories: Path | None = None
     """A folder of advisories in the OSV format."""
+
+    @property
+    def choice(self) -> Choice:
+        return Choice(self.environments, self.apis)
 
 
 def check(
@@ -86,9 +83,10 @@ def check(
         tip = repository.at_commit(repository.commit(options.base))
         before, after, base, head = _trees(repository, tip, options)
         states = read_states(repository, before, after, start=start, folder=place)
-        review, pairs = _review(states, base, head, options)
+        review, pairs = make_review(states, base, head, options.choice)
         if review.errors:
             return review
+        review = _with_advisories(review, options)
         trusted = read_project_of(repository, tip, start=start, folder=place)
         rules = trusted.project if trusted.file else states.after.project
         is_limited = bool(rules.checks.limits and review.releases)
@@ -122,7 +120,8 @@ def _check_current(
     base, head = State("the GitOps repository", None), State("the checkout", None)
     project, root = after.project, after.workspace.root
     if after.has_errors:
-        return _review(States(before=after, after=after, counts={}), base, head, options)[0]
+        states = States(before=after, after=after, counts={})
+        return make_review(states, base, head, options.choice)[0]
     clients = clients_of(project, root)
     repository = repository_of(after.workspace, clients)
     snapshot = repository.fetch()
@@ -132,7 +131,8 @@ def _check_current(
         return current_objects_of(snapshot, [each.directory for each in releases], helm)
 
     base = replace(base, commit=snapshot.commit)
-    review, pairs = _review(states, base, head, options, objects_before=objects)
+    review, pairs = make_review(states, base, head, options.choice, objects_before=objects)
+    review = _with_advisories(review, options)
     trusted = ProjectOf(project, "", "gitops-ml.yaml" if after.workspace.has_project_file else None)
     usage = usage_of_planned(after.planned.values()) if project.checks.limits else {}
     review = with_findings(review, after, trusted=trusted, before=project, now=now, usage=usage)
@@ -164,54 +164,8 @@ def _trees(
     return before, after, State(str(options.base), before.commit), head
 
 
-def _review(
-    states: States,
-    base: State,
-    head: State,
-    options: CheckOptions,
-    *,
-    objects_before: ObjectsBefore | None = None,
-) -> tuple[Review, tuple[Pair, ...]]:
-    """The review without what only servers know, and the releases that change."""
-    review = Review(
-        project=states.after.project.name,
-        base=base,
-        head=head,
-        releases=(),
-        counts=states.counts,
-        problems=states.new_problems(),
-        warnings=tuple(_base_warnings(states)),
-    )
-    if review.errors:
-        return review, ()
-    found = changed_pairs(states.before, states.after)
-    pairs = tuple(pair for pair in found.changed if _is_chosen(pair, options))
-    recorded = tuple(pair.directory for pair in found.recorded if _is_chosen(pair, options))
-    try:
-        comparison, warnings = _compared(states, pairs, objects_before or _rendered_before)
-    except InvalidDocument as failure:
-        problems = tuple(sorted({*review.problems, *failure.problems}))
-        return replace(review, problems=problems), ()
-    releases = comparison.reviews(pairs)
-    review = replace(
-        review,
-        releases=releases,
-        recorded=recorded,
-        cost=total_cost(releases),
-        warnings=(
-            *review.warnings,
-            *warnings,
-            *quota_warnings(releases),
-            *states.after.lock_warnings(_rebuilt(releases)),
-        ),
-    )
-    if options.advisories is not None:
-        review = with_advisories(review, options.advisories)
-    return review, pairs
-
-
-def _rebuilt(releases: Iterable[ReleaseReview]) -> list[str]:
-    return [each.directory for each in releases if each.image and each.image.rebuilt]
+def _with_advisories(review: Review, options: CheckOptions) -> Review:
+    return with_advisories(review, options.advisories) if options.advisories else review
 
 
 def _with_hand_edits(
@@ -227,52 +181,3 @@ def _with_hand_edits(
     except GitopsMlError as failure:
         text = f"the GitOps repository could not be read, so edits by hand are not known: {failure}"
         return replace(review, warnings=(*review.warnings, text))
-
-
-def _is_chosen(pair: Pair, options: CheckOptions) -> bool:
-    return (not options.environments or pair.environment in options.environments) and (
-        not options.apis or pair.api in options.apis
-    )
-
-
-def _base_warnings(states: States) -> Iterator[str]:
-    errors = [each for each in states.before.problems if each.severity == "error"]
-    if errors:
-        yield (
-            f"before the change, the documents had {count_of(len(errors), 'error')}; what they "
-            "describe counts as far as it could be read"
-        )
-
-
-def _compared(
-    states: States, pairs: Iterable[Pair], objects_before: ObjectsBefore
-) -> tuple[Comparison, tuple[str, ...]]:
-    """The comparison with the Kubernetes objects of both sides, where Helm is at hand.
-
-    Raises:
-        InvalidDocument: the chart refuses a release after the change.
-    """
-    comparison = Comparison(before=states.before, after=states.after)
-    pairs = tuple(pairs)
-    try:
-        helm = find_helm()
-    except UsageError as failure:
-        return comparison, (f"Kubernetes objects are not compared: {failure}",)
-    after = render_objects([pair.after for pair in pairs if pair.after], helm=helm)
-    before = objects_before((pair.before for pair in pairs if pair.before), helm)
-    return replace(comparison, objects_before=before, objects_after=after), ()
-
-
-def _rendered_before(releases: Iterable[Release], helm: HelmEngine) -> dict[str, Objects]:
-    """The objects before the change; none of a release that the chart refused then."""
-    releases = tuple(releases)
-    try:
-        return render_objects(releases, helm=helm)
-    except InvalidDocument:
-        found: dict[str, Objects] = {}
-        for release in releases:
-            try:
-                found |= render_objects([release], helm=helm)
-            except InvalidDocument:
-                continue
-        return found

@@ -191,10 +191,15 @@ def test_without_helm_everything_but_the_objects_is_shown(source, monkeypatch):
     def nowhere():
         raise UsageError("rendering Kubernetes objects needs Helm")
 
-    monkeypatch.setattr("gitops_ml.commands.check.find_helm", nowhere)
+    monkeypatch.setattr("gitops_ml.review.make_review.find_helm", nowhere)
     with (source.project / "iris" / "api.yaml").open("a") as file:
         file.write("  compute: {cpu: 700m}\n")
     result = checked(source).json
     assert result["releases"][0]["rollout"]["restarts"]
     assert result["releases"][0]["objects"] == []
     assert "needs Helm" in result["warnings"][0]
+
+
+def test_an_environment_that_is_not_there_is_named(source):
+    result = checked(source, "-e", "stagin")
+    assert (result.code, "unknown environment 'stagin'" in result.err) == (2, True)

@@ -113,9 +113,9 @@ def one_line_of(text: str) -> str:
 
 def _problems(problems: Iterable[Problem]) -> Iterator[Line]:
     for each in problems:
-        place = f"{each.file}:{each.line}:{each.column}: " if each.line else ""
+        place = f"{each.file}:{each.line}:{each.column}" if each.line else each.file
         path = f"{each.path}: " if each.path else ""
-        text = f"{place}{each.severity}: {path}{each.message} [{each.rule}]"
+        text = f"{place}{': ' if place else ''}{each.severity}: {path}{each.message} [{each.rule}]"
         yield from _wrapped(text, each.severity)
 
 

@@ -1,0 +1,148 @@
+"""Make the review of two states: which releases change, and what that does to each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gitops_ml.delivery.rendering import render_objects
+from gitops_ml.documents.findings import suggestion
+from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.helm.engines import find_helm
+from gitops_ml.review.compare import Comparison, changed_pairs, total_cost
+from gitops_ml.review.headline import count_of
+from gitops_ml.review.review import Review
+from gitops_ml.review.rollout import quota_warnings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.delivery.rendering import Objects
+    from gitops_ml.gitops.release_files import Release
+    from gitops_ml.helm.engines import HelmEngine
+    from gitops_ml.review.compare import Pair
+    from gitops_ml.review.read_states import States
+    from gitops_ml.review.review import ReleaseReview, State
+
+    ObjectsBefore = Callable[[Iterable[Release], HelmEngine], dict[str, Objects]]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The releases that are reviewed; all where a name is missing."""
+
+    environments: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
+
+    def has(self, pair: Pair) -> bool:
+        return (not self.environments or pair.environment in self.environments) and (
+            not self.apis or pair.api in self.apis
+        )
+
+
+def make_review(
+    states: States,
+    base: State,
+    head: State,
+    choice: Choice,
+    *,
+    objects_before: ObjectsBefore | None = None,
+) -> tuple[Review, tuple[Pair, ...]]:
+    """The review without what only rules and servers know, and the releases that change.
+
+    Raises:
+        UsageError: neither state has a chosen environment.
+    """
+    _refuse_unknown(states, choice)
+    review = Review(
+        project=states.after.project.name,
+        base=base,
+        head=head,
+        releases=(),
+        counts=states.counts,
+        problems=states.new_problems(),
+        warnings=tuple(_base_warnings(states)),
+    )
+    if review.errors:
+        return review, ()
+    found = changed_pairs(states.before, states.after)
+    pairs = tuple(filter(choice.has, found.changed))
+    review = replace(
+        review, recorded=tuple(pair.directory for pair in found.recorded if choice.has(pair))
+    )
+    try:
+        comparison, warnings = _compared(states, pairs, objects_before or _rendered_before)
+    except InvalidDocument as failure:
+        problems = tuple(sorted({*review.problems, *failure.problems}))
+        return replace(review, problems=problems), ()
+    return _with_releases(review, comparison.reviews(pairs), states, warnings), pairs
+
+
+def _with_releases(
+    review: Review,
+    releases: tuple[ReleaseReview, ...],
+    states: States,
+    warnings: tuple[str, ...],
+) -> Review:
+    rebuilt = [each.directory for each in releases if each.image and each.image.rebuilt]
+    found = (*quota_warnings(releases), *states.after.lock_warnings(rebuilt))
+    return replace(
+        review,
+        releases=releases,
+        cost=total_cost(releases),
+        warnings=(*review.warnings, *warnings, *found),
+    )
+
+
+def _refuse_unknown(states: States, choice: Choice) -> None:
+    known = {**states.before.project.environments, **states.after.project.environments}
+    for name in choice.environments:
+        if name not in known:
+            raise UsageError(
+                f"unknown environment {name!r}{suggestion(name, known)}; the project has: "
+                f"{', '.join(known)}"
+            )
+
+
+def _base_warnings(states: States) -> Iterator[str]:
+    errors = [each for each in states.before.problems if each.severity == "error"]
+    if errors:
+        yield (
+            f"before the change, the documents had {count_of(len(errors), 'error')}; what they "
+            "describe counts as far as it could be read"
+        )
+
+
+def _compared(
+    states: States, pairs: Iterable[Pair], objects_before: ObjectsBefore
+) -> tuple[Comparison, tuple[str, ...]]:
+    """The comparison with the Kubernetes objects of both sides, where Helm is at hand.
+
+    Raises:
+        InvalidDocument: the chart refuses a release after the change.
+    """
+    comparison = Comparison(before=states.before, after=states.after)
+    pairs = tuple(pairs)
+    try:
+        helm = find_helm()
+    except UsageError as failure:
+        return comparison, (f"Kubernetes objects are not compared: {failure}",)
+    after = render_objects([pair.after for pair in pairs if pair.after], helm=helm)
+    before = objects_before((pair.before for pair in pairs if pair.before), helm)
+    return replace(comparison, objects_before=before, objects_after=after), ()
+
+
+def _rendered_before(releases: Iterable[Release], helm: HelmEngine) -> dict[str, Objects]:
+    """The objects before the change; none of a release that the chart refused then."""
+    releases = tuple(releases)
+    try:
+        return render_objects(releases, helm=helm)
+    except InvalidDocument:
+        found: dict[str, Objects] = {}
+        for release in releases:
+            try:
+                found |= render_objects([release], helm=helm)
+            except InvalidDocument:
+                continue
+        return found
