@@ -76,6 +76,21 @@ def cost_text(cost: tuple[CostRange | None, CostRange | None] | None) -> str:
     return before if before == after else f"{before} → {after}"
 
 
+def unpriced_text(review: Review) -> str:
+    """Which releases have no cost, once for all of them; empty where each has one."""
+    without = [release for release in review.releases if release.cost is None]
+    if not without:
+        return ""
+    specs = [side.spec for release in without if (side := release.after or release.before)]
+    clusters = sorted({f"clusters.{spec.cluster}.prices" for spec in specs if spec})
+    where = f": set {', '.join(clusters)} in the project file" if clusters else ""
+    if len(without) == len(review.releases):
+        return f"No prices, so the cost is not known{where}."
+    return (
+        f"The cost of {count_of(len(without), 'release')} is not known, by a missing price{where}."
+    )
+
+
 def package_text(change: PackageChange) -> str:
     before, after = change.before or "–", change.after or "removed"
     text = f"{change.name} {before} → {after}" if change.before else f"{change.name} {after} (new)"

@@ -21,6 +21,7 @@ from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
 from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
 from gitops_ml.review.reports.side_by_side import side_by_side
 from gitops_ml.review.reports.topology import topology
+from gitops_ml.review.words import finding_texts, unpriced_text
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 _OPEN = 5
 """Releases that are shown with all their details at first."""
 _MOST_FIELDS = 100
-_MOST_PLACES = 12
 _LONGEST_VALUE = 2000
 _STATES = {"add": "added", "modify": "changed", "delete": "removed"}
 
@@ -90,29 +90,13 @@ def _numbers(review: Review) -> Iterator[Mapping[str, str]]:
         yield {"value": _cost(review.cost), "label": "per month"}
 
 
-def _findings(review: Review) -> list[Mapping[str, Any]]:
-    """What breaks rules; what breaks one in the same way is shown once, with the places."""
-    every = [("", problem) for problem in review.findings]
-    for release in review.releases:
-        place = f"{release.api} in {release.environment}"
-        every += [(place, problem) for problem in release.findings]
-    places: dict[tuple[str, str, str], list[str]] = {}
-    for place, problem in every:
-        same = (problem.severity, problem.rule, problem.message)
-        places.setdefault(same, []).extend([place] if place else [])
+def _findings(review: Review) -> list[Mapping[str, str]]:
+    """What breaks rules, the errors first; what breaks one in the same way is shown once."""
+    found = sorted(finding_texts(review.all_findings), key=lambda each: each[0].severity != "error")
     return [
-        {"severity": severity, "rule": rule, "message": message, "places": _some(found)}
-        for (severity, rule, message), found in sorted(places.items(), key=_by_severity)
+        {"severity": finding.severity, "rule": finding.rule, "text": text}
+        for finding, text in found
     ]
-
-
-def _by_severity(item: tuple[tuple[str, str, str], list[str]]) -> bool:
-    return item[0][0] != "error"
-
-
-def _some(places: Sequence[str]) -> str:
-    rest = len(places) - _MOST_PLACES
-    return ", ".join(places[:_MOST_PLACES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _cost(cost: tuple[CostRange | None, CostRange | None] | None) -> str:
@@ -125,14 +109,11 @@ def _cost(cost: tuple[CostRange | None, CostRange | None] | None) -> str:
 
 
 def _price_note(review: Review, prices: tuple[str, ...]) -> str:
-    if not any(release.cost and any(release.cost) for release in review.releases):
-        return (
-            "No prices: the project file has none for the clusters of these releases."
-            if review.releases
-            else ""
-        )
+    if not any(release.cost for release in review.releases):
+        return unpriced_text(review)
     sources = f" Presets: {'; '.join(prices)}." if prices else ""
-    return f"Costs are the requests of all replicas for 730 hours, at the prices of the project file.{sources}"
+    how = "Costs are the requests of all replicas for 730 hours, at the prices of the project file."
+    return f"{how}{sources} {unpriced_text(review)}".strip()
 
 
 def _release(

@@ -21,6 +21,7 @@ from gitops_ml.review.words import (
     package_text,
     recorded_text,
     rollout_text,
+    unpriced_text,
     why_text,
 )
 from gitops_ml.system.clean_text import one_line
@@ -83,7 +84,7 @@ def _facts(review: Review, most: int) -> dict[str, Any]:
 def _notes(review: Review) -> Iterator[str]:
     if text := cost_text(review.cost):
         yield f"Cost of a month, at the fewest to the most replicas: {escaped(text)}."
-    if text := recorded_text(review):
+    for text in filter(None, (unpriced_text(review), recorded_text(review))):
         yield escaped(text)
 
 

@@ -17,6 +17,7 @@ from gitops_ml.review.words import (
     package_text,
     recorded_text,
     rollout_text,
+    unpriced_text,
     why_text,
 )
 from gitops_ml.system.clean_text import one_line
@@ -42,7 +43,7 @@ def terminal_lines(review: Review) -> Iterator[Line]:
     yield from _wrapped(headline(review), "error" if review.errors else "")
     if text := cost_text(review.cost):
         yield from _wrapped(f"Cost of a month, fewest to most replicas: {text}")
-    if text := recorded_text(review):
+    for text in filter(None, (unpriced_text(review), recorded_text(review))):
         yield from _wrapped(text)
     yield from _problems(review.errors)
     yield from _findings(review.broken)
