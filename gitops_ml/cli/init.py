@@ -11,6 +11,7 @@ from gitops_ml.cli.options import output_option
 from gitops_ml.commands.ci_files import FILES, TOKEN_ENV, write_ci
 from gitops_ml.commands.init import Scaffolded, init
 from gitops_ml.errors import UsageError
+from gitops_ml.git.failures import EXAMPLE
 
 _PROJECT = "gitops-ml.yaml"
 
@@ -26,7 +27,7 @@ _PROJECT = "gitops-ml.yaml"
 )
 @click.option(
     "--gitops-repository",
-    default="https://github.com/acme/gitops.git",
+    default=EXAMPLE,
     show_default=True,
     help="The repository that Argo CD syncs.",
 )
@@ -83,7 +84,11 @@ def command(
             "\nnext: store the secrets that the first lines of the workflows name, and commit them"
         )
         return
-    report.say("\nnext: gitops-ml validate, gitops-ml run, and `gitops-ml diff` to see a release")
+    report.say("\nnext: gitops-ml validate, gitops-ml run, gitops-ml render --offline")
+    if gitops_repository == EXAMPLE:
+        report.say(
+            "then: set image.repository and gitops.repository in gitops-ml.yaml, and gitops-ml diff"
+        )
 
 
 def _workflows(directory: Path, forge: str, branch: str) -> Scaffolded:

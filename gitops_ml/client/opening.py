@@ -9,6 +9,7 @@ from gitops_ml.client.api_client import Client
 from gitops_ml.client.connection import Connection
 from gitops_ml.errors import UsageError
 from gitops_ml.workspace.from_dicts import find_project
+from gitops_ml.workspace.manifest_files import find_project_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +56,12 @@ def client(
     file = Path(project_file).absolute() if project_file is not None else None
     if file is not None and not file.is_file():
         raise UsageError(f"the project file {project_file} does not exist")
+    is_alone = file is None and find_project_file(Path.cwd()) is None
+    if is_alone and not overrides.get("environments"):
+        raise UsageError(
+            f"there is no gitops-ml.yaml in {Path.cwd()} or above it: `gitops-ml init` in a terminal "
+            "writes one; or pass all of gitops_repository=, image_repository= and namespace="
+        )
     loaded = find_project(Path.cwd(), project_file=file, overrides=overrides)
     return Client(
         Connection(

@@ -21,6 +21,7 @@ from gitops_ml.commands.model import is_elsewhere, name_models
 from gitops_ml.commands.predict import Call, predict, predict_at
 from gitops_ml.commands.run import start
 from gitops_ml.commands.wait import WaitPolicy, wait
+from gitops_ml.delivery.change import refuse_unreadable
 from gitops_ml.delivery.proposals import proposed_releases
 from gitops_ml.errors import PredictionFailed, UsageError
 from gitops_ml.forge.pull_request import review_place
@@ -291,6 +292,8 @@ def wait_for(
 ) -> tuple[Status, ...]:
     """The status of each release, once it is merged and live."""
     with connection.open() as (workspace, clients):
+        # Without a cluster the outcome could not be seen, however long it takes.
+        refuse_unreadable(workspace, workspace.environments, clients)
         found = wait(workspace, wanted, clients=clients, proposed=proposed, patience=policy)
         return tuple(
             Status.of(

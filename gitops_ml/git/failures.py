@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, Refused, RepositoryMoved, ServerFailed
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from gitops_ml.git.program import GitResult
     from gitops_ml.git.remote import Credentials, Remote
 
+EXAMPLE = "https://github.com/acme/gitops.git"
+"""The GitOps repository of a new project, until its author names one."""
 _NO_ACCESS = re.compile(
     r"authentication failed|could not read (username|password)|terminal prompts disabled"
     r"|permission denied \(|access denied(?! or repository not exported)|returned error: 40[13]"
@@ -34,9 +37,23 @@ def connection_failure(
 ) -> Refused | ServerFailed:
     """Why a conversation with the server failed."""
     text = _NOISE.sub("", answer.stderr).strip()
-    if _NO_ACCESS.search(text):
+    hint = _hint(remote, text)
+    if _NO_ACCESS.search(text) and not hint:
         return Refused(f"{remote} denies access: {text}\n{_remedy(remote, credentials)}")
-    return ServerFailed(f"{remote} cannot be {verb}: {text or f'git ended with {answer.status}'}")
+    why = text or f"git ended with {answer.status}"
+    return ServerFailed(f"{remote} cannot be {verb}: {why}{hint}")
+
+
+def _hint(remote: Remote, text: str) -> str:
+    """What a new project needs first: a repository of its own."""
+    if remote.url == EXAMPLE:
+        return (
+            "\nThis is the address that `gitops-ml init` writes as an example: set gitops.repository of "
+            "gitops-ml.yaml to your own repository, or to a folder to try it"
+        )
+    if remote.is_local and "does not appear to be a git repository" in text:
+        return f"\nCreate it: git init --bare {shlex.quote(str(remote))}"
+    return ""
 
 
 def push_failure(
