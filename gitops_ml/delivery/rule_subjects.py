@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.derive import parse_release
-from gitops_ml.delivery.rendering import predictor_chart, rendered_objects
+from gitops_ml.delivery.remembered_objects import ToRender, objects_of
+from gitops_ml.delivery.rendering import predictor_chart
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import changed_releases
-from gitops_ml.gitops.release_yaml import project_of, read_fields, read_release
+from gitops_ml.gitops.release_yaml import project_of, read_fields, read_release, split_provenance
 from gitops_ml.policy.limits import usage_of, usage_of_values
 from gitops_ml.policy.rule import Fleet, Side, Subject
 from gitops_ml.release.resolve import resolve
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gitops_ml.manifest.manifest import Manifest
     from gitops_ml.policy.rule import KubernetesObjects, Usage
     from gitops_ml.project.project import Project
+    from gitops_ml.system.memory import Memory
     from gitops_ml.workspace.workspace import PlannedRelease
 
 Sources = dict[str, str]
@@ -46,13 +47,19 @@ class SubjectReader:
     """By directory, those whose manifests are in files at hand."""
     sources: Callable[[str], Sources]
     """The Python files of a release's image by its directory; none where they are not at hand."""
+    memory: Memory
+    needs_values: bool = False
+    """Whether a rule that is not ours may look at Helm's values."""
     manifests: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     """By environment and API, filled while reading."""
 
     def fleet(self, changes: Iterable[Change], state: RepositoryState) -> Fleet:
         known = self.project.environments
         touched = [each for each in changed_releases(changes) if each.environment in known]
-        subjects = tuple(self._subject(each, state) for each in touched)
+        objects = self._objects(touched, state)
+        subjects = tuple(
+            self._subject(each, state, objects.get(each.directory, ())) for each in touched
+        )
         directories = {each.directory for each in touched}
         return Fleet(
             subjects,
@@ -61,27 +68,43 @@ class SubjectReader:
             standing=tuple(self._standing(state, directories)) if subjects else (),
         )
 
-    def _subject(self, change: ReleaseChange, state: RepositoryState) -> Subject:
+    def _objects(
+        self, touched: Iterable[ReleaseChange], state: RepositoryState
+    ) -> dict[str, KubernetesObjects]:
+        """The objects after the change, of this version's chart; others were checked when they were made."""
+        if self.helm is None:
+            return {}
+        chart, wanted = predictor_chart(), {}
+        for each in touched:
+            record = _record(each, state, at=1)
+            values = _values(each, state, at=1)
+            if record is None or values is None:
+                continue
+            if (record.chart, record.chart_version) == (chart.name, chart.version):
+                wanted[each.directory] = ToRender(record.api, record.namespace, values)
+        return objects_of(wanted, helm=self.helm, memory=self.memory)
+
+    def _subject(
+        self, change: ReleaseChange, state: RepositoryState, objects: KubernetesObjects
+    ) -> Subject:
         return Subject(
             api=change.api,
             environment=self.project.environments[change.environment],
             action=change.action,
-            before=self._side(change, state, at=0),
-            after=self._side(change, state, at=1),
+            before=self._side(change, state, (), at=0),
+            after=self._side(change, state, objects, at=1),
             project=self.project,
             now=self.now,
             verb=self.verb,
         )
 
-    def _side(self, change: ReleaseChange, state: RepositoryState, *, at: int) -> Side | None:
+    def _side(
+        self, change: ReleaseChange, state: RepositoryState, objects: KubernetesObjects, *, at: int
+    ) -> Side | None:
         """The release before (0) or after (1); `None` where there is none, or it cannot be read."""
-        if change.action == ("add", "delete")[at]:
+        if (record := _record(change, state, at=at)) is None:
             return None
-        directory = change.directory
-        record = read_release(change.facts[at] or state.release_yaml(directory) or b"")
-        if record is None:
-            return None
-        planned = self.planned.get(directory) if at else None
+        planned = self.planned.get(change.directory) if at else None
         try:
             manifest = planned.manifest if planned else parse_release(record, record.manifest)[0]
             spec = planned.spec if planned else resolve(manifest, self.project, record.environment)
@@ -90,30 +113,14 @@ class SubjectReader:
             return None
         if at:
             self.manifests[change.environment, change.api] = manifest
-        path = f"{directory}/{layout.VALUES}"
-        values = read_fields(change.values[at] or state.read([path]).get(path))
         return Side(
             spec=spec,
             image=record.image,
-            values=values,
-            objects=self._objects(record, values) if at else (),
-            origin=record.provenance,
+            values=read_fields(_values(change, state, at=1)) if at and self.needs_values else {},
+            objects=objects,
+            origin=_provenance(record),
             sources=self._sources(change, record) if at else {},
         )
-
-    def _objects(self, record: ReleaseRecord, values: Mapping[str, Any]) -> KubernetesObjects:
-        """The objects of a release of this version's chart; others were checked when they were made."""
-        chart = predictor_chart()
-        if self.helm is None or (record.chart, record.chart_version) != (chart.name, chart.version):
-            return ()
-        data = json.dumps(values, ensure_ascii=False)
-        try:
-            return rendered_objects(
-                self.helm, chart.name, name=record.api, namespace=record.namespace, data=data
-            )
-        except GitopsMlError:
-            # The verb refuses it itself, or restores values of another time.
-            return ()
 
     def _sources(self, change: ReleaseChange, record: ReleaseRecord) -> Sources:
         """The files of an image that is new; those of a known one were checked before."""
@@ -148,3 +155,22 @@ class SubjectReader:
             except (GitopsMlError, KeyError):
                 pass
         return usage_of_values(values, environment=record.environment, team=record.team)
+
+
+def _record(change: ReleaseChange, state: RepositoryState, *, at: int) -> ReleaseRecord | None:
+    if change.action == ("add", "delete")[at]:
+        return None
+    return read_release(change.facts[at] or state.release_yaml(change.directory) or b"")
+
+
+def _values(change: ReleaseChange, state: RepositoryState, *, at: int) -> bytes | None:
+    if change.action == ("add", "delete")[at]:
+        return None
+    path = f"{change.directory}/{layout.VALUES}"
+    return change.values[at] or state.read([path]).get(path)
+
+
+def _provenance(record: ReleaseRecord) -> Mapping[str, Any]:
+    """The last block alone: it is parsed much faster than the whole file."""
+    found = read_fields(split_provenance(record.text)[1]).get("provenance")
+    return found if isinstance(found, dict) else {}

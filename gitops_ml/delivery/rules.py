@@ -51,6 +51,7 @@ class RuleCheck:
         """
         project = self.workspace.project
         planned = {each.directory: each for each in self.workspace.releases}
+        rules = self._rules()
         reader = SubjectReader(
             project=project,
             verb=self.verb,
@@ -58,11 +59,13 @@ class RuleCheck:
             helm=self.clients.helm_at_hand,
             planned=planned if self.verb == "deploy" else {},
             sources=self.sources,
+            memory=self.workspace.memory,
+            needs_values=rules != BUILT_IN,
         )
         fleet = reader.fleet(changes, RepositoryState.of(snapshot))
         if not fleet.subjects:
             return ()
-        found = evaluate(fleet, self._rules(), checks=project.checks, today=reader.now.date())
+        found = evaluate(fleet, rules, checks=project.checks, today=reader.now.date())
         problems = tuple(problem_of(each, reader.manifests) for each in found)
         is_broken = any(each.severity == "error" for each in problems)
         if is_broken and self.verb not in _NEVER_STOPPED:

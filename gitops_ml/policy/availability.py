@@ -34,7 +34,8 @@ def _probes(subject: Subject) -> Iterator[Breach]:
         if name == MAIN and not ready:
             message = "it has no readiness probe: requests arrive before it can answer"
             yield Breach(place(side, name, "readiness_probe"), message)
-        if live and _handler(live) == _handler(ready):
+        # The kernel accepts connections of a busy process: only other handlers are in trouble.
+        if live and "tcpSocket" not in live and _handler(live) == _handler(ready):
             message = (
                 "liveness and readiness ask the same: a replica that is busy is restarted, "
                 "and its requests are lost"

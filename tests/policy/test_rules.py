@@ -561,6 +561,10 @@ def test_a_plain_release_keeps_every_rule_but_one_note():
     assert broken(subject(None, side(environment="staging"))) == set()
 
 
+def test_a_ready_made_container_without_probes_of_its_own_keeps_every_rule_but_one_note():
+    assert broken(subject(None, side(ready_made()))) == CLEAN
+
+
 def test_a_window_covers_each_moment_of_a_week_once():
     freeze = frozen("fri 16:00", "mon 08:00").checks.freezes[0]
     hours = [datetime(2026, 11, 2, tzinfo=UTC) + timedelta(hours=n) for n in range(168)]
