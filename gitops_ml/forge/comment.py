@@ -92,7 +92,7 @@ def upsert(page: CommentPage, marker: str, body: str) -> Posted:
     text = _within(f"{line}\n\n{without_marker(body).strip()}\n", page.limit)
     account = page.account()
     created = None if account and _ours(page, account, line) else page.create(text)
-    account = account or (created.author if created else "")
+    account = created.author if created else account or ""
     for _ in range(_ATTEMPTS):
         # Listed again after creating: another run may have created one meanwhile.
         found = _ours(page, account, line)
@@ -100,6 +100,7 @@ def upsert(page: CommentPage, marker: str, body: str) -> Posted:
             return Posted(created, "created")
         if not found:
             created = page.create(text)
+            account = created.author
             continue
         try:
             return _settled(page, found, text, created)

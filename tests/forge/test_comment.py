@@ -76,6 +76,20 @@ def test_the_token_of_github_actions_does_not_create_a_comment_to_learn_its_name
     ]
 
 
+def test_an_account_that_has_another_name_beside_its_comments_leaves_one_comment(github):
+    """The name of an app has `[bot]` in one API, and may lack it in another."""
+    branch(github)
+    adapter(github).open(proposal())
+    viewer = {"data": {"viewer": {"login": "ann[bot]"}}}
+    github.names_account = False
+    github.answers.append(lambda r: Reply(200, viewer) if r.path == "/graphql" else None)
+    adapter(github).upsert_comment(1, "check", "One.")
+    first = github.notes[0].id
+    done = adapter(github).upsert_comment(1, "check", "Two.")
+    assert (done.removed, [note.id for note in github.notes]) == (1, [first])
+    assert "Two." in github.notes[0].body
+
+
 def test_it_is_found_behind_many_others(open_pull):
     adapter(open_pull).upsert_comment(1, "check", "One.")
     ours = open_pull.notes.pop()
