@@ -5,32 +5,49 @@ from __future__ import annotations
 import click
 
 from gitops_ml.cli import facts, report
-from gitops_ml.cli.options import ProjectChoice, output_option, project_option
-from gitops_ml.commands.history import trace, trace_lines
+from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
+from gitops_ml.commands.history import trace_lines
+from gitops_ml.commands.trace_request import trace_any
 from gitops_ml.documents.yaml_writer import write_yaml
 
 
 @click.command("trace")
-@click.argument("deployment_id")
+@click.argument("id")
 @project_option
+@environment_option
+@click.option(
+    "-a", "--api", "only", multiple=True, help="Search only the logs of this API; repeatable."
+)
 @output_option
-def command(deployment_id: str, project: ProjectChoice, output: str) -> None:
-    """Show the origin of a deployment id: commit, pull request, image, source and manifest.
+def command(id: str, project: ProjectChoice, only: tuple[str, ...], output: str) -> None:
+    """Show the origin of a deployment or a request: commit, pull request, image, source and manifest.
 
-    The id is in the header `x-deployment-id` of each prediction, in metrics, logs and pod labels. A
-    prefix is enough if it is unique.
+    A deployment id is in the header `x-deployment-id` of each prediction, in metrics, logs and pod
+    labels. A prefix is enough if it is unique. An id that is no deployment's is searched in the logs of
+    the pods that run, as the `x-request-id` of a prediction.
 
     \b
     Examples:
       gitops-ml trace iris-classifier-0123456789ab
       gitops-ml trace iris-classifier-0123456789ab --output json
+      gitops-ml trace 0f3c9a51d2b74e66 --api iris-classifier -e production
     """
     workspace, clients = project.open()
-    found = trace(workspace, deployment_id, clients=clients)
+    found, request = trace_any(workspace, id, clients=clients, apis=only)
     document = facts.trace_facts(found)
+    if request is not None:
+        lines = [{"at": each.at, "text": each.text} for each in request.lines]
+        document = {
+            **document,
+            "request": {"id": request.request_id, "pod": request.pod, "lines": lines},
+        }
     if output == "json":
         report.as_json(document)
         return
+    if request is not None:
+        report.echo(f"{'request:':<16}{request.request_id}, answered by {request.pod}")
+        for seen in request.lines:
+            report.echo(f"{'log:':<16}{seen.at} {seen.text}")
     for name, value in trace_lines(found):
         report.echo(f"{name + ':':<16}{value}")
     report.echo("manifest:")

@@ -248,7 +248,10 @@ class Client:
         return History.read(self._connection, api_name, limit=limit)
 
     def trace(self, deployment_id: str) -> Trace:
-        """The origin of a deployment id, or of a unique prefix of one."""
+        """The origin of a deployment id, of a unique prefix of one, or of the `x-request-id` of a prediction.
+
+        Requests are searched in the logs of the pods that run.
+        """
         return Trace.read(self._connection, deployment_id)
 
     def export(self, name: str, folder: str | Path) -> tuple[str, ...]:

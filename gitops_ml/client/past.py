@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
 from gitops_ml.client.python_terms import in_python
-from gitops_ml.commands.history import history, table_row, trace, trace_lines
+from gitops_ml.commands.history import history, table_row, trace_lines
+from gitops_ml.commands.trace_request import trace_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,7 +87,7 @@ class Trace(Shown):
     @classmethod
     def read(cls, connection: Connection, deployment_id: str) -> Trace:
         with connection.open() as (workspace, clients):
-            found = trace(workspace, deployment_id, clients=clients)
+            found, _ = trace_any(workspace, deployment_id, clients=clients)
         return cls(
             deployment_id=found.deployment_id,
             api=found.release.api,

@@ -77,7 +77,7 @@ EXECUTES: Mapping[str, Execution] = {
     "logs": _CLUSTER,
     "predict": _CLUSTER,
     "history": _SOURCE,
-    "trace": _SOURCE,
+    "trace": _CLUSTER,
     "doctor": Execution(frozenset({"git", "kubeconfig", "docker-credential-*"})),
     "bootstrap": _GITOPS,
     "model push": _REGISTRY,
