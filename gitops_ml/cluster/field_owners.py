@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 _BY_HAND = re.compile(
-    r"(?i)kubectl.*|k9s|.*lens|node-fetch|mozilla|dashboard.*|oc|rancher.*|headlamp.*|python-requests"
+    r"(?i)kubectl.*|k9s|.*lens|helm|terraform.*|hashicorp.*|pulumi.*|node-fetch|mozilla"
+    r"|dashboard.*|oc|rancher.*|headlamp.*|python-requests"
 )
-"""Managers by which people edit. A browser's name is what pages with an editor leave."""
+"""Managers by which people edit, not controllers. A browser's name is what pages with an editor leave."""
 _AUTOSCALER = "the HorizontalPodAutoscaler"
 _ARGO_CD = re.compile(r"argocd.*")
 _DEEPEST = 40
