@@ -5,10 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,15 +39,6 @@ def blob_id(content: bytes, *, length: int = 40) -> str:
     if length == 64:
         return hashlib.sha256(head + content).hexdigest()
     return hashlib.sha1(head + content, usedforsecurity=False).hexdigest()
-
-
-def stream_id(file: BinaryIO, size: int, *, length: int = 40) -> str:
-    """The id of a blob with the ``size`` bytes of an open file, in constant memory."""
-    digest = hashlib.sha256() if length == 64 else hashlib.sha1(usedforsecurity=False)
-    digest.update(b"blob %d\0" % size)
-    while some := file.read(1 << 20):
-        digest.update(some)
-    return digest.hexdigest()
 
 
 Difference = Mapping[str, tuple["str | None", "str | None"]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.git.checkout import read_state, replaced_configuration
-from gitops_ml.git.commits import blob_id, stream_id
+from gitops_ml.git.commits import blob_id
 from gitops_ml.git.environment import OPTIONS, git_environment, git_program, run_git
 from gitops_ml.git.object_store import parse_blobs, parse_tree
 from gitops_ml.system.process import run
@@ -185,9 +185,16 @@ def _read(path: Path, length: int) -> SourceFile | None:
             return SourceFile(LINK, blob_id(target, length=length))
         if not stat.S_ISREG(facts.st_mode):
             return None
+        if facts.st_size > LARGEST_BLOB:
+            # Data beside the project may have any size; git reports this file as changed already.
+            stamp = f"{facts.st_size} {facts.st_mtime_ns}".encode()
+            return SourceFile(_mode(facts), blob_id(stamp, length=length))
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(opened, "rb") as file:
-            mode = "100755" if facts.st_mode & stat.S_IXUSR else "100644"
-            return SourceFile(mode, stream_id(file, facts.st_size, length=length))
+            return SourceFile(_mode(facts), blob_id(file.read(), length=length))
     except OSError:
         return None
+
+
+def _mode(facts: os.stat_result) -> str:
+    return "100755" if facts.st_mode & stat.S_IXUSR else "100644"

@@ -75,7 +75,7 @@ def _facts(review: Review, most: int) -> dict[str, Any]:
         "lists": [_list(title, lines, most) for title, lines in _lists(review) if lines],
         "rows": [_row(release) for release in rows[:most]],
         "more_rows": max(0, len(rows) - most),
-        "steps": [_step(text) for text in next_steps(review)],
+        "steps": [_prose(text) for text in next_steps(review)],
         "base_ref": one_line(review.base.label, most=100),
         "footer": _footer(review),
     }
@@ -94,11 +94,11 @@ def _lists(review: Review) -> Iterator[tuple[str, list[str]]]:
     yield "Rules that this breaks", [_finding(*f) for f in found if f[0].severity == "error"]
     yield (
         "Edits by hand in the GitOps repository that the merge would undo",
-        [escaped(_short(each)) for each in review.hand_edits],
+        [_prose(each) for each in review.hand_edits],
     )
     lines = [_finding(*f) for f in found if f[0].severity != "error"]
     lines += [_problem(each) for each in review.problems if each.severity != "error"]
-    lines += [escaped(_short(each)) for each in review.warnings]
+    lines += [_prose(each) for each in review.warnings]
     yield "Warnings", list(dict.fromkeys(lines))
 
 
@@ -110,14 +110,14 @@ def _problem(problem: Problem) -> str:
     place = f"{problem.file}:{problem.line}" if problem.line else problem.file
     path = f"{problem.path}: " if problem.path else ""
     lead = f"{code(one_line(place, most=150))} " if place else ""
-    return f"{lead}{escaped(_short(path + problem.message))} ({code(problem.rule)})"
+    return f"{lead}{_prose(path + problem.message)} ({code(problem.rule)})"
 
 
 def _finding(finding: RuleFinding, text: str) -> str:
     place = f"{finding.file}:{finding.line}" if finding.line else finding.file
     lead = f"{code(one_line(place, most=150))} " if place else ""
     severity = "" if finding.severity in ("error", "warning") else f"{finding.severity}: "
-    return f"{lead}{severity}{escaped(_short(text))} ({code(finding.rule)})"
+    return f"{lead}{severity}{_prose(text)} ({code(finding.rule)})"
 
 
 def _short(text: str) -> str:
@@ -132,10 +132,10 @@ def _row(release: ReleaseReview) -> list[str]:
     return [_SIGNS[release.action], name, *cells]
 
 
-def _step(text: str) -> str:
-    """A step, with its commands as code."""
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(part if _QUOTED.fullmatch(part) else _spaced(part) for part in parts)
+def _prose(text: str) -> str:
+    """A sentence, with what is between backticks as code."""
+    parts = re.split(r"(`[^`]+`)", one_line(text, most=_LONGEST_LINE))
+    return "".join(code(part[1:-1]) if _QUOTED.fullmatch(part) else _spaced(part) for part in parts)
 
 
 def _spaced(part: str) -> str:
@@ -185,7 +185,7 @@ def _html(text: str) -> str:
 
 def _sections(release: ReleaseReview) -> Iterator[str]:
     if why := why_text(release):
-        yield f"Why: {escaped(_short(why))}."
+        yield f"Why: {_prose(why)}."
     if lines := _manifest_lines(release):
         yield f"Manifest:\n\n{block(_cut(lines), 'yaml' if release.action == 'add' else 'diff')}"
     if release.packages:
