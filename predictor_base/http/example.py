@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure
 from predictor_base.http.payload import JSON, value_of_response
 from predictor_base.http.request import Exchange
+from predictor_base.predictor.example import compare
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -20,16 +20,6 @@ if TYPE_CHECKING:
 
 FIRST_CALL_SECONDS = 3600.0
 """A first call may compile a model; the startup probe ends it earlier."""
-_MOST_DIFFERENCES = 5
-_KINDS: dict[type, str] = {
-    dict: "an object",
-    list: "a list",
-    str: "a text",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
-}
 
 
 async def check_example(app: App, example: Example) -> None:
@@ -53,28 +43,7 @@ async def check_example(app: App, example: Example) -> None:
         app.bodies.release(exchange.held)
     if example.response is None or reply.chunks is not None:
         return
-    if wrong := list(differences(json.loads(example.response), found)):
-        shown = "; ".join(wrong[:_MOST_DIFFERENCES])
-        raise StartFailure(f"predictor.example: predict returned another response: {shown}")
-
-
-def differences(expected: Any, found: Any, place: str = "response") -> Iterator[str]:
-    """Where the found value lacks a field of the expected one, or has a value of another type."""
-    if expected is None:
-        return
-    if _KINDS[type(expected)] != _KINDS.get(type(found)):
-        is_now = _KINDS.get(type(found), "bytes")
-        yield f"{place} is {is_now}, not {_KINDS[type(expected)]}"
-    elif isinstance(expected, dict):
-        for name, value in expected.items():
-            if name in found:
-                yield from differences(value, found[name], f"{place}.{name}")
-            else:
-                yield f"{place}.{name} is missing"
-    elif isinstance(expected, list) and expected:
-        for index, value in enumerate(found):
-            like = expected[min(index, len(expected) - 1)]
-            yield from differences(like, value, f"{place}[{index}]")
+    compare(example.response, found)
 
 
 async def _value(reply: Reply) -> Any:

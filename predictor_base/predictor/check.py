@@ -1,7 +1,8 @@
 """`python -m predictor_base.predictor.check`: check whether a predictor can be served, before it serves.
 
 It imports the module, finds the class, and checks the arguments of its methods. Without `--load` it does not call the
-constructor, so no model is loaded; with it, it loads the predictor as a server does, and unloads it.
+constructor, so no model is loaded; with it, it loads the predictor as a server does, predicts the example of the
+settings, and unloads it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,11 @@ def main(arguments: Sequence[str] = (), environ: Mapping[str, str] = os.environ)
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="predictor_base.predictor.check")
-    parser.add_argument("--load", action="store_true", help="also construct it and load its models")
+    parser.add_argument(
+        "--load",
+        action="store_true",
+        help="also construct it, load its models and predict its example",
+    )
     parser.add_argument(
         "--without-accelerator",
         action="store_true",
@@ -68,11 +73,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load(settings: Settings) -> None:
     from predictor_base.predictor.assembly import assemble
+    from predictor_base.predictor.example import predict_example
     from predictor_base.telemetry import log
     from predictor_base.telemetry.metrics import Metrics
 
     log.configure(settings)
-    assemble(settings, Metrics(settings), folder=Path.cwd()).close()
+    assembled = assemble(settings, Metrics(settings), folder=Path.cwd())
+    try:
+        predict_example(assembled.predictor, settings)
+    finally:
+        assembled.close()
 
 
 def _users_part(trace: str) -> str:

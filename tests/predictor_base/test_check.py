@@ -101,3 +101,39 @@ def test_kubernetes_gets_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     environ = {"PREDICTOR_CONFIG_FILE": str(tmp_path / "predictor.json")}
     assert check.main((), environ) == 3
     assert message.read_text() == f"absent.py: no such file in {tmp_path}"
+
+
+EXAMPLE = {"request": '{"x": 1}', "response": '{"y": 2}'}
+
+
+@pytest.mark.parametrize(
+    ("predict", "code", "reason"),
+    [
+        ('def predict(self, payload): return {"y": payload["x"], "z": 1}', 0, ""),
+        ('async def predict(self, payload): return {"y": payload["x"]}', 0, ""),
+        ("def predict(self, payload): yield payload", 0, ""),
+        ("async def predict(self, payload): yield payload", 0, ""),
+        ('def predict(self, payload, headers): return payload["y"]', 1, "KeyError: 'y'"),
+        ('async def predict(self, payload): return payload["y"]', 1, "KeyError: 'y'"),
+        ('def predict(self, payload): yield payload["y"]', 1, "KeyError: 'y'"),
+        ('async def predict(self, payload): yield payload["y"]', 1, "KeyError: 'y'"),
+        ("def predict(self, payload): return payload", 3, "response.y is missing"),
+        ('def predict(self, payload): return {"y": None}', 3, "response.y is null, not a number"),
+    ],
+)
+def test_a_load_predicts_the_example(tmp_path: Path, predict: str, code: int, reason: str) -> None:
+    source = f"class PythonPredictor:\n    {predict}\n"
+    found, said = checked(tmp_path, source, "--load", example=EXAMPLE)
+    assert found == code, said
+    assert said.endswith(reason)
+    assert checked(tmp_path, source, example=EXAMPLE) == (0, "")
+
+
+def test_a_batch_of_one_is_predicted(tmp_path: Path) -> None:
+    source = """
+        class PythonPredictor:
+            def predict(self, payload):
+                return [each["x"] for each in payload]
+    """
+    settings: dict[str, Any] = {"example": EXAMPLE, "batching": {"maxBatchSize": 4}}
+    assert checked(tmp_path, source, "--load", **settings) == (0, "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_base.errors import InvalidSettings
-from predictor_base.http.example import differences
+from predictor_base.predictor.example import differences
 from predictor_base.settings import Settings
 from tests.support.predictor_server import serving, until
 
