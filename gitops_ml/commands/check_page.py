@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.usage import IN_FLIGHT, recorded_load
 from gitops_ml.errors import UsageError
-from gitops_ml.review.reports.html import html_page
+from gitops_ml.review.reports.html import detailed, html_page
 from gitops_ml.review.traffic import NOTHING, WEEK, Record, read_record, weeks_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def write_page(
     record = _record(review, traffic, clients, now)
     clusters = clients.project.clusters.values() if clients else ()
     sources = (each.prices.source for each in clusters if each.prices and each.prices.source)
-    page = html_page(review, weeks=weeks_of(review.releases, record), prices=sorted({*sources}))
+    page = html_page(review, weeks=weeks_of(detailed(review), record), prices=sorted({*sources}))
     try:
         file.write_text(page, encoding="utf-8")
     except OSError as error:

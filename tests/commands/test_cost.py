@@ -124,6 +124,19 @@ def test_without_prices_it_says_so_once_and_still_has_the_replicas(ann, busy_by_
     assert result.err.count("no prices: set clusters.main.prices in the project file") == 1
 
 
+def test_a_prometheus_within_the_cluster_is_reached_through_the_api_server(life, busy_by_day):
+    life.server.services["prometheus"] = busy_by_day
+    has(life.ann, iris(), address="http://prometheus.monitoring.svc:9090")
+    result = life.ann.runs("cost", "iris", "-e", "staging", "-o", "json")
+    assert result.code == 0, result
+    (found,) = [each["spending"] for each in result.json["releases"]]
+    assert found["replica_hours"] == pytest.approx(4 * 168, rel=0.01)
+    life.server.forbidden.add("services/proxy")
+    refused = life.ann.runs("cost", "iris", "-e", "staging")
+    assert refused.code == 5
+    assert "gitops-ml-metrics-reader" in refused.err
+
+
 def test_a_smaller_gpu_class_is_named(ann, busy_by_day):
     classes = {
         "t4": {"preset": "gke", "model": "t4", "gpu_hour": 0.35},

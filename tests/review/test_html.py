@@ -241,6 +241,17 @@ def test_many_releases_have_bars_for_those_that_change_most_and_the_same_finding
     assert page.count("Too many.") == 1
 
 
+def test_very_many_releases_have_details_for_those_to_look_at_first() -> None:
+    one = dataclasses.replace(changed(), objects=(), before=None, after=None, action="add")
+    stops = dataclasses.replace(changed(), api="stops", after=None, action="delete")
+    releases = [dataclasses.replace(one, api=f"model-{n:04}") for n in range(2100)]
+    page = html_page(review_of([*releases, stops]))
+    assert page.count("<details open") + page.count("<details>\n<summary><b>") == 300
+    assert "<summary><b>stops</b>" in page
+    assert "1801 more are in the table only" in page
+    assert "… and 101 more." in page
+
+
 def test_without_prices_it_says_so_once() -> None:
     release = dataclasses.replace(changed(), cost=None)
     page = page_of(release, dataclasses.replace(release, api="other"))

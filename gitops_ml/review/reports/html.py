@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.release.cost import CostRange, money_range
-from gitops_ml.review.headline import headline
+from gitops_ml.review.headline import headline, urgency
 from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
 from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
 from gitops_ml.review.reports.side_by_side import side_by_side
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _OPEN = 5
 """Releases that are shown with all their details at first."""
 _MOST_FIELDS = 100
+_MOST_DETAILED, _MOST_ROWS = 300, 2000
+"""Releases with pictures and differences, and rows of the table; a browser has to show them."""
 _LONGEST_VALUE = 2000
 _STATES = {"add": "added", "modify": "changed", "delete": "removed"}
 
@@ -48,7 +50,8 @@ def html_page(
     style = template("review.css.j2").render()
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page = template("review.html.j2", is_html=True, finalize=_shown)
-    found = weeks or {}
+    found, details = weeks or {}, detailed(review)
+    anchors = {release.directory: f"r{number}" for number, release in enumerate(details)}
     return page.render(
         style=Markup(style),  # noqa: S704 - a file of this package
         style_hash=f"sha256-{digest}",
@@ -61,13 +64,37 @@ def html_page(
         findings=_findings(review),
         notes=[*review.hand_edits, *review.warnings],
         is_many=len(review.releases) > MOST_BARS,
+        rows=[_row(release, anchors) for release in review.releases[:_MOST_ROWS]],
+        more_rows=max(0, len(review.releases) - _MOST_ROWS),
         releases=[
-            _release(release, f"r{number}", found.get(release.directory), of=len(review.releases))
-            for number, release in enumerate(review.releases)
+            _release(
+                each, anchors[each.directory], found.get(each.directory), of=len(review.releases)
+            )
+            for each in details
         ],
+        hidden=len(review.releases) - len(details),
         charts=cost_charts(review.releases),
         price_note=_price_note(review, tuple(prices)),
     )
+
+
+def detailed(review: Review) -> tuple[ReleaseReview, ...]:
+    """The releases that the page shows in detail: all, or of very many those to look at first."""
+    if len(review.releases) <= _MOST_DETAILED:
+        return review.releases
+    return tuple(sorted(review.releases, key=urgency)[:_MOST_DETAILED])
+
+
+def _row(release: ReleaseReview, anchors: Mapping[str, str]) -> Mapping[str, Any]:
+    return {
+        "api": release.api,
+        "environment": release.environment,
+        "anchor": anchors.get(release.directory),
+        "state": _STATES[release.action],
+        "rollout": release.rollout,
+        "image": _image(release),
+        "cost": _cost(release.cost),
+    }
 
 
 def _shown(value: object) -> object:
@@ -129,8 +156,6 @@ def _release(
         "rollout": release.rollout,
         "is_open": of <= _OPEN,
         "is_alone": of == 1,
-        "image": _image(release),
-        "cost": _cost(release.cost),
         "sentences": list(_sentences(release)),
         "fields": _fields(release.fields),
         "objects": [_object(rated) for rated in release.objects],
