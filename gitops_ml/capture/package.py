@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture import own_modules
@@ -47,6 +47,18 @@ from pathlib import Path
 import cloudpickle
 
 {name} = cloudpickle.loads(Path(__file__).with_name("predictor.pickle").read_bytes())
+'''
+_KNOWN_TO_MODELS = '''
+
+def _make_known(*found):
+    """Pickled models name these as the session did that made them."""
+    import sys
+
+    for each in found:
+        setattr(sys.modules["__main__"], each.__name__, each)
+
+
+_make_known({names})
 '''
 _PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -112,13 +124,14 @@ def package(
     requirements: Sequence[str] = (),
     conda_packages: Sequence[str] = (),
     modules: Iterable[str] = (),
+    of_models: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
     proof: Proof | None = None,
 ) -> Package:
     """The folder of ``predictor``, a class, or a function for a task, which is equal to the session.
 
-    ``modules`` are needed in addition to its imports, for example by its models. ``proof`` is how it
-    is compared.
+    ``modules`` are needed in addition to its imports, for example by its models. ``of_models`` are the
+    classes and functions of the session in pickled models. ``proof`` is how it is compared.
 
     Raises:
         Unpackageable: it needs something that files cannot hold; has all reasons.
@@ -127,7 +140,8 @@ def package(
     _check(predictor, requirements, conda_packages)
     session = current_session()
     try:
-        found = _source_of(predictor, api, session, proof or Proof())
+        of_models = frozenset(of_models)
+        found = _source_of(predictor, api, session, proof or Proof(), of_models)
     except CannotImport as failed:
         folder, _ = keep_package(api, failed.staged.files, environ=environ)
         raise _not_importable(
@@ -215,7 +229,11 @@ def _check(
 
 
 def _source_of(
-    predictor: type | Callable[..., Any], api: str, session: Session, proof: Proof
+    predictor: type | Callable[..., Any],
+    api: str,
+    session: Session,
+    proof: Proof,
+    of_models: frozenset[str],
 ) -> _Files:
     if predictor.__module__ != MAIN:
         return _of_module(predictor, session, proof)
@@ -226,14 +244,27 @@ def _source_of(
             session,
             title=title,
             stage=lambda each: _staged(predictor, _of_text(each), session),
+            also=of_models,
         )
     except NoSource as missing:
+        if of_models:
+            names = ", ".join(sorted(of_models))
+            why = f"its models hold {names}, and the source of {missing.name} cannot be had"
+            raise Unpackageable(predictor.__name__, [f"{why}: define them in a module"]) from None
         why = f"the source of {missing.name} cannot be had in this session"
         secrets = session_secrets(session.namespace, session.source)
         pickled = _pickled(predictor, why=why, secrets=secrets)
         _refuse_differences(predictor, pickled, session, proof)
         return pickled
-    return _of_text(found)
+    return _of_text(_with_models(found, of_models))
+
+
+def _with_models(found: Collected, of_models: frozenset[str]) -> Collected:
+    """The module makes what pickled models need known by the names that it had in the session."""
+    if not of_models:
+        return found
+    names = ", ".join(sorted(of_models))
+    return replace(found, text=f"{found.text}{_KNOWN_TO_MODELS.format(names=names)}")
 
 
 def _refuse_differences(

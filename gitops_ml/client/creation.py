@@ -103,7 +103,11 @@ class GivenCode:
         return found if is_json and hasattr(self.predictor, "predict") else None
 
     def saved_models(self) -> dict[str, Any]:
-        return {name: saved(name, each) for name, each in (self.models or {}).items()}
+        is_of_session = getattr(self.target, "__module__", None) == "__main__"
+        return {
+            name: saved(name, each, takes_session=is_of_session)
+            for name, each in (self.models or {}).items()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +228,7 @@ def _packaged(
         requirements=given.requirements,
         conda_packages=given.conda_packages,
         modules={each for item in models.items() for each in modules_of(*item)},
+        of_models={name for each in models.values() for name in getattr(each, "of_session", ())},
         proof=_proof(spec, clients, connection),
     )
     python = found.python if found.pickled else None

@@ -48,20 +48,16 @@ class History(Shown):
     def _card(self) -> cards.Card:
         return cards.Card(
             title=f"deployments of {self.api}",
-            head=(
-                "",
-                "environment",
-                "deployment",
-                "when",
-                "who",
-                "what",
-                "changed",
-                "pr",
-                "commit",
-            ),
-            table=tuple(map(table_row, self.entries)),
+            head=("", "deployment", "when", "who", "what", "changed", "pr", "commit"),
+            table=tuple(map(_row, self.entries)),
             notes=self.warnings,
         )
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    """The row of the command line without the environment, which a client has one of."""
+    mark, _, *others, commit = table_row(entry)
+    return (mark, *others, commit[:8])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -27,10 +27,14 @@ class SavedModel:
 
     file: str
     content: bytes
+    of_session: tuple[str, ...] = ()
+    """The classes and functions of the session that reading it needs."""
 
 
-def saved(name: str, model: Any) -> Any:
+def saved(name: str, model: Any, *, takes_session: bool = False) -> Any:
     """``model`` as a path or a saved file: an object is saved once, as two pickles of it may differ.
+
+    With ``takes_session``, its classes of this session travel as source with the predictor.
 
     Raises:
         Unpackageable: the object cannot be pickled, or a replica could not read it.
@@ -39,7 +43,8 @@ def saved(name: str, model: Any) -> Any:
         return model
     if hasattr(model, "SerializeToString"):
         return SavedModel(f"{name}.onnx", model.SerializeToString())
-    return SavedModel(f"{name}.pkl", pickled(name, model))
+    content = pickled(name, model, takes_session=takes_session)
+    return SavedModel(f"{name}.pkl", content, tuple(_of_this_session(texts_in_pickle(content))))
 
 
 @contextmanager
@@ -76,7 +81,7 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def pickled(name: str, model: Any) -> bytes:
+def pickled(name: str, model: Any, *, takes_session: bool = False) -> bytes:
     """The object as a pickle that a replica can read.
 
     Raises:
@@ -90,8 +95,9 @@ def pickled(name: str, model: Any) -> bytes:
             f"the model {name}", [f"it cannot be pickled ({error}): save it and give the path"]
         ) from error
     texts = texts_in_pickle(content)
-    if _MAIN in texts:
-        names = _of_this_session(texts) or [type(model).__name__]
+    names = _of_this_session(texts)
+    if _MAIN in texts and not (takes_session and names):
+        names = names or [type(model).__name__]
         raise Unpackageable(
             f"the model {name}",
             [
@@ -104,6 +110,8 @@ def pickled(name: str, model: Any) -> bytes:
 
 def _of_this_session(texts: set[str]) -> list[str]:
     """The classes and functions of the session among the texts of a pickle."""
+    if _MAIN not in texts:
+        return []
     held = vars(sys.modules[_MAIN])
     tops = {text.partition(".")[0] for text in texts}
     return sorted(name for name in tops if getattr(held.get(name), "__module__", None) == _MAIN)

@@ -160,7 +160,7 @@ def test_history_and_trace(client):
     second = client.create_api(container_api("iris", compute={"cpu": "300m"}), pull_request=False)
     past = client.history("iris")
     assert [entry.deployment_id for entry in past] == [second.deployment_id, first.deployment_id]
-    for word in ("resources.cpu", second.commit[:12]):
+    for word in ("resources.cpu", second.commit[:8]):
         assert word in repr(past)
     found = client.trace(first.deployment_id)
     assert (found.api, found.is_current, found.commit) == ("iris", False, first.commit)

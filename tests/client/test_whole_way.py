@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -121,18 +120,6 @@ def test_a_plan_with_models_sends_nothing(bob):
     repository = f"{bob.repository.rpartition('/')[0]}/models/answer-words"
     assert bob.client.digest(ImageRef(repository, "latest")) is None
     assert "catalog" not in plan
-
-
-def test_a_model_whose_class_is_of_the_session_is_refused(bob):
-    text = MODELS.replace('words = {"a": "b"}', "class Words(dict): ...\nwords = Words(a='b')")
-    text = text.replace("plan = client", "try:\n    client").partition("print(")[0]
-    text += textwrap.dedent("""
-        except gml.errors.Unpackageable as refused:
-            print("REFUSED", refused)
-    """)
-    result = sessions.script(text, cwd=bob.project)
-    assert "REFUSED the model words cannot be packaged" in result
-    assert "it holds Words of this session" in result
 
 
 def test_a_module_that_is_not_installed_is_named(bob):

@@ -63,16 +63,24 @@ class Proof:
     memory: Memory | None = None
 
     def collect(
-        self, root: Any, session: Session, *, title: str, stage: Callable[[Collected], Staged]
+        self,
+        root: Any,
+        session: Session,
+        *,
+        title: str,
+        stage: Callable[[Collected], Staged],
+        also: frozenset[str] = frozenset(),
     ) -> Collected:
         """The module of ``root``, which is equal to the session.
+
+        ``also`` are classes and functions that its models need; they are in the module, and equal as well.
 
         Raises:
             NoSource: the source of the class, or of something it needs, is not available.
             Unpackageable: it needs something that a file cannot hold; has all reasons.
             CannotImport: a clean interpreter cannot import it.
         """
-        repairs = Repairs()
+        repairs = Repairs(needed=also)
         for _ in range(_ROUNDS):
             collected = collect(
                 root, namespace=session.namespace, source=session.source, title=title,
@@ -82,7 +90,9 @@ class Proof:
                 root.__module__, session.namespace,
                 of_place=collected.of_place, of_shell=collected.of_shell,
             )  # fmt: skip
-            found = self.differences(root, place, stage(collected))
+            staged = stage(collected)
+            roots = (root, *(session.namespace[name] for name in sorted(also)))
+            found = tuple(each for one in roots for each in self.differences(one, place, staged))
             found, reasons = self._of_place(found, session, collected)
             if not found and not reasons:
                 return collected
