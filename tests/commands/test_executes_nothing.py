@@ -137,6 +137,10 @@ def calls(attack: Attack) -> Iterator[tuple[str, list[str], int]]:
     yield "predict", ["iris", str(home / "request.json"), "--address", "http://127.0.0.1:1"], 4
     yield "history", ["iris"], 0
     yield "trace", [ann.release("iris")["deployment_id"]], 0
+    id = ann.release("iris")["deployment_id"]
+    # The pods of a ready-made container have no metrics here.
+    yield "compare", [id, id], 4
+    yield "doctor", ["-e", "staging"], 7
     reference = f"oci://{attack.mill.repository}/model:1"
     yield "model push", ["model", reference], 0
     yield "model pull", [reference, str(home / "pulled")], 0
