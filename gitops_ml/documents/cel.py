@@ -45,11 +45,12 @@ def compile_cel(expression: str) -> Program:
             value = program.evaluate(known)
         except (CELEvalError, ValueError, TypeError, RecursionError) as error:
             raise CannotEvaluate(_reason(error)) from error
-        return bool(value) if type(value).__name__ in ("bool", "BoolType") else str(value)
+        return bool(value) if type(value).__name__ in ("bool", "BoolType") else str(value)[:60]
 
     return evaluate
 
 
 def _reason(error: Exception) -> str:
-    """The message of the library, without its position in lines of its own."""
-    return " ".join(str(error.args[0] if error.args else error).split())[:300]
+    """The message of the library in one line, without its variables and types."""
+    text = " ".join(str(error.args[0] if error.args else error).split())
+    return text.partition(" (in activation")[0].partition(" applied to ")[0][:300]

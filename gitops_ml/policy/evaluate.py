@@ -78,8 +78,8 @@ def _covers(exception: RuleException, finding: RuleFinding) -> bool:
     return (
         exception.rule == finding.rule
         and (not exception.environments or finding.environment in exception.environments)
-        and bool(finding.api)
-        and matches_any(exception.apis, finding.api)
+        # What is about several releases is excepted for all of them.
+        and (matches_any(exception.apis, finding.api) if finding.api else "*" in exception.apis)
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gitops_ml.delivery import rule_set
 from gitops_ml.delivery.rule_set import installed_rules, rules_of
+from gitops_ml.documents.cel import compile_cel
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import UsageError
 from gitops_ml.policy.cel import rule_of_cel
@@ -99,6 +100,15 @@ def test_a_rule_cannot_have_the_id_of_another_one():
     checks = {"rules": [{"id": "pod-security", "title": "Everything goes", "expression": "true"}]}
     with pytest.raises(UsageError, match="two rules have the id 'pod-security'"):
         rules_of(project(checks=checks).checks)
+
+
+def test_without_the_library_rules_in_cel_are_never_skipped(monkeypatch):
+    monkeypatch.setitem(sys.modules, "celpy", None)
+    compile_cel.cache_clear()
+    checks = {"rules": [{"id": "acme", "title": "Two replicas", "expression": "true"}]}
+    with pytest.raises(UsageError, match=r"pip install 'gitops-ml\[cel\]'"):
+        rules_of(project(checks=checks).checks)
+    compile_cel.cache_clear()
 
 
 # -- installed packages ------------------------------------------------------------------------------

@@ -10,7 +10,16 @@ import pytest
 
 from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.rule import Usage
-from tests.policy.subjects import PROTECTED, broken, plain, project, ready_made, side, subject
+from tests.policy.subjects import (
+    PROTECTED,
+    broken,
+    findings,
+    plain,
+    project,
+    ready_made,
+    side,
+    subject,
+)
 from tests.support.pipeline import DIGEST, api, merged
 
 if TYPE_CHECKING:
@@ -549,6 +558,14 @@ both(
 )
 def test_a_rule_is_broken_by_what_it_is_about_and_by_nothing_else(rule, what, made, breaks):
     assert (rule in made()) is breaks
+
+
+def test_a_rule_about_several_releases_is_excepted_for_all_apis():
+    exception = {"rule": "mass-removal", "reason": "We move.", "until": "2099-01-01"}
+    for apis, severity in ((["*"], "note"), (["a1"], "error")):
+        made = project(checks={"exceptions": [{**exception, "apis": apis}]})
+        found = findings(removals(3, project=made), existing={"production": 3})
+        assert {each.severity for each in found if each.rule == "mass-removal"} == {severity}
 
 
 def test_each_rule_has_both_cases():
