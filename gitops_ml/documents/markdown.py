@@ -74,6 +74,12 @@ def block(text: object, language: str = "") -> str:
     return f"{fence}{language}\n{lines}\n{fence}"
 
 
+def unfolded(text: str) -> str:
+    """Markdown of ours without its HTML: details that fold become sections."""
+    text = re.sub(r"^<details><summary>(.*?)</summary>$", r"#### \1", text, flags=re.M)
+    return re.sub(r"^</details>\n|</?sub>", "", text, flags=re.M)
+
+
 def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 

@@ -138,6 +138,7 @@ class BitbucketComments(CommentPage):
     limit = 32768
     hidden = "[//]: # ({})"
     """Bitbucket shows HTML as text; it does not show a definition that no link uses."""
+    shows_html = False
 
     def __init__(self, session: ForgeSession, path: str) -> None:
         self._session, self._path = session, path

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_ml.documents.markdown import unfolded
 from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.forge.api_session import NotThere
 
@@ -56,6 +57,8 @@ class CommentPage(ABC):
     """Characters that the forge takes in one comment."""
     hidden = "<!-- {} -->"
     """A line that the forge's page does not show."""
+    shows_html = True
+    """Whether ``<details>`` folds; else it would be shown as text."""
 
     @abstractmethod
     def account(self) -> str | None:
@@ -89,6 +92,7 @@ def upsert(page: CommentPage, marker: str, body: str) -> Posted:
             f"{marker!r} is not a marker of comments: use lower-case letters, digits and dashes"
         )
     line = page.hidden.format(f"gitops-ml: {marker}")
+    body = body if page.shows_html else unfolded(body)
     text = _within(f"{line}\n\n{without_marker(body).strip()}\n", page.limit)
     account = page.account()
     created = None if account and _ours(page, account, line) else page.create(text)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.documents.markdown import block, cell, code, disarmed, escaped
+from gitops_ml.documents.markdown import block, cell, code, disarmed, escaped, unfolded
 
 EVIL = {
     "html": "<script>alert(1)</script><img src=x onerror=y>",
@@ -101,3 +101,8 @@ def test_a_block_ends_where_it_should(text):
     assert set(fence) == {"`"}
     assert lines[0] == f"{fence}diff"
     assert not any(line.startswith(fence) for line in lines[1:-1])
+
+
+def test_details_that_fold_become_sections_where_html_is_text():
+    text = "a\n\n<details><summary>iris in staging</summary>\n\nb\n\n</details>\n\n<sub>c</sub>\n"
+    assert unfolded(text) == "a\n\n#### iris in staging\n\nb\n\n\nc\n"

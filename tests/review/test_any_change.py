@@ -7,9 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gitops_ml.documents.markdown import unfolded
 from gitops_ml.review.reports.facts import review_facts
 from gitops_ml.review.reports.markdown import comment
 from gitops_ml.review.reports.terminal import terminal_lines
@@ -144,12 +146,13 @@ def test_the_comment_has_room_for_any_number_of_releases(tmp_path, count):
         source.folders[f"api-{number:04}"] = "many"
     source.text(
         "many/api.yaml",
-        __import__("yaml").safe_dump([a for n, a in source.apis.items() if n.startswith("api-")]),
+        yaml.safe_dump([a for n, a in source.apis.items() if n.startswith("api-")]),
     )
     review = source.checked()
     for limit in (4_000, 30_000, 65_000):
-        for folded in (True, False):
-            text = comment(review, limit=limit, folded=folded)
-            assert len(text) <= limit
-            assert text.startswith("### gitops-ml check\n\n**This change adds ")
-            assert text.rstrip().endswith("nothing of the change was executed.</sub>")
+        text = comment(review, limit=limit)
+        assert len(text) <= limit
+        assert text.startswith("### gitops-ml check\n\n**This change adds ")
+        assert text.rstrip().endswith("nothing of the change was executed.</sub>")
+        assert text.count("<details>") == text.count("</details>")
+        assert "<" not in unfolded(text)

@@ -47,13 +47,10 @@ _SIGNS = {"add": "＋", "modify": "~", "delete": "−"}
 _QUOTED = re.compile(r"`[^`]+`")
 
 
-def comment(review: Review, *, limit: int = LONGEST_BODY, folded: bool = True) -> str:
-    """The comment, of at most ``limit`` characters.
-
-    With ``folded``, details are in HTML that most forges fold; Bitbucket shows HTML as text.
-    """
+def comment(review: Review, *, limit: int = LONGEST_BODY) -> str:
+    """The comment, of at most ``limit`` characters."""
     text = template("check.md.j2", escaped=escaped)
-    details = [_detail(alike, folded) for alike in _groups(review.releases)]
+    details = [_detail(alike) for alike in _groups(review.releases)]
     for most in _SIZES:
         render = partial(text.render, **_facts(review, most))
         room = limit - len(render(details=[], hidden=0)) - 300
@@ -167,15 +164,12 @@ def _groups(releases: Sequence[ReleaseReview]) -> list[list[ReleaseReview]]:
     return list(groups.values())
 
 
-def _detail(alike: Sequence[ReleaseReview], folded: bool) -> dict[str, Any]:
+def _detail(alike: Sequence[ReleaseReview]) -> dict[str, Any]:
     names = [f"{each.api} in {each.environment}" for each in alike[:5]]
     more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
     title = ", ".join(names) + more
     body = "\n\n".join(_sections(alike[0]))
-    if folded:
-        text = f"<details><summary>{_html(title)}</summary>\n\n{body}\n\n</details>"
-    else:
-        text = f"#### {escaped(title)}\n\n{body}"
+    text = f"<details><summary>{_html(title)}</summary>\n\n{body}\n\n</details>"
     return {"text": text, "count": len(alike)}
 
 
