@@ -21,6 +21,7 @@ _COLOURS = {
     "live": "#1f7a3d",
     "updating": "#9a5b00", "pending": "#9a5b00", "draft": "#5f6772",
     "closed": "#b42318", "error": "#b42318",
+    "different": "#b42318", "alike": "#1f7a3d", "findings": "#b42318", "well": "#1f7a3d",
 }  # fmt: skip
 """Background of white text, readable in light and dark notebooks."""
 _GREY = "#5f6772"

@@ -34,7 +34,7 @@ class Diagnosis(Shown):
         rows = [(each.subject, each.outcome, in_python(each.text)) for each in self.checks]
         return Card(
             title="doctor",
-            state=f"error {number} findings" if number else "live no finding",
+            state=f"findings {number}" if number else "well",
             head=("subject", "outcome", "what"),
             table=tuple(rows),
             notes=tuple(f"{each.subject}: {in_python(each.remedy)}" for each in self.findings),

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _MOST_BARS = 20
 _HUES = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d")
 """Readable on white and on black; one for each deployment."""
-_STATES = {"different": "error different", "alike": "live alike"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,17 +101,17 @@ def _order(shares: list[dict[str | float, float]]) -> Any:
     """Buckets by their bound; classes by their share, the largest first."""
 
     def key(label: str | float) -> tuple[float, str]:
-        if isinstance(label, float):
-            return label, ""
-        return -max(each.get(label, 0.0) for each in shares), label
+        if isinstance(label, str):
+            return -max(each.get(label, 0.0) for each in shares), label
+        return label, ""
 
     return key
 
 
 def _label(label: str | float) -> str:
-    if isinstance(label, float):
-        return "above" if math.isinf(label) else f"up to {label:g}"
-    return label if len(label) <= 22 else f"{label[:21]}…"
+    if isinstance(label, str):
+        return label if len(label) <= 22 else f"{label[:21]}…"
+    return "above" if math.isinf(label) else f"up to {label:g}"
 
 
 def _text(x: float, y: int, text: str) -> str:
@@ -155,10 +154,13 @@ class ComparisonView(Shown):
         first, second = self.deployments
         return Card(
             title=f"{first.deployment_id} and {second.deployment_id}",
-            state=_STATES.get(self.verdict, self.verdict),
-            head=("aspect", "verdict", "why"),
-            table=tuple((each.name, each.verdict, each.text) for each in self.aspects),
-            notes=tuple(f"{e.deployment_id}: {e.total:.0f} predictions, {e.source}" for e in self.deployments),
+            state=self.verdict,
+            head=("aspect", "verdict"),
+            table=tuple((each.name, each.verdict) for each in self.aspects),
+            notes=(
+                *(f"{each.name}: {each.text}" for each in self.aspects),
+                *(f"{e.deployment_id}: {e.total:.0f} predictions, {e.source}" for e in self.deployments),
+            ),
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
