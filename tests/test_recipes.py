@@ -50,7 +50,7 @@ def name_findings(spec: ReleaseSpec) -> Iterator[Finding]:
 FORGE = '''\
 """Pull requests at Acme."""
 
-from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.forge.api_session import ForgeSession, NotThere
 from gitops_ml.forge.protocol import Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 
@@ -76,6 +76,9 @@ class Acme(Forge):
 
     def _extras(self, known, proposal):
         return ()
+
+    def comments(self, number):
+        raise NotThere("this forge has no comments")
 
     @staticmethod
     def _parse(data):
