@@ -110,6 +110,8 @@ class DirectRequest:
     def begin(self, connection: Connection) -> bool:
         """Start its call; false where it has to take the usual way, which also answers what is wrong with it."""
         app, exchange = self._lane.app, self.exchange
+        if app.service.short_method() is not self._method:  # no room any more, or the server drains
+            return False
         try:
             payload = parse(exchange.body)
             if self._method.convert is not None:

@@ -188,6 +188,26 @@ def test_a_body_that_does_not_come_is_answered_with_408(tmp_path: Path) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_queue_that_fills_between_head_and_body_is_answered_with_429(
+    tmp_path: Path, whole: bool
+) -> None:
+    with (
+        serving(tmp_path, SOURCE, maxQueueLength=0) as server,
+        ThreadPoolExecutor(1) as pool,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+    ):
+        if not whole:
+            connection.sendall(head(7))
+            time.sleep(0.1)
+        slow = pool.submit(server.predict, {"sleep": 0.5})
+        until((tmp_path / "started").exists)
+        connection.sendall(head(7) + b'{"n":1}' if whole else b'{"n":1}')
+        assert connection.recv(65536).startswith(b"HTTP/1.1 429 ")
+        assert slow.result(10).status_code == 200
+        assert server.metric("predictor_body_bytes_in_flight") == 0
+
+
 def test_a_request_behind_a_slow_one_waits_for_its_place(server: Server) -> None:
     slow, quick = b'{"sleep":0.02}', b'{"n":1}'
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
