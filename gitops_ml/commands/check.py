@@ -20,6 +20,7 @@ from gitops_ml.review.make_review import Choice, make_review
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
 from gitops_ml.review.review import Review, State
 from gitops_ml.review.rules import with_findings
+from gitops_ml.review.scope import project_folder
 from gitops_ml.review.sides import read_checkout_releases
 from gitops_ml.review.usage import usage_of_all, usage_of_planned
 
@@ -82,6 +83,7 @@ def check(
         place = Path(d).resolve()
         tip = repository.at_commit(repository.commit(options.base))
         before, after, base, head = _trees(repository, tip, options)
+        start = project_folder((tip.files, before.files, after.files), start)
         states = read_states(repository, before, after, start=start, folder=place)
         review, pairs = make_review(states, base, head, options.choice)
         if review.errors:

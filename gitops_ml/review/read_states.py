@@ -13,6 +13,7 @@ from gitops_ml.review.scope import Scope, scope_of, touched_folders
 from gitops_ml.review.sides import StateReleases, read_state_releases
 from gitops_ml.review.written_tree import local_content, write_tree
 from gitops_ml.workspace.manifest_files import read_project_file
+from gitops_ml.workspace.workspace import no_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,6 +85,8 @@ def read_states(
         UsageError, InvalidDocument: a state cannot be read at all.
     """
     scopes = scope_of(before.files, start), scope_of(after.files, start)
+    if not (scopes[0].manifests or scopes[1].manifests):
+        raise no_manifest([Path(start)] if start else [])
     touched = touched_folders((before.files, scopes[0]), (after.files, scopes[1]))
     texts = _manifest_texts(repository, (before, after), scopes)
     old = _read(repository, before, scopes[0], touched, (), folder / "before")

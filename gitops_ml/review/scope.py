@@ -6,6 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_ml.errors import UsageError
 from gitops_ml.workspace.manifest_files import (
     CORTEX_MANIFESTS,
     MANIFESTS,
@@ -39,6 +40,29 @@ def scope_of(files: Files, start: str) -> Scope:
     return Scope(root, project_file, _manifests(files, root))
 
 
+def project_folder(trees: Iterable[Files], start: str) -> str:
+    """The folder to look for the project from: ``start``, or that of the only project below it.
+
+    Raises:
+        UsageError: there are several projects below, and none above.
+    """
+    trees = tuple(trees)
+    if any(_named(files, folder) for files in trees for folder in _upwards(start)):
+        return start
+    below = {
+        posixpath.dirname(path)
+        for files in trees
+        for path in files
+        if posixpath.basename(path) in PROJECT_FILES
+        and _is_below(posixpath.dirname(path), start, set())
+    }
+    if len(below) > 1:
+        raise UsageError(
+            f"there are several projects here ({', '.join(sorted(below))}): name the folder of one"
+        )
+    return next(iter(below), start)
+
+
 def touched_folders(before: tuple[Files, Scope], after: tuple[Files, Scope]) -> set[str]:
     """The folders with manifests whose releases may change.
 
@@ -68,11 +92,10 @@ def _project(files: Files, scope: Scope) -> object:
     return scope.project_file, files.get(scope.project_file or "")
 
 
-def _named(files: Files, folder: str) -> Iterator[str]:
-    for name in PROJECT_FILES:
-        path = posixpath.join(folder, name)
-        if path in files:
-            yield path
+def _named(files: Files, folder: str) -> list[str]:
+    """The project files in a folder."""
+    paths = (posixpath.join(folder, name) for name in PROJECT_FILES)
+    return [path for path in paths if path in files]
 
 
 def _upwards(folder: str) -> Iterator[str]:

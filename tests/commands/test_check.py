@@ -203,3 +203,23 @@ def test_without_helm_everything_but_the_objects_is_shown(source, monkeypatch):
 def test_an_environment_that_is_not_there_is_named(source):
     result = checked(source, "-e", "stagin")
     assert (result.code, "unknown environment 'stagin'" in result.err) == (2, True)
+
+
+def test_of_several_projects_below_one_has_to_be_named(ann):
+    ann.has(container_api("iris"), folder=ann.project / "a")
+    ann.keeps_source_in_git()
+    git("branch", "-M", "main", cwd=ann.project)
+    ann.has(container_api("iris", compute={"cpu": "1"}), folder=ann.project / "a")
+    assert len(checked(ann).json["releases"]) == 2
+    ann.has(container_api("oak"), folder=ann.project / "b")
+    result = checked(ann)
+    assert (result.code, "several projects here (a, b)" in result.err) == (2, True)
+    assert {each["api"] for each in checked(ann, "b").json["releases"]} == {"oak"}
+
+
+def test_a_repository_without_a_manifest_is_a_usage_error(ann):
+    (ann.project / "README.md").write_text("x")
+    ann.keeps_source_in_git()
+    git("branch", "-M", "main", cwd=ann.project)
+    result = checked(ann)
+    assert (result.code, "there is no manifest (api.yaml)" in result.err) == (2, True)
