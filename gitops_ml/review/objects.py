@@ -117,7 +117,9 @@ def _rated(change: ObjectChange) -> RatedChange:
         return RatedChange(change, "high" if change.kind in _GUARDS else "medium")
     if change.action == "add":
         return RatedChange(change, "low")
-    for risk, rules in (("high", _HIGH), ("medium", _MEDIUM)):
+    # A Job runs before the rollout, and serves nothing.
+    medium = () if change.kind == "Job" else _MEDIUM
+    for risk, rules in (("high", _HIGH), ("medium", medium)):
         for pattern, why in rules:
             if any(re.search(pattern, field.path) for field in change.fields):
                 return RatedChange(change, risk, why)

@@ -126,6 +126,8 @@ def _name(change: FieldChange) -> str:
     first = path.partition(".")[0].partition("[")[0]
     if first == "image":
         return _NAMES["image"]
+    if path == "resources.memory":
+        return "compute.mem"
     return _NAMES.get(first, first) + path.removeprefix(first)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.gitops.pull_request_body import field_lines
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 _MOST_DETAILED = 20
 _MOST_FIELDS = 12
+_POD = "spec.template.spec."
 _SIGNS = {"add": "+", "delete": "-", "modify": "~"}
 
 
@@ -92,7 +94,8 @@ def _objects(release: ReleaseReview) -> Iterator[str]:
         why = f", {rated.why}" if rated.why else ""
         yield f"{_SIGNS[change.action]} {change.kind}/{change.name}: {rated.risk} risk{why}"
         for field in change.fields:
-            yield from (f"  {line}" for line in field_lines(field))
+            short = replace(field, path=field.path.replace(_POD, "pod."))
+            yield from (f"  {line}" for line in field_lines(short))
 
 
 def _block(title: str, lines: list[str]) -> Iterator[Line]:
