@@ -61,8 +61,8 @@ def from_prometheus(
         for sample in prometheus.query(query):
             sums[name, sample.labels.get(part, "")] = sample.value
     pods = prometheus.query(f"count({info})")
-    count = int(pods[0].value) if pods else 0
-    source = f"Prometheus: {count} pods of the last {days:g} days, each since its start"
+    count = pods[0].value if pods else 0
+    source = f"Prometheus: {count:g} pods of the last {days:g} days, each since its start"
     return predictions_of(sums, deployment_id=deployment_id, source=source)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ServerFailed
@@ -15,6 +16,8 @@ VALUES = "predictor_prediction_value_bucket"
 REQUESTS = "predictor_requests_total"
 LATENCY = "predictor_request_duration_seconds_bucket"
 _MOST_CLASSES = 10_000
+_LARGEST = 1e15
+"""More than any pod can count."""
 
 Sum = tuple[str, str]
 """A series' name, and the value of the label by which it is divided."""
@@ -48,7 +51,10 @@ def predictions_of(sums: Mapping[Sum, float], *, deployment_id: str, source: str
     """The predictions whose series were summed."""
     by_name: dict[str, dict[str, float]] = {name: {} for name in PART}
     for (name, part), value in sums.items():
-        by_name[name][part] = value
+        # A pod may send any number and any bound.
+        is_count = 0 <= value < _LARGEST and (PART[name] != "le" or _is_bound(part))
+        if is_count:
+            by_name[name][part] = value
     classes = dict(sorted(by_name[CLASSES].items(), key=lambda each: -each[1])[:_MOST_CLASSES])
     return Predictions(
         deployment_id=deployment_id,
@@ -58,6 +64,13 @@ def predictions_of(sums: Mapping[Sum, float], *, deployment_id: str, source: str
         requests={code: number for code, number in by_name[REQUESTS].items() if number},
         latency=_histogram(by_name[LATENCY]),
     )
+
+
+def _is_bound(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def _histogram(buckets: Mapping[str, float]) -> Histogram | None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 RESPONSE = "org.kubeflow.serving.inference.response"
 FEEDBACK = "dev.gitops-ml.feedback"
 _FEW_NUMBERS = 20
+_LEAST_RATE = 1e-6
+_LARGEST = 1 << 1000
+"""A larger whole number has no float."""
 _MOST_OF_ONE = 1000
 """Predictions of one response, as in the runtime's tracking."""
 
@@ -66,7 +69,7 @@ def read_events(lines: Iterable[str | bytes], *, key: str = "") -> LogContent:
 def _event(line: str | bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     is_ours = isinstance(found, dict) and found.get("type") in (RESPONSE, FEEDBACK)
     return found if is_ours else None
@@ -95,7 +98,7 @@ def _weight(rate: object) -> float:
         number = float(str(rate))
     except ValueError:
         return 1.0
-    return 1 / number if 0 < number <= 1 else 1.0
+    return 1 / number if _LEAST_RATE <= number <= 1 else 1.0
 
 
 def _predictions(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
@@ -110,8 +113,13 @@ def _predictions(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
     elif path:
         if isinstance(value, dict) and path[0] in value:
             yield from _predictions(value[path[0]], path[1:])
-    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+    elif isinstance(value, str) or _is_number(value):
         yield value
+
+
+def _is_number(value: Any) -> bool:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return abs(value) < _LARGEST if is_whole else isinstance(value, float) and math.isfinite(value)
 
 
 def deployments_in(content: LogContent) -> tuple[str, ...]:
@@ -131,7 +139,7 @@ def predictions_in(
     numbers = [
         (float(value), weight)
         for value, weight in weighted
-        if not is_classes and not isinstance(value, str) and math.isfinite(value)
+        if not is_classes and not isinstance(value, str)
     ]
     requests: dict[str, float] = {}
     for each in own:
@@ -225,7 +233,7 @@ def _error(response: LoggedResponse, truth: Any) -> float | None:
     """The mean absolute error where truth or prediction is a number with a fraction."""
     wanted = truth if isinstance(truth, list) else [truth]
     values = (*response.predictions, *wanted)
-    if not all(isinstance(value, int | float) for value in values):
+    if not all(map(_is_number, values)):
         return None
     if not any(isinstance(value, float) for value in values):
         return None
