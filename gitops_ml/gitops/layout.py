@@ -6,7 +6,6 @@ releases/<environment>/<api>/release.yaml    what the ApplicationSet reads; wher
 releases/<environment>/<api>/manifest.yaml   the rendered objects, in mode ``manifests`` only
 argocd/<environment>.yaml                    one ApplicationSet per environment
 argocd/projects/<team>.yaml                  one AppProject per team
-argocd/previews/<environment>.yaml           AppProject and ApplicationSet of its previews
 bootstrap/root.yaml                          the Application that syncs argocd/; applied once by ops
 bootstrap/rights.yaml                        the ClusterRoles of people and of CI; applied by ops
 bootstrap/dashboards/<environment>.yaml      the dashboard of all APIs; applied by ops

@@ -15,7 +15,6 @@ from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.project.checks import check_relations
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
-from gitops_ml.project.preview_checks import preview_findings
 from gitops_ml.project.price_fields import price_findings, with_prices
 from gitops_ml.project.project import ARGO_CDS_OWN, Project, minor_version, taken_team
 from gitops_ml.system.clean_text import without_credentials
@@ -110,7 +109,6 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
             yield error((*at, "spot"), "it needs a preset or a node_selector", rule=_RULE)
     for name, environment in data["environments"].items():
         yield from _environment_cluster(environment.get("cluster"), clusters, name)
-        yield from preview_findings(data, name)
     yield from _shared_places(data["environments"], clusters)
     teams, default = data.get("teams") or {}, data.get("default_team")
     yield from _team_names(teams, default)

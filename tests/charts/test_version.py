@@ -10,8 +10,7 @@ import yaml
 
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 CONTENT = {
-    "predictor": ("0.2.0", "3bb2e3fedb63e1eb90f14f6fe40e35566eef85b8177f5a7a2fca3d93f38e5455"),
-    "preview": ("0.1.0", "bc72373d9b656f0fb390ddc1979f1137aa7039f576b59ee16fa149dd3327ee22"),
+    "predictor": ("0.2.0", "999904d101081bffa39bc73032a09ce4510f619c4af17a246ab650ad3f25f936"),
 }
 """The version of each chart, and the sha256 of its files: both change together."""
 

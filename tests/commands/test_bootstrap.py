@@ -296,23 +296,3 @@ def test_without_a_gitops_repository_the_way_to_one_is_told(ann):
     ann.has(container_api("iris"))
     (ann.project / "gitops-ml.yaml").unlink()
     assert ann.runs("bootstrap").code == 2
-
-
-def test_previews_get_their_objects_and_their_chart(shop):
-    forge = {
-        "type": "gitea",
-        "api_url": "https://git.acme.example/api/v1",
-        "repository": "acme/gitops",
-    }
-    staging = {**ENVIRONMENTS["staging"], "previews": {"token_secret": {"name": "forge-token"}}}
-    shop.configures(environments={**ENVIRONMENTS, "staging": staging}, gitops={"forge": forge})
-    did(shop, "bootstrap")
-    project, applications = yaml.safe_load_all(shop.text("argocd/previews/staging.yaml"))
-    for document in (project, applications):
-        check_custom_resource(document)
-    assert applications["spec"]["template"]["spec"]["project"] == project["metadata"]["name"]
-    (chart,) = {path.rpartition("/templates/")[0] for path in shop.paths("charts/preview/")} - {""}
-    assert chart == applications["spec"]["template"]["spec"]["sources"][0]["path"]
-    assert shop.paths("argocd/previews/") == ["argocd/previews/staging.yaml"]
-    did(shop, "bootstrap")
-    assert shop.commits() == 1

@@ -63,7 +63,7 @@ Labels and annotations of the pods. Each change of them replaces all pods, so th
 {{- if .Values.metrics.scrapeAnnotations }}
 {{- $ours = merge $ours (dict "prometheus.io/scrape" "true" "prometheus.io/port" ((eq "probes" (include "predictor.metricsPort" .) | ternary .Values.container.probePort .Values.container.port) | toJson) "prometheus.io/path" .Values.metrics.path) }}
 {{- end }}
-{{- include "predictor.block" (merge $ours (.Values.podAnnotations | default dict)) | trim }}
+{{- include "predictor.block" (merge $ours .Values.podAnnotations) | trim }}
 {{- end }}
 
 {{/*
