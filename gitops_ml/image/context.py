@@ -82,12 +82,14 @@ def read_context(
     predictor: PredictorSpec,
     manifests: Iterable[str] = ("api.yaml",),
     cache: Path | None = None,
+    runtime_files: Sequence[InputFile] | None = None,
 ) -> BuildContext:
     """Everything that enters the image of ``predictor``, whose project is ``directory``.
 
     ``manifests`` are names of files in ``directory`` that describe APIs. They stay out, and so do
     other manifests, other APIs' directories (those with a manifest) and virtual environments, unless an
-    ignore file has ``!path``. The ``cache`` never enters an image.
+    ignore file has ``!path``. The ``cache`` never enters an image. ``runtime_files`` are those of
+    `read_runtime_files`, which many images share.
 
     Raises:
         InvalidDocument: files that cannot enter an image, bad ignore files, missing dependency files,
@@ -106,10 +108,10 @@ def read_context(
         entries, faults = with_fingerprints(directory, entries)
     if faults or problems:
         raise InvalidDocument((*(_problem(directory, fault) for fault in faults), *problems))
-    runtime = runtime_directory()
+    files = read_runtime_files() if runtime_files is None else runtime_files
     return BuildContext(
-        inputs=tuple(sorted((*_under(APP, entries), *_under(RUNTIME, _runtime_files(runtime))))),
-        roots={APP: directory, RUNTIME: runtime},
+        inputs=tuple(sorted((*_under(APP, entries), *files))),
+        roots={APP: directory, RUNTIME: runtime_directory()},
         dependencies=dependencies,
         pip_files=references[0],
         needs_pip=references[1],
@@ -165,15 +167,22 @@ def context_entries(context: BuildContext, places: Mapping[str, str]) -> Iterato
             )
 
 
-def _runtime_files(directory: Path) -> Iterator[InputFile]:
-    package = directory / "predictor_base"
+def read_runtime_files() -> tuple[InputFile, ...]:
+    """The files of the runtime, which every image has.
+
+    Raises:
+        InvalidDocument: one of them cannot enter an image.
+        GitopsMlError: ``predictor_base`` is not installed.
+    """
+    package = runtime_directory() / "predictor_base"
     tree = walk(package, rules=ignore_rules(()), found=lambda path, names: None)
     wanted = [e for e in tree.entries if e.path.endswith(_RUNTIME_SUFFIXES)]
     files, faults = with_fingerprints(package, sorted(wanted), batch=len(wanted) or 1)
     if faults := faults + tree.faults:
         raise InvalidDocument(_problem(package, fault) for fault in faults)
     # installers set different permissions, and none of these files is a program
-    return (replace(f, path=f"predictor_base/{f.path}", is_executable=False) for f in files)
+    plain = (replace(f, path=f"predictor_base/{f.path}", is_executable=False) for f in files)
+    return tuple(_under(RUNTIME, plain))
 
 
 def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.image.context import read_context
+from gitops_ml.image.context import read_context, read_runtime_files
 from gitops_ml.image.dockerfile import DockerPlan, docker_plan
 from gitops_ml.image.recipe import (
     BuilderChoice,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from gitops_ml.image.content_hash import ContentHash
+    from gitops_ml.image.content_hash import ContentHash, InputFile
     from gitops_ml.image.context import BuildContext
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.project.project import ImageSettings
@@ -250,8 +250,14 @@ class ImagePlanner:
                 predictor=predictor,
                 manifests=(posixpath.basename(request.manifest),),
                 cache=cache_place(os.environ),
+                runtime_files=self._runtime_files,
             )
         return self._contexts[key]
+
+    @cached_property
+    def _runtime_files(self) -> tuple[InputFile, ...]:
+        """Read once: the images of a project have the same."""
+        return read_runtime_files()
 
     def _base(self, text: str) -> ImageRef:
         if text not in self._bases:

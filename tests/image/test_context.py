@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gitops_ml.errors import InvalidDocument
 from gitops_ml.image.content_hash import content_hash
-from gitops_ml.image.context import build_inputs, read_context
+from gitops_ml.image.context import build_inputs, read_context, read_runtime_files
 from tests.image.test_content_hash import RECIPE
 from tests.support.projects import predictor_spec, write_project
 
@@ -395,3 +395,10 @@ def test_our_cache_in_the_project_never_enters_an_image(project: Path, name: str
     assert [(each.path, each.reason) for each in context.left_out] == [
         (name, "it is the cache of gitops-ml")
     ]
+
+
+def test_files_of_the_runtime_that_were_read_before_are_the_same(project):
+    shared = read_runtime_files()
+    found = read_context(project, predictor=predictor_spec(), runtime_files=shared)
+    assert found == read_context(project, predictor=predictor_spec())
+    assert set(shared) <= set(found.inputs)
