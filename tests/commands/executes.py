@@ -74,6 +74,8 @@ EXECUTES: Mapping[str, Execution] = {
     "get": _CLUSTER,
     "describe": _CLUSTER,
     "compare": _CLUSTER,
+    "cost": _NOTHING,
+    "bench": _CLUSTER,
     "logs": _CLUSTER,
     "predict": _CLUSTER,
     "history": _SOURCE,

@@ -141,6 +141,9 @@ def calls(attack: Attack) -> Iterator[tuple[str, list[str], int]]:
     # The pods of a ready-made container have no metrics here.
     yield "compare", [id, id], 4
     yield "doctor", ["-e", "staging"], 7
+    yield "cost", ["-e", "staging", "--prometheus", "http://127.0.0.1:1"], 4
+    quick = ["--clients", "1", "--duration", "0.1", "--warm-up", "0"]
+    yield "bench", ["http://127.0.0.1:1", str(home / "request.json"), *quick], 4
     reference = f"oci://{attack.mill.repository}/model:1"
     yield "model push", ["model", reference], 0
     yield "model pull", [reference, str(home / "pulled")], 0
