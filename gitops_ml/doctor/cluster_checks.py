@@ -101,6 +101,12 @@ def _wanted_kinds(spec: ClusterSpec) -> Iterator[tuple[str, str, str, str]]:
     if spec.prometheus.pod_monitors:
         remedy = f"install the Prometheus Operator, or set {entry}.prometheus.pod_monitors to false"
         yield "Prometheus Operator", "monitoring.coreos.com/v1", "podmonitors", remedy
+    if spec.prometheus.alerts:
+        remedy = f"install the Prometheus Operator, or set {entry}.prometheus.alerts to false"
+        yield "alerts", "monitoring.coreos.com/v1", "prometheusrules", remedy
+    if spec.grafana is not None and spec.grafana.type == "operator":
+        remedy = f"install the Grafana Operator, or set {entry}.grafana.type to config_map"
+        yield "Grafana Operator", "grafana.integreatly.org/v1beta1", "grafanadashboards", remedy
     if spec.http_addon:
         remedy = f"install KEDA's HTTP add-on, or set {entry}.http_addon to false"
         yield "HTTP add-on", "http.keda.sh/v1beta1", "interceptorroutes", remedy

@@ -83,6 +83,11 @@ def components(cluster: ClusterSpec) -> tuple[Component, ...]:
     if prometheus.address:
         why = f"what KEDA scales on; `{prometheus.address}`"
         found.append(Component("Prometheus", "any", why))
+    for source in prometheus.sources:
+        name = source.replace("_", "-")
+        found.append(Component(f"{name} in Prometheus", "any", "alerts and panels about it"))
+    if cluster.grafana is not None:
+        found.append(Component("Grafana", "11.6", "the dashboards of the releases"))
     if cluster.external_secrets:
         why = "secrets by reference (external-secrets.io/v1)"
         found.append(Component("External Secrets", "0.16", why))

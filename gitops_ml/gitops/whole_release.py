@@ -89,8 +89,19 @@ def expected_kinds(values: Mapping[str, Any]) -> Counter[str]:
     kinds["ExternalSecret"] += len(values.get("externalSecrets") or ())
     if _section(values, "podMonitor").get("enabled"):
         kinds["PodMonitor"] += 1
+    kinds.update(_monitoring_kinds(values))
     del kinds[""]
     return +kinds
+
+
+def _monitoring_kinds(values: Mapping[str, Any]) -> Iterator[str]:
+    """A ready-made container may have no metrics that an alert or a panel is about."""
+    monitoring = _section(values, "monitoring")
+    if values.get("runtime") or _section(monitoring, "sources").get("kubeStateMetrics"):
+        if _section(monitoring, "alerts").get("enabled"):
+            yield "PrometheusRule"
+        kind = str(_section(monitoring, "dashboard").get("type"))
+        yield {"configMap": "ConfigMap", "grafanaDashboard": "GrafanaDashboard"}.get(kind, "")
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from gitops_ml.gitops.whole_release import (
     faults_of_values,
 )
 from gitops_ml.helm.engines import LibraryHelm
-from tests.support.pipeline import CHART, PROJECT, api, project_of, rendered
+from tests.support.pipeline import CHART, PROJECT, api, merged, project_of, rendered
 
 HELM = LibraryHelm.load()
 QUEUE = {"type": "rabbitmq", "metadata": {"queueName": "q", "value": "5", "mode": "QueueLength"}}
@@ -45,6 +45,21 @@ def test_every_object_that_the_chart_makes_is_expected(words):
     assert expected_kinds(release.values) == made
     assert faults_of_objects(release.values, release.objects) == ()
     assert faults_of_text(release.values, text_of(release.values)) == ()
+
+
+@pytest.mark.parametrize("kind", ["config_map", "operator"])
+@pytest.mark.parametrize("words", [APIS["plain"], APIS["container"]], ids=["plain", "container"])
+def test_alerts_and_dashboards_are_expected_too(words, kind):
+    watched = {
+        "prometheus": {"pod_monitors": True, "alerts": True, "sources": ["kube_state_metrics"]},
+        "grafana": {"type": kind},
+    }
+    project = merged(PROJECT, {"clusters": {"main": watched}})
+    release = rendered(words, project_of(project))
+    made = Counter(item["kind"] for item in release.objects)
+    del made["PodDisruptionBudget"]
+    assert made["PrometheusRule"] == 1
+    assert expected_kinds(release.values) == made
 
 
 @pytest.mark.parametrize(
