@@ -102,6 +102,7 @@ OTHER: dict[str, Any] = {
     "resources.gpu.tolerations": [TOLERATION],
     "route.hosts": ["iris.acme.example"],
     "route.path": "/iris",
+    "runtime.example": {"request": "{}", "response": "{}"},
     "runtime.tensorflowServing.address": "localhost:9001",
     "scheduling.affinity.nodeAffinity": {
         "preferredDuringSchedulingIgnoredDuringExecution": [
@@ -129,7 +130,7 @@ def leaves(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Each value of the chart by its path, with its schema."""
     for name, inner in schema.get("properties", {}).items():
         at = f"{path}.{name}".lstrip(".")
-        if inner.get("properties"):
+        if inner.get("properties") and at not in OTHER:
             yield from leaves(inner, at)
         else:
             yield at, inner
