@@ -122,8 +122,6 @@ OTHER["scheduling.affinity.podAffinity"] = {
     ]
 }
 OTHER["scheduling.affinity.podAntiAffinity"] = OTHER["scheduling.affinity.podAffinity"]
-NEEDS = {"runtime.example.response": {"runtime": {"example": {"request": "{}"}}}}
-"""Values without which another one is not valid."""
 IDENTITY = "api.deploymentId"
 """On the pods itself; made of the others."""
 
@@ -193,9 +191,6 @@ def templates(render_exactly: Callable[..., Any]) -> list[tuple[dict[str, Any], 
 def test_a_value_moves_the_pod_template_exactly_if_the_deployment_id_has_it(
     path: str, render_exactly: Callable[..., Any], templates: list[tuple[dict[str, Any], Any]]
 ) -> None:
-    if path in NEEDS:
-        needed = [merged(base, NEEDS[path]) for base, _ in templates if "runtime" in base]
-        templates = [(base, pod_template(render_exactly(base))) for base in needed]
     moves = any(
         pod_template(render_exactly(changed(base, path))) != template
         for base, template in templates
