@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +31,22 @@ __all__ = ["ann", "nobodys_settings"]
 KUBECONFIG = os.environ.get("GITOPS_ML_E2E_KUBECONFIG")
 WAY = os.environ.get("GITOPS_ML_E2E")
 IMAGES = os.environ.get("GITOPS_ML_E2E_REPOSITORY")
+UNTIL = os.environ.get("GITOPS_ML_E2E_UNTIL")
+"""No test of a cluster begins after this time, in seconds of the epoch."""
 NO_CLUSTER = (
     "no Kubernetes cluster that may be used: GITOPS_ML_E2E=local makes one of binaries, =kind has "
     "pytest-kind make one, and GITOPS_ML_E2E_KUBECONFIG names one (tests/e2e/README.md)"
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests last, so that a run whose time is limited leaves out few."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is not None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if UNTIL and time.time() > float(UNTIL):
+        pytest.skip("the time for tests on a cluster is over (GITOPS_ML_E2E_UNTIL)")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

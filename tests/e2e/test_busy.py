@@ -47,6 +47,7 @@ def readiness(story, call: Future[Any]) -> list[bool]:
     return seen
 
 
+@pytest.mark.long
 def test_a_minute_in_c_makes_a_pod_not_ready_at_most(story, record_property):
     story.has(answer_api(networking={"timeout": "120s"}), predictor=BUSY)
     story.bootstraps()

@@ -96,6 +96,7 @@ class SourceRepository:
         }
 
 
+@pytest.mark.long
 def test_ten_changes_do_what_the_comment_said(story, record_property):
     source = SourceRepository(
         story, {name: api(name) for name in ("first", "second", "third", "fourth")}

@@ -43,6 +43,7 @@ def test_load_brings_replicas_and_their_end_takes_them_away(story):
     assert load.failures == []
 
 
+@pytest.mark.long
 def test_a_schedule_scales_from_and_to_zero(story):
     # The next full minute that leaves time for the deploy.
     start = datetime.now(timezone.utc) + timedelta(seconds=110)
