@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FIELDS = {**RUNTIME_FIELDS, **CONTAINER_FIELDS, **OPERATION_FIELDS}
 IN_THE_IMAGE = "goes into the image, whose digest is in the Deployment"
 WARNED = "has no effect, and the check says so"
+OF_ALERTS = "is in the rules where the cluster has alerts (test_observability.py), and elsewhere the check says so"
 EXEMPT = {
     "predictor.python_version": IN_THE_IMAGE,
     "predictor.image": IN_THE_IMAGE,
@@ -34,6 +35,8 @@ EXEMPT = {
     "autoscaling.init_replicas": WARNED,
     "container.max_queue_length": WARNED,
     "networking.tls_secret": "is of an Ingress, and without one it has no effect and the check says so",
+    "slo.availability": OF_ALERTS,
+    **{f"slo.latency.p{percentile}": OF_ALERTS for percentile in (50, 90, 95, 99)},
     "environments": "is laid over all of these",
 }
 OTHER_KINDS = ("definition", "apis")

@@ -37,11 +37,17 @@ def test_without_the_settings_of_the_cluster_nothing_is_rendered() -> None:
 
 
 def test_the_objectives_of_an_api_reach_its_rules() -> None:
-    slo = {"availability": 99.5, "latency": {"p95": "300ms", "p99": "1s"}}
+    latency = {"p50": "50ms", "p90": "0.2s", "p95": "300ms", "p99": "1s"}
+    slo = {"availability": 99.5, "latency": latency}
     release = rendered(api(slo=slo), cluster(**ALERTS))
     assert release.values["monitoring"]["alerts"]["slo"] == {
         "availability": 99.5,
-        "latency": [{"percentile": 95, "seconds": 0.3}, {"percentile": 99, "seconds": 1}],
+        "latency": [
+            {"percentile": 50, "seconds": 0.05},
+            {"percentile": 90, "seconds": 0.2},
+            {"percentile": 95, "seconds": 0.3},
+            {"percentile": 99, "seconds": 1},
+        ],
     }
     assert {"PredictorErrorBudgetBurn", "PredictorLatencyBudgetBurn"} <= alerts_of(release)
     check_objects(release.objects)
