@@ -80,6 +80,26 @@ def fleets(options: argparse.Namespace) -> list[Row]:
         shutil.rmtree(folder)
 
 
+def predictors(options: argparse.Namespace) -> list[Row]:
+    """A deploy of one of many APIs that each have a build context."""
+    count = options.apis
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        repository = fleet.make_bare_repository(folder / "gitops.git")
+        project = fleet.write_fleet(folder / "fleet", count, repository=repository)
+        for number in range(count):
+            fleet.write_predictor(project, number)
+        run = _runner(project, folder / "cache")
+        deploy = ("deploy", "-e", "staging", "--offline", "--by-tag")
+        run(*deploy)
+        fleet.write_predictor(project, 7, most=11)
+        changed = run(*deploy)
+        assert "api-00007" in changed.output, changed.output
+        return [row(f"deploy, one of {count} predictors changed", changed.wall, 2.5 * count / 1000)]
+    finally:
+        shutil.rmtree(folder)
+
+
 def manifests(options: argparse.Namespace) -> list[Row]:
     """Mode ``manifests`` beside a loop of `helm template` over the same releases."""
     count = options.apis
@@ -166,6 +186,7 @@ def _runner(project: Path, cache: Path) -> Callable[..., Spent]:
 GROUPS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "startup": startup,
     "fleet": fleets,
+    "predictors": predictors,
     "manifests": manifests,
     "check": checks,
     "hash": hashing,

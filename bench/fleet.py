@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _PROJECT = """\
 project: fleet
-image: {{repository: registry.example.org/ml}}
+image: {{repository: registry.example.org/ml, base: "docker.io/library/python:3.12-slim@sha256:{base}"}}
 gitops: {{repository: "{repository}", branch: main, mode: {mode}}}
 clusters:
   main:
@@ -55,16 +55,40 @@ _API = """\
 """
 
 
+_PREDICTOR_API = """\
+- name: api-{number:05d}
+  kind: RealtimeAPI
+  predictor: {{type: python, path: predictor.py}}
+  compute: {{cpu: 500m, mem: 512Mi}}
+  autoscaling: {{min_replicas: 1, max_replicas: {most}}}
+"""
+_PREDICTOR = """\
+class PythonPredictor:
+    def __init__(self, config):
+        self.number = {number}
+
+    def predict(self, payload):
+        return {{"number": self.number}}
+"""
+
+
 def write_fleet(folder: Path, count: int, *, repository: str, mode: str = "chart") -> Path:
     """``count`` APIs, one file each, with a project of two environments."""
     folder.mkdir(parents=True)
-    project = _PROJECT.format(repository=repository, mode=mode)
+    project = _PROJECT.format(repository=repository, mode=mode, base="0" * 64)
     (folder / "gitops-ml.yaml").write_text(project)
     for number in range(count):
         directory = folder / "apis" / f"api-{number:05d}"
         directory.mkdir(parents=True)
         (directory / "api.yaml").write_text(manifest(number))
     return folder
+
+
+def write_predictor(folder: Path, number: int, *, most: int = 10) -> None:
+    """The API with a predictor, and so with a build context, in place of a ready-made image."""
+    directory = folder / "apis" / f"api-{number:05d}"
+    (directory / "api.yaml").write_text(_PREDICTOR_API.format(number=number, most=most))
+    (directory / "predictor.py").write_text(_PREDICTOR.format(number=number))
 
 
 def manifest(number: int, *, most: int = 10) -> str:

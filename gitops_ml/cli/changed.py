@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.cli import facts, report
 from gitops_ml.cli.options import ProjectChoice, change_options, output_option, project_option
 from gitops_ml.cli.terminal import short_id
-from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by_change
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:
         changed = command(context, **others)
         show(changed, output=output)
         if options.waits:
+            from gitops_ml.commands.wait import wanted_by_change
+
             wait_for(context, wanted_by_change(changed), proposed=changed.pull_request)
 
     return call
@@ -44,6 +45,8 @@ def wait_for(
     context: ChangeContext, wanted: Iterable[Expected], *, proposed: PullRequest | None
 ) -> None:
     """Report each change of state on a line, also where stderr is not a terminal, as in a CI job."""
+    from gitops_ml.commands.wait import WaitPolicy, wait
+
     wait(
         context.workspace,
         wanted,

@@ -21,7 +21,6 @@ from gitops_ml.cli.options import (
 )
 from gitops_ml.cli.terminal import brief, short_id, short_image
 from gitops_ml.commands.deploy import Deployment, deploy
-from gitops_ml.commands.wait import wanted_by
 from gitops_ml.delivery.change import ChangeContext
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.gitops.changed_releases import NO_RESTART
@@ -110,6 +109,8 @@ def command(
     deployment = deploy(workspace, clients=clients, options=options)
     _show(deployment, output)
     if options.waits:
+        from gitops_ml.commands.wait import wanted_by
+
         wanted = wanted_by(workspace, deployment, clients=clients)
         context = ChangeContext(workspace, clients, options)
         wait_for(context, wanted, proposed=deployment.pull_request)

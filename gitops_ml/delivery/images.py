@@ -40,7 +40,11 @@ def plan_images(
 ) -> dict[str, PlannedImage]:
     """The image of each release, by the release's directory."""
     planner = ImagePlanner(
-        workspace.project.image, registry=clients.registry, locks=locks, progress=clients.progress
+        workspace.project.image,
+        registry=clients.registry,
+        locks=locks,
+        progress=clients.progress,
+        memory=workspace.memory,
     )
     return {
         planned.directory: planner.plan(image_request(workspace, planned))
@@ -256,7 +260,7 @@ def lock_warnings(
     locks = [image.lock for image in images if image.lock is not None]
     # A lock in the cache is not committed.
     own = [lock for lock in locks if lock.path.parent not in packaged]
-    is_open = any(isinstance(lock, Unlocked) and lock not in own for lock in locks)
+    is_open = any(isinstance(lock, Unlocked) and lock.path.parent in packaged for lock in locks)
     written: dict[str, LockOutcome] = {}
     unlocked: dict[str, set[str]] = {}
     for lock in own:

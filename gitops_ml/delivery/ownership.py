@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import error
 from gitops_ml.errors import InvalidDocument, RepositoryMoved
+from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import roles_in
 from gitops_ml.gitops.release_yaml import destination_of, project_of
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.git.commits import RenderedFile
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.manifest.manifest import Manifest
 
@@ -77,10 +77,10 @@ def refuse_taken_routes(
         InvalidDocument: a release asks for the route of another one, of any project.
     """
     pairs = {item.directory: (manifest, item) for manifest, item in made}
-    routes = {
-        directory: route_of(directory, facts=item.text.facts, values=item.text.values)
-        for directory, (_, item) in pairs.items()
-    }
+    altered = _routes_of(item for _, item in pairs.values() if not _is_routed_alike(item, state))
+    if not _new_routes(altered, state):
+        return
+    routes = _routes_of(item for _, item in pairs.values())
     problems = [
         pairs[directory][0].problem(
             error(("networking", "endpoint"), sentence, rule="unique"),
@@ -96,8 +96,7 @@ def taken_routes(
     routes: Mapping[str, Route | None], state: RepositoryState, *, gone: Iterable[str] = ()
 ) -> list[tuple[str, str]]:
     """Which new routes another release has, by directory of the release, in a sentence."""
-    before = _current_routes(state, routes)
-    new = {at: route for at, route in routes.items() if route and before.get(at) != route}
+    new = _new_routes(routes, state)
     if not new:
         return []
     servers, elsewhere = {route.server for route in new.values()}, {*routes, *gone}
@@ -110,6 +109,30 @@ def taken_routes(
     ]
     others = RouteIndex([*_current_routes(state, rest).values(), *filter(None, routes.values())])
     return [(at, sentence) for at, route in new.items() for sentence in others.conflicts(route)]
+
+
+def _routes_of(releases: Iterable[Release]) -> dict[str, Route | None]:
+    return {
+        item.directory: route_of(item.directory, facts=item.text.facts, values=item.text.values)
+        for item in releases
+    }
+
+
+def _is_routed_alike(item: Release, state: RepositoryState) -> bool:
+    """Whether the current release has everything that its route is made from; nothing is parsed."""
+    values = RenderedFile(f"{item.directory}/{layout.VALUES}", item.text.values.encode())
+    facts, before = item.text.facts, state.release_yaml(item.directory)
+    return (
+        state.has(values)
+        and destination_of(facts) == destination_of(before)
+        and project_of(facts) == project_of(before)
+    )
+
+
+def _new_routes(routes: Mapping[str, Route | None], state: RepositoryState) -> dict[str, Route]:
+    """Those that differ from the current ones."""
+    before = _current_routes(state, routes)
+    return {at: route for at, route in routes.items() if route and before.get(at) != route}
 
 
 def _current_routes(state: RepositoryState, directories: Iterable[str]) -> dict[str, Route]:

@@ -159,7 +159,8 @@ class ReleaseHistory:
         if not log.is_whole and log.commits:
             oldest = log.commits[-1]
             self._unknown_before[oldest.id] = oldest.when
-        self._load_releases(log.commits)
+        # Of few releases the values are compared as well: git is started once for all of them.
+        self._load_files(log.commits, (layout.RELEASE, layout.VALUES) if few else (layout.RELEASE,))
         commits: dict[str, list[LoggedCommit]] = {directory: [] for directory in directories}
         for commit in log.commits:
             for directory in {path.rpartition("/")[0] for path in commit.files} & commits.keys():
@@ -240,7 +241,7 @@ class ReleaseHistory:
         for environment in (*self.environments, *self._gone) if _is_name(api) else ():
             directory = layout.release_directory(environment, api)
             log = self.repository.log(self.snapshot, directory, side_branches=True)
-            self._load_releases(log.commits)
+            self._load_files(log.commits, (layout.RELEASE,))
             for commit in reversed(log.commits):
                 release = self.release(commit.files.get(f"{directory}/{layout.RELEASE}"))
                 if release is not None and release.deployment_id == id:
@@ -308,12 +309,12 @@ class ReleaseHistory:
         text = as_text(self.content(state.release))
         return (deployment_id_of(text), *rendered_as(text))
 
-    def _load_releases(self, commits: Iterable[LoggedCommit]) -> None:
+    def _load_files(self, commits: Iterable[LoggedCommit], names: Collection[str]) -> None:
         self._load(
             blob
             for commit in commits
             for path, blob in commit.files.items()
-            if path.endswith(f"/{layout.RELEASE}")
+            if layout.file_of(path) in names
         )
 
     def _load(self, ids: Iterable[str | None]) -> None:

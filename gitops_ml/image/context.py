@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,19 +77,28 @@ class BuildContext:
     warnings: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RuntimeFiles:
+    """The files of the runtime, which every image has."""
+
+    directory: Path
+    """The folder of ``predictor_base``."""
+    inputs: tuple[InputFile, ...]
+
+
 def read_context(
     directory: Path,
     *,
     predictor: PredictorSpec,
     manifests: Iterable[str] = ("api.yaml",),
     cache: Path | None = None,
-    runtime_files: Sequence[InputFile] | None = None,
+    runtime: RuntimeFiles | None = None,
 ) -> BuildContext:
     """Everything that enters the image of ``predictor``, whose project is ``directory``.
 
     ``manifests`` are names of files in ``directory`` that describe APIs. They stay out, and so do
     other manifests, other APIs' directories (those with a manifest) and virtual environments, unless an
-    ignore file has ``!path``. The ``cache`` never enters an image. ``runtime_files`` are those of
+    ignore file has ``!path``. The ``cache`` never enters an image. ``runtime`` is the result of
     `read_runtime_files`, which many images share.
 
     Raises:
@@ -108,10 +118,10 @@ def read_context(
         entries, faults = with_fingerprints(directory, entries)
     if faults or problems:
         raise InvalidDocument((*(_problem(directory, fault) for fault in faults), *problems))
-    files = read_runtime_files() if runtime_files is None else runtime_files
+    runtime = runtime or read_runtime_files()
     return BuildContext(
-        inputs=tuple(sorted((*_under(APP, entries), *files))),
-        roots={APP: directory, RUNTIME: runtime_directory()},
+        inputs=tuple(sorted((*_under(APP, entries), *runtime.inputs), key=attrgetter("path"))),
+        roots={APP: directory, RUNTIME: runtime.directory},
         dependencies=dependencies,
         pip_files=references[0],
         needs_pip=references[1],
@@ -167,14 +177,15 @@ def context_entries(context: BuildContext, places: Mapping[str, str]) -> Iterato
             )
 
 
-def read_runtime_files() -> tuple[InputFile, ...]:
+def read_runtime_files() -> RuntimeFiles:
     """The files of the runtime, which every image has.
 
     Raises:
         InvalidDocument: one of them cannot enter an image.
         GitopsMlError: ``predictor_base`` is not installed.
     """
-    package = runtime_directory() / "predictor_base"
+    directory = runtime_directory()
+    package = directory / "predictor_base"
     tree = walk(package, rules=ignore_rules(()), found=lambda path, names: None)
     wanted = [e for e in tree.entries if e.path.endswith(_RUNTIME_SUFFIXES)]
     files, faults = with_fingerprints(package, sorted(wanted), batch=len(wanted) or 1)
@@ -182,7 +193,7 @@ def read_runtime_files() -> tuple[InputFile, ...]:
         raise InvalidDocument(_problem(package, fault) for fault in faults)
     # installers set different permissions, and none of these files is a program
     plain = (replace(f, path=f"predictor_base/{f.path}", is_executable=False) for f in files)
-    return tuple(_under(RUNTIME, plain))
+    return RuntimeFiles(directory, tuple(_under(RUNTIME, plain)))
 
 
 def _rules(directory: Path) -> tuple[IgnoreRules, list[Fault]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from gitops_ml.image.wildcards import BadPattern, Patterns, docker_tokens, git_tokens
@@ -140,11 +141,17 @@ def ignore_rules(files: Iterable[tuple[str, str]]) -> IgnoreRules:
     Raises:
         BadPattern: Docker would refuse a line of ``.dockerignore``.
     """
-    sets = [parse_gitignore(DEFAULTS, source="the defaults")]
+    sets = [_default_rules()]
     for name, text in sorted(files, key=lambda file: IGNORE_FILES.index(file[0])):
         parse = parse_dockerignore if name == ".dockerignore" else parse_gitignore
         sets.append(parse(text, source=name))
     return IgnoreRules(tuple(sets))
+
+
+@cache
+def _default_rules() -> RuleSet:
+    """Parsed once: each image has them."""
+    return parse_gitignore(DEFAULTS, source="the defaults")
 
 
 def parse_gitignore(text: str, *, source: str) -> RuleSet:

@@ -32,17 +32,17 @@ from gitops_ml.packages.locking import (
 )
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.cache import cache_place
-from gitops_ml.system.project_files import file_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from gitops_ml.image.content_hash import ContentHash, InputFile
-    from gitops_ml.image.context import BuildContext
+    from gitops_ml.image.content_hash import ContentHash
+    from gitops_ml.image.context import BuildContext, RuntimeFiles
     from gitops_ml.oci.registry import OciRegistry
     from gitops_ml.project.project import ImageSettings
     from gitops_ml.release.spec import PredictorSpec
+    from gitops_ml.system.memory import Memory
     from gitops_ml.system.progress import Progress
 
 
@@ -102,11 +102,13 @@ class ImagePlanner:
         registry: OciRegistry | None,
         locks: Locks,
         progress: Progress,
+        memory: Memory | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._locks = locks
         self._progress = progress
+        self._memory = memory
         self._contexts: dict[tuple[object, ...], BuildContext] = {}
         self._bases: dict[str, ImageRef] = {}
         self._inputs: dict[Path, str] = {}
@@ -231,8 +233,14 @@ class ImagePlanner:
     def _new_lock(self, facts: LockFacts) -> LockOutcome | Unlocked:
         if self._locks is not Locks.KNOWN:
             is_frozen = self._locks is Locks.FROZEN
-            return ensure_lock(facts, environ=os.environ, frozen=is_frozen, progress=self._progress)
-        lock = read_lock(facts)
+            return ensure_lock(
+                facts,
+                environ=os.environ,
+                frozen=is_frozen,
+                progress=self._progress,
+                memory=self._memory,
+            )
+        lock = read_lock(facts, self._memory)
         reason = why_stale(facts, lock)
         if lock is None or reason:
             return Unlocked(facts.path, reason)
@@ -250,12 +258,12 @@ class ImagePlanner:
                 predictor=predictor,
                 manifests=(posixpath.basename(request.manifest),),
                 cache=cache_place(os.environ),
-                runtime_files=self._runtime_files,
+                runtime=self._runtime_files,
             )
         return self._contexts[key]
 
     @cached_property
-    def _runtime_files(self) -> tuple[InputFile, ...]:
+    def _runtime_files(self) -> RuntimeFiles:
         """Read once: the images of a project have the same."""
         return read_runtime_files()
 
@@ -336,14 +344,18 @@ def lock_facts(
     if not python:
         raise UsageError("name the Python of the base image: image.python_version, such as 3.12")
     directory = context.roots[RUNTIME] / "predictor_base"
-    names = ("requirements.txt", f"requirements-{predictor_type}.txt")
-    runtime = tuple(directory / name for name in names if (directory / name).is_file())
     known = {file.path: file.fingerprint for file in context.inputs}
+    names = ("requirements.txt", f"requirements-{predictor_type}.txt")
+    runtime = {
+        directory / name: known[path]
+        for name in names
+        if (path := f"{RUNTIME}/predictor_base/{name}") in known
+    }
     files = {path: known.get(f"{APP}/{path}", "") for path in context.pip_files}
     return LockFacts(
         project=context.roots[APP],
         requirements=context.dependencies.pip,
-        runtime=runtime,
+        runtime=tuple(runtime),
         constraints=directory / "constraints.txt",
         python=python,
         platforms=chosen,
@@ -352,6 +364,6 @@ def lock_facts(
             python=python,
             platforms=chosen,
             files=files,
-            runtime=[file_fingerprint(path) for path in runtime],
+            runtime=runtime.values(),
         ),
     )

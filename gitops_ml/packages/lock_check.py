@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -160,7 +161,7 @@ class _Check:
         known = self._requirements_of(package)
         if known is None:
             for name in sorted(recorded):
-                yield Requirement(name), {"", _ANY}
+                yield _requirement(name), {"", _ANY}
             return
         candidates = {(at, extra) for extra in extras for at in known.by_extra.get(extra, ())}
         if _ANY in extras:
@@ -183,6 +184,12 @@ class _Check:
     def _applies(self, requirement: Requirement, extra: str = "") -> bool:
         marker = requirement.marker
         return marker is None or marker.evaluate({**self._environment, "extra": extra})
+
+
+@lru_cache(maxsize=512)
+def _requirement(name: str) -> Requirement:
+    """Most locks have the same names: those that the runtime requires."""
+    return Requirement(name)
 
 
 @dataclass(frozen=True, slots=True)

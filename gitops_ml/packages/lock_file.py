@@ -34,7 +34,8 @@ import json
 import posixpath
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -43,6 +44,7 @@ from packaging.markers import Marker
 from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.utils import is_normalized_name
 
+from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.process import redacted
 
 if sys.version_info >= (3, 11):
@@ -52,6 +54,8 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from gitops_ml.system.memory import Memory
 
 FORMAT = 2
 GLIBC = (2, 28)
@@ -241,6 +245,35 @@ def read_pylock(text: str) -> Pylock:
         ValueError, RecursionError, PylockValidationError: it is not valid.
     """
     return Pylock.from_dict(tomllib.loads(text))
+
+
+@lru_cache(maxsize=16)
+def known_lock(text: str, *, requirements: str | None, memory: Memory) -> Lock:
+    """As `parse_lock`, from the memory where an earlier call parsed this text.
+
+    Raises:
+        BadLock: as `parse_lock`; that is not remembered.
+    """
+    key = memory_key("lock", text, requirements)
+    if known := memory.recall([key]).get(key):
+        *fields, packages = json.loads(known)
+        return _of_facts(fields, packages)
+    lock = parse_lock(text, requirements=requirements)
+    memory.keep({key: json.dumps(astuple(lock))})
+    return lock
+
+
+def _of_facts(fields: Sequence[Any], packages: Iterable[Sequence[Any]]) -> Lock:
+    python, platforms, inputs = fields
+    return Lock(
+        python=python,
+        platforms=tuple(platforms),
+        inputs=inputs,
+        packages=tuple(
+            LockedPackage(name, version, sha256, machine, path, file, tuple(requires), line)
+            for name, version, sha256, machine, path, file, requires, line in packages
+        ),
+    )
 
 
 def parse_lock(text: str, *, requirements: str | None = None) -> Lock:

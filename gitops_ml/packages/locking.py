@@ -21,6 +21,7 @@ from gitops_ml.packages.lock_file import (
     bare_address,
     is_lock,
     is_old_lock,
+    known_lock,
     lock_path,
     old_lock_path,
     parse_lock,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from gitops_ml.packages.requirement_files import RequirementLine
     from gitops_ml.packages.resolver import IndexedPackage, Pin, Resolver
     from gitops_ml.packages.wheels import Component
+    from gitops_ml.system.memory import Memory
     from gitops_ml.system.progress import Progress
 
 
@@ -97,7 +99,7 @@ class LockOutcome:
     is_written: bool
 
 
-def read_lock(facts: LockFacts) -> Lock | None:
+def read_lock(facts: LockFacts, memory: Memory | None = None) -> Lock | None:
     """The project's lock, up to date or not; ``None`` where there is none.
 
     Raises:
@@ -105,7 +107,9 @@ def read_lock(facts: LockFacts) -> Lock | None:
     """
     try:
         text = read_text(facts.path, limit=LARGEST_LOCK, inside=(facts.project,))
-        return parse_lock(text, requirements=facts.requirements)
+        if memory is None:
+            return parse_lock(text, requirements=facts.requirements)
+        return known_lock(text, requirements=facts.requirements, memory=memory)
     except FileNotFoundError:
         return None
     except CannotRead as error:
@@ -176,7 +180,12 @@ def _text(folder: Path, path: str) -> str | None:
 
 
 def ensure_lock(
-    facts: LockFacts, *, environ: Mapping[str, str], frozen: bool = False, progress: Progress
+    facts: LockFacts,
+    *,
+    environ: Mapping[str, str],
+    frozen: bool = False,
+    progress: Progress,
+    memory: Memory | None = None,
 ) -> LockOutcome:
     """The current lock if it is up to date, else a new one, written beside the requirements.
 
@@ -186,7 +195,7 @@ def ensure_lock(
         UsageError: ``frozen``, and there is no lock or it is not up to date.
         GitopsMlError: no versions satisfy the requirements.
     """
-    before = read_lock(facts)
+    before = read_lock(facts, memory)
     reason = why_stale(facts, before)
     if before is not None and not reason:
         return LockOutcome(lock=before, path=facts.path, changes=(), is_written=False)

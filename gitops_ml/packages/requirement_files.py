@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -111,6 +112,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         yield first, stripped
 
 
+@lru_cache(maxsize=512)
 def _parsed(line: str, *, place: str, is_constraint: bool) -> RequirementLine | None:
     options = _OPTIONS.search(line)
     text = line[: options.start()].strip() if options else line

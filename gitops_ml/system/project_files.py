@@ -13,7 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from io import BufferedReader
     from pathlib import Path
 
@@ -114,8 +114,13 @@ def is_file(path: Path) -> bool:
 
 
 def _is_below(real: str, folders: Sequence[Path]) -> bool:
-    tops = (os.path.join(os.path.realpath(folder), "") for folder in folders)  # noqa: PTH118
-    return any(f"{real}{os.sep}".startswith(top) for top in tops)
+    # a folder whose path begins a real path has no link on its way: it needs no look at the disk
+    names = [os.fspath(folder) for folder in folders]
+    return _begins(real, names) or _begins(real, map(os.path.realpath, names))
+
+
+def _begins(path: str, folders: Iterable[str]) -> bool:
+    return any(f"{path}{os.sep}".startswith(os.path.join(each, "")) for each in folders)  # noqa: PTH118
 
 
 def _refuse_irregular(mode: int) -> None:

@@ -13,7 +13,7 @@ from gitops_ml.errors import Problem
 from gitops_ml.packages.import_needs import missing_modules
 from gitops_ml.packages.installed import is_of_python
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, needs_pip
-from gitops_ml.packages.lock_file import BadLock, lock_path, parse_lock
+from gitops_ml.packages.lock_file import BadLock, known_lock, lock_path
 from gitops_ml.packages.requirement_files import RemoteInclude, read_requirement_lines
 from gitops_ml.release.rules.predictor_class import Judgement, judge_source
 from gitops_ml.system.memory import key as memory_key
@@ -69,7 +69,7 @@ def source_problems(
         for finding in judgement.findings:
             yield _problem(finding, source)
         if source.is_of_all and project is not None and _PYTHONS_OWN.match(project.image.base):
-            yield from _import_problems(source, judgement.imports)
+            yield from _import_problems(source, judgement.imports, memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +144,14 @@ def _read(directory: Path, path: str, limit: int = _LARGEST_SOURCE) -> bytes | N
 # -- imports ---------------------------------------------------------------------------------------
 
 
-def _import_problems(source: _Source, imports: Iterable[Imported]) -> Iterator[Problem]:
+def _import_problems(
+    source: _Source, imports: Iterable[Imported], memory: Memory
+) -> Iterator[Problem]:
     """A warning for each module that the image would not have."""
     root = source.directory / (source.predictor.python_path or "")
     places = {each.module: each for each in imports if not _is_own(each.module, root)}
     fields = source.manifest.body["predictor"]
-    packages = _packages(fields, source.directory) if places else None
+    packages = _packages(fields, source.directory, memory) if places else None
     if packages is None:
         return
     names, is_locked, file = packages
@@ -169,7 +171,7 @@ def _is_own(module: str, root: Path) -> bool:
 
 
 def _packages(
-    fields: Mapping[str, Any], directory: Path
+    fields: Mapping[str, Any], directory: Path, memory: Memory
 ) -> tuple[frozenset[str], bool, str] | None:
     """The packages of the image, whether they are all, and the file of the requirements.
 
@@ -192,7 +194,7 @@ def _packages(
             return None
         lines = read_requirement_lines(pip, read=read)
         text = (lock or b"").decode("utf-8", "replace")
-        locked = parse_lock(text, requirements=pip).packages if lock else ()
+        locked = known_lock(text, requirements=pip, memory=memory).packages if lock else ()
     except (RemoteInclude, BadLock, ValueError):
         return None
     required = {each.name for each in lines if not each.is_constraint}

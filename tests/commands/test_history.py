@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops_ml.git.repository import GitRepository
 from tests.support.git_servers import bare_repository, commit_files, git
 from tests.support.person import DIGEST, Person, container_api
 
@@ -347,6 +348,20 @@ def test_an_empty_repository_has_no_deployments(ann):
     ann.has(container_api("iris"))
     assert ann.runs("trace", "iris-0123456789ab").code == 2
     assert ann.runs("history", "iris").code == 2
+
+
+def test_git_is_started_as_often_for_a_long_history(ann, monkeypatch):
+    starts: list[object] = []
+    blobs = GitRepository.blobs
+    monkeypatch.setattr(
+        GitRepository, "blobs", lambda self, ids: starts.append(ids) or blobs(self, ids)
+    )
+    counts = []
+    for most in range(2, 7):
+        del starts[:]
+        deployed(ann, "staging", autoscaling={"max_replicas": most})
+        counts.append(len(starts))
+    assert counts[2] == counts[-1], counts
 
 
 def test_a_damaged_release_does_not_end_the_history(ann):

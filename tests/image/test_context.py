@@ -399,6 +399,6 @@ def test_our_cache_in_the_project_never_enters_an_image(project: Path, name: str
 
 def test_files_of_the_runtime_that_were_read_before_are_the_same(project):
     shared = read_runtime_files()
-    found = read_context(project, predictor=predictor_spec(), runtime_files=shared)
+    found = read_context(project, predictor=predictor_spec(), runtime=shared)
     assert found == read_context(project, predictor=predictor_spec())
-    assert set(shared) <= set(found.inputs)
+    assert set(shared.inputs) <= set(found.inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -19,11 +19,14 @@ from gitops_ml.packages.lock_file import (
     Lock,
     LockedPackage,
     inputs_fingerprint,
+    known_lock,
     lock_path,
     parse_lock,
     render_lock,
 )
 from gitops_ml.packages.resolver import supported_tags
+from gitops_ml.system.memory import Memory
+from gitops_ml.system.seal import Seal
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,6 +34,8 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from packaging.markers import Environment
 
 A, B = "a" * 64, "b" * 64
@@ -150,6 +155,24 @@ def test_every_lock_is_read_back(found: list[LockedPackage]) -> None:
 
 def test_line_ends_of_windows_do_not_matter() -> None:
     assert parse_lock(TEXT.replace("\n", "\r\n")) == LOCK
+
+
+def test_a_lock_is_remembered_with_all_of_its_fields(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = known_lock(TEXT, requirements=None, memory=Memory(tmp_path, seal=Seal(b"ours")))
+    monkeypatch.delattr("gitops_ml.packages.lock_file.parse_lock")
+    again = known_lock(TEXT, requirements=None, memory=Memory(tmp_path, seal=Seal(b"ours")))
+    assert again is not first
+    assert astuple(again) == astuple(first) == astuple(parse_lock(TEXT))
+
+
+def test_a_lock_that_was_edited_is_refused_again(tmp_path: Path) -> None:
+    memory = Memory(tmp_path, seal=Seal(b"ours"))
+    known_lock(TEXT, requirements=None, memory=memory)
+    for _ in range(2):
+        with pytest.raises(BadLock):
+            known_lock(TEXT.replace("8.5.1", "8.5.2", 1), requirements=None, memory=memory)
 
 
 def test_each_platform_gets_its_own_packages() -> None:
