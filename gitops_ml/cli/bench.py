@@ -21,6 +21,7 @@ from gitops_ml.cli.options import (
 from gitops_ml.cli.predict import named_headers
 from gitops_ml.commands.bench import Benchmark, BenchOptions, bench_api, bench_url
 from gitops_ml.errors import UsageError
+from gitops_ml.system.files import write_report
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -126,7 +127,7 @@ def command(
         environment = workspace.environments[0]
         found = bench_api(workspace, target, options, environment=environment, clients=clients)
     if svg is not None:
-        svg.write_text(chart(found.steps, title=found.url), encoding="utf-8")
+        write_report(svg, chart(found.steps, title=found.url))
     _show(found, output)
 
 

@@ -17,6 +17,7 @@ from gitops_ml.review.reports.facts import review_facts
 from gitops_ml.review.reports.formats import FORMATS
 from gitops_ml.review.reports.markdown import MARKER_LINE, comment
 from gitops_ml.review.reports.terminal import terminal_lines
+from gitops_ml.system.files import write_report
 
 if TYPE_CHECKING:
     from gitops_ml.project.project import Project
@@ -158,7 +159,7 @@ def command(
     if html:
         _write(review, html, traffic, trusted[-1] if trusted else None)
     for name, file in reports:
-        _write_report(file, FORMATS[name](review))
+        write_report(file, FORMATS[name](review))
     _print(review, output)
     if posts:
         _post(review, folder or Path.cwd(), number)
@@ -173,7 +174,7 @@ def _print(review: Review, output: str) -> None:
     elif output == "github":
         report.stream(FORMATS["annotations"](review), nl=False)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            _write_report(Path(summary), comment(review), mode="a")
+            _append(Path(summary), comment(review))
     elif output == "markdown":
         report.stream(f"{MARKER_LINE}\n\n{comment(review)}", nl=False)
     else:
@@ -204,9 +205,10 @@ def _post(review: Review, folder: Path, number: int | None) -> None:
     report.say(sentence(done, found))
 
 
-def _write_report(file: Path, text: str, *, mode: str = "w") -> None:
+def _append(file: Path, text: str) -> None:
+    """Append to a file of the CI system."""
     try:
-        with file.open(mode, encoding="utf-8") as opened:
+        with file.open("a", encoding="utf-8") as opened:
             opened.write(text)
     except OSError as failure:
         raise UsageError(f"{file} cannot be written: {failure.strerror}") from failure

@@ -9,6 +9,7 @@ from gitops_ml.cluster.usage import IN_FLIGHT, recorded_load
 from gitops_ml.errors import UsageError
 from gitops_ml.review.reports.html import detailed, html_page
 from gitops_ml.review.traffic import NOTHING, WEEK, Record, read_record, weeks_of
+from gitops_ml.system.files import write_report
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,10 +35,7 @@ def write_page(
     clusters = clients.project.clusters.values() if clients else ()
     sources = (each.prices.source for each in clusters if each.prices and each.prices.source)
     page = html_page(review, weeks=weeks_of(detailed(review), record), prices=sorted({*sources}))
-    try:
-        file.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+    write_report(file, page)
 
 
 def _record(review: Review, traffic: str | None, clients: Clients | None, now: datetime) -> Record:

@@ -51,7 +51,7 @@ def _run(number: int, probe: Probe, answers: queue.SimpleQueue[_Answer]) -> None
 def failure(subject: str, error: GitopsMlError) -> Check:
     """The finding for what could not be done; most messages end with their own remedy."""
     remedy = {
-        UsageError: "correct it in gitops-ml.yaml, or in the environment of this command",
+        UsageError: "correct what it names: a field of gitops-ml.yaml, or a setting of this machine",
         Refused: "log in with credentials that have this right",
     }.get(type(error), "check the address, the network (VPN, proxy) and the server's own log")
     return finding(subject, str(error), remedy)

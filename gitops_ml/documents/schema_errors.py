@@ -101,6 +101,8 @@ def _wrong_type(error: ValidationError, source: str | None) -> str:
     elif "array" in names and isinstance(value, str | dict):
         hint = "; write '- ' before each item"
     shown_value = f"{value!r:.{_LONGEST_SHOWN}}" if isinstance(value, str) else text
+    if isinstance(value, dict | list):
+        shown_value = "it"
     return f"{shown_value} is {_type_of(value)}; it must be {wanted}{hint}"
 
 

@@ -34,8 +34,14 @@ class Scope:
 
 
 def scope_of(files: Files, start: str) -> Scope:
-    """The project that the folder ``start`` belongs to."""
-    project_file = next((p for folder in _upwards(start) for p in _named(files, folder)), None)
+    """The project that the folder ``start`` belongs to, or the only one below it.
+
+    Raises:
+        UsageError: there are several projects below, and none above.
+    """
+    above = next((p for folder in _upwards(start) for p in _named(files, folder)), None)
+    # A change may move the project file.
+    project_file = above or next(iter(_projects_below(files, start)), None)
     root = posixpath.dirname(project_file) if project_file else start
     return Scope(root, project_file, _manifests(files, root))
 
@@ -49,18 +55,24 @@ def project_folder(trees: Iterable[Files], start: str) -> str:
     trees = tuple(trees)
     if any(_named(files, folder) for files in trees for folder in _upwards(start)):
         return start
-    below = {
-        posixpath.dirname(path)
-        for files in trees
-        for path in files
+    files = {path: file for tree in trees for path, file in tree.items()}
+    return posixpath.dirname(next(iter(_projects_below(files, start)), f"{start}/"))
+
+
+def _projects_below(files: Files, start: str) -> list[str]:
+    """The project files of the only folder below ``start`` that has some."""
+    found = [
+        path
+        for path in sorted(files)
         if posixpath.basename(path) in PROJECT_FILES
         and _is_below(posixpath.dirname(path), start, set())
-    }
-    if len(below) > 1:
+    ]
+    folders = sorted({posixpath.dirname(path) for path in found})
+    if len(folders) > 1:
         raise UsageError(
-            f"there are several projects here ({', '.join(sorted(below))}): name the folder of one"
+            f"there are several projects here ({', '.join(folders)}): name the folder of one"
         )
-    return next(iter(below), start)
+    return found
 
 
 def touched_folders(before: tuple[Files, Scope], after: tuple[Files, Scope]) -> set[str]:

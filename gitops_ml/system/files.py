@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import time
 from contextlib import contextmanager
@@ -113,6 +114,51 @@ def _remove_abandoned(root: Path) -> None:
     for folder in root.glob(f"{_STAGING}*"):
         if folder.lstat().st_mtime < time.time() - _ABANDONED_AFTER:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_report(file: Path, text: str) -> None:
+    """Write a file that an option names: the whole of it or nothing, and through no link of a checkout.
+
+    In CI the checkout is somebody else's: a link in it would choose what is overwritten. Devices and
+    pipes, such as ``/dev/stdout``, are written to as they are.
+
+    Raises:
+        UsageError: the file, or a folder of a Git repository above it, is a link, or cannot be written.
+    """
+    if link := _link_of_a_checkout(file):
+        raise UsageError(
+            f"{file} is not written, because {link} is a link: remove it, or name another file"
+        )
+    try:
+        if file.exists() and not stat.S_ISREG(file.stat().st_mode):
+            file.write_text(text, encoding="utf-8")
+        else:
+            # A link of the machine, beside any checkout, keeps its place.
+            _replace_whole(file.resolve(), text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _link_of_a_checkout(file: Path) -> Path | None:
+    """The first link on the way to ``file`` that is in a Git repository."""
+    path = Path(os.path.abspath(file))  # noqa: PTH100 - `resolve` would follow the link
+    for each in reversed((path, *path.parents)):
+        if each.is_symlink() and any(os.path.lexists(above / ".git") for above in each.parents):
+            return each
+    return None
+
+
+def _replace_whole(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f".new-{os.urandom(8).hex()}")
+    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else None
+    try:
+        with temporary.open("xb") as out:
+            if mode is not None:
+                os.fchmod(out.fileno(), mode)
+            out.write(content)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -136,7 +136,8 @@ def key(*parts: str | bytes | None) -> bytes:
     """The key of an answer that depends on ``parts`` and on the code of gitops-ml only."""
     digest = hashlib.sha256(code_fingerprint())
     for part in parts:
-        text = part.encode() if isinstance(part, str) else part
+        # The name of a file may be no UTF-8.
+        text = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(b"-" if text is None else b"%d:" % len(text))
         digest.update(text or b"")
     return digest.digest()

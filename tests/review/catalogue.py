@@ -90,6 +90,12 @@ def moves_folder(source: Source) -> None:
     shutil.rmtree(source.folder / "iris")
 
 
+def moves_project(source: Source) -> None:
+    (source.folder / "shop").mkdir()
+    for name in ("gitops-ml.yaml", *source.folders.values()):
+        (source.folder / name).rename(source.folder / "shop" / name)
+
+
 CASES: tuple[Case, ...] = (
     # -- nothing ---------------------------------------------------------------------------------
     Case("changed nothing", lambda source: None, NOTHING),
@@ -252,6 +258,7 @@ CASES: tuple[Case, ...] = (
         f"This change restarts painter {IN_BOTH} with downtime; restarts iris {IN_BOTH} without downtime.",
     ),
     Case("moved the API to another folder", moves_folder, NOTHING, ("2 releases",)),
+    Case("moved the project to another folder", moves_project, NOTHING),
     Case(
         "started more processes in a replica",
         s("iris", "predictor.processes_per_replica", 2),

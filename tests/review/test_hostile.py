@@ -298,6 +298,21 @@ def test_huge_and_odd_files_neither_stop_the_check_nor_fill_the_memory(victim):
     assert "weights.bin" in done.stdout.replace("\\", "")
 
 
+def test_names_that_are_no_text_are_shown_and_stop_nothing(victim, tmp_path):
+    folder = os.fsencode(victim.source.folder) + b"/\xff"
+    os.mkdir(folder)
+    manifest = b"- {name: odd, kind: RealtimeAPI, predictor: {path: predictor.py}}\n"
+    for name, content in ((b"api.yaml", manifest), (b"predictor.py", PREDICTOR.encode())):
+        with open(folder + b"/" + name, "wb") as file:
+            file.write(content)
+    victim.source.commits()
+    for output in ("text", "json", "markdown"):
+        done = victim.checks("--html", str(tmp_path / "page.html"), output=output)
+        assert (done.code, "Traceback" in done.stderr) == (0, False), done
+        assert "odd" in done.stdout
+    assert "\\udcff" in (tmp_path / "page.html").read_text()
+
+
 def test_a_name_that_would_be_an_option_is_no_option(victim):
     for ref in ("--output=x", "-x", "--upload-pack=touch x", "main..change", ""):
         assert victim.checks(f"--base={ref}").code == 2, ref

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gitops_ml.errors import Problem
 from gitops_ml.gitops.differences import FieldChange, ObjectChange
 from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.release.replicas_over_time import Traffic, replica_week
@@ -105,6 +106,7 @@ def test_hostile_words_are_text_and_nothing_else(browser: Browser, tmp_path: Pat
     review = review_of(
         [hostile_release(), changed()],
         project=words, base=State(words, words), warnings=(words,), hand_edits=(words,),
+        problems=(Problem(words, 1, 1, words, words, words, "warning"),),
     )  # fmt: skip
     page = html_page(review, prices=(words,))
     (tmp_path / "page.html").write_text(page)

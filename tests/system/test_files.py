@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from gitops_ml.errors import UsageError
-from gitops_ml.system.files import write_files
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from gitops_ml.system.files import write_files, write_report
 
 
 def files(**contents: bytes) -> list[tuple[str, bytes]]:
@@ -134,3 +131,54 @@ def test_the_same_path_twice_must_have_the_same_content(tmp_path):
     assert write_files(tmp_path, [("a", b"1"), ("a", b"1")]) == ("a",)
     with pytest.raises(UsageError, match="a would be written twice"):
         write_files(tmp_path, [("a", b"1"), ("a", b"2")])
+
+
+# -- a file that an option names -------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "checkout/.git").mkdir(parents=True)
+    (tmp_path / "checkout/out").mkdir()
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim/file").write_text("theirs")
+    return tmp_path / "checkout"
+
+
+@pytest.mark.parametrize(
+    ("link", "target"), [("out/page", "../../victim/file"), ("deep", "../victim"), ("gone", "none")]
+)
+def test_a_link_in_a_checkout_does_not_choose_what_a_report_overwrites(checkout, link, target):
+    (checkout / link).symlink_to(target)
+    file = checkout / link / "file" if link == "deep" else checkout / link
+    with pytest.raises(UsageError, match=f"not written, because .*{link} is a link: remove it"):
+        write_report(file, "ours")
+    assert (checkout.parent / "victim/file").read_text() == "theirs"
+    assert not (checkout / "none").exists()
+
+
+def test_a_report_takes_its_place_as_a_whole(checkout, monkeypatch):
+    file = checkout / "out/page"
+    write_report(file, "old")
+    file.chmod(0o640)
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(UsageError, match="page cannot be written: full"):
+        write_report(file, "new")
+    monkeypatch.undo()
+    assert content_of(checkout / "out") == {"page": b"old"}
+    write_report(file, "new \udcff")
+    assert content_of(checkout / "out") == {"page": b"new \\udcff"}
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_links_of_the_machine_and_devices_take_a_report(checkout):
+    (checkout.parent / "short").symlink_to("victim")
+    write_report(checkout.parent / "short/file", "ours")
+    assert (checkout.parent / "victim/file").read_text() == "ours"
+    write_report(Path("/dev/null"), "gone")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_report_in_a_folder_that_is_not_there_is_refused(checkout):
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
+        write_report(checkout / "none/page", "x")

@@ -99,7 +99,7 @@ def _row(release: ReleaseReview, anchors: Mapping[str, str]) -> Mapping[str, Any
 
 def _shown(value: object) -> object:
     """A value of the documents without characters that steer its display."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return value if isinstance(value, Markup) else printable(str(value))
 
 
 def _numbers(review: Review) -> Iterator[Mapping[str, str]]:
