@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 Program = Callable[[Mapping[str, Any]], Any]
 """Evaluates an expression with variables that are plain data; raises `CannotEvaluate`."""
 
+_MOST_STEPS = 5_000_000
+"""Calls of the library for one value, which take some seconds; loops inside of loops would not end."""
+
 
 class CannotEvaluate(ValueError):
     """An expression has no value: it names what is not there, or compares what cannot be compared."""
+
+
+class _TooLong(BaseException):
+    """The steps are used up; a `BaseException`, which the library does not take for an error of the expression."""
 
 
 class NoLibrary(ImportError):
@@ -42,12 +51,35 @@ def compile_cel(expression: str) -> Program:
     def evaluate(variables: Mapping[str, Any]) -> Any:
         known = {name: json_to_cel(value) for name, value in variables.items()}
         try:
-            value = program.evaluate(known)
+            with _bounded():
+                value = program.evaluate(known)
+        except _TooLong as error:
+            raise CannotEvaluate(
+                f"it takes more than {_MOST_STEPS:,} steps: use fewer loops inside of loops"
+            ) from error
         except (CELEvalError, ValueError, TypeError, RecursionError) as error:
             raise CannotEvaluate(_reason(error)) from error
         return bool(value) if type(value).__name__ in ("bool", "BoolType") else str(value)[:60]
 
     return evaluate
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    left = _MOST_STEPS
+
+    def count(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _TooLong
+
+    known = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        yield
+    finally:
+        sys.setprofile(known)
 
 
 def _reason(error: Exception) -> str:

@@ -95,10 +95,12 @@ class Comparison:
         after = self._side(pair.after, self.after, self.objects_after)
         before, after = self._with_sources(pair, before, after)
         clusters = (_cluster(self.before, pair.before), _cluster(self.after, pair.after))
+        is_unknown = not before and after and self.before.may_have(pair.api, after.file)
         return ReleaseReview(
             api=pair.api,
             environment=pair.environment,
             action=pair.action,
+            may_run=bool(is_unknown),
             before=before,
             after=after,
             rollout=rollout_of(
@@ -136,7 +138,12 @@ class Comparison:
             (r.text.values.encode(), r.text.facts.encode()) if r else (None, None)
             for r in (pair.before, pair.after)
         )
-        is_kept = pair.environment in self.before.project.protected
+        # A change that ends the protection and removes a release is merged at once.
+        is_kept = all(
+            pair.environment in each.protected
+            for each in (self.before.project, self.after.project)
+            if pair.environment in each.environments
+        )
         change = ReleaseChange(
             pair.environment, pair.api, pair.action, (old[0], new[0]), (old[1], new[1]), is_kept
         )

@@ -41,18 +41,19 @@ _SENTENCES = {
     "interrupted": ("restarts", " with downtime"),
     "restarted": ("restarts", " without downtime"),
     "kept": ("removes", " from Git, where Argo CD keeps what runs"),
+    "unknown": ("adds", ", which may run already: it could not be read before the change"),
     "added": ("adds", ""),
     "changed": ("updates", " without a restart"),
 }
 
 
 def effect(release: ReleaseReview) -> str:
-    """One of ``removed``, ``moved``, ``interrupted``, ``restarted``, ``kept``, ``added``, ``changed``."""
+    """One of ``removed``, ``moved``, ``interrupted``, ``restarted``, ``kept``, ``unknown``, ``added``, ``changed``."""
     rollout = release.rollout
     if release.action == "delete":
         return "kept" if rollout.pods == KEPT else "removed"
     if release.action == "add":
-        return "added"
+        return "unknown" if release.may_run else "added"
     if rollout.pods == NO_RESTART:
         return "changed"
     if rollout.pods.startswith("moves"):

@@ -133,6 +133,8 @@ class ReleaseReview:
     environment: str
     action: str
     """``add``, ``modify`` or ``delete``."""
+    may_run: bool = False
+    """Whether it is added, and errors in the documents before the change hide if it was there."""
     before: Side | None
     after: Side | None
     rollout: Rollout

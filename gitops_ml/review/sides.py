@@ -25,7 +25,7 @@ from gitops_ml.review.review import Side
 from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.current_folder import current_folder, standing_in
 from gitops_ml.system.project_files import LARGEST_LOCK, read_file
-from gitops_ml.workspace.manifest_files import Found
+from gitops_ml.workspace.manifest_files import PROJECT_FILES, Found
 from gitops_ml.workspace.workspace import open_project, read_found
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ class StateReleases:
     @property
     def has_errors(self) -> bool:
         return any(problem.severity == "error" for problem in self.problems)
+
+    def may_have(self, api: str, file: str) -> bool:
+        """Whether errors hide if ``api``, which another state has in ``file``, is here."""
+        wrong = {problem.file for problem in self.problems if problem.severity == "error"}
+        hidden = any(each == file or posixpath.basename(each) in PROJECT_FILES for each in wrong)
+        return hidden or (bool(wrong) and api in {each.name for each in self.workspace.manifests})
 
     def make(self) -> None:
         """The files of the releases, with the images that are known now."""

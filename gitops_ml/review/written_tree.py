@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.documents.yaml_reader import LARGEST_FILE
 from gitops_ml.errors import UsageError
 from gitops_ml.git.source_tree import LARGEST_BLOB, LINK
 
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 
     from gitops_ml.git.source_tree import SourceFile, SourceRepository, SourceTree
 
+_UNREAD = LARGEST_FILE + 1
+
 
 def write_tree(
     repository: SourceRepository, tree: SourceTree, paths: Iterable[str], folder: Path
 ) -> dict[str, int]:
     """Write the files of ``paths`` below ``folder``; returns their sizes in bytes.
 
-    A large file is replaced by a text with its blob id: equal files stay equal, other ones differ.
+    A large file is replaced by a text with its blob id: equal files stay equal, other ones differ. A document
+    keeps a size that its reader refuses.
 
     Raises:
         UsageError: two paths exclude each other, or one leaves the folder.
@@ -43,7 +47,8 @@ def write_tree(
             if wanted[path].mode == LINK:
                 links.append((path, content))
             else:
-                _write(folder, path, content, wanted[path])
+                least = _UNREAD if sizes.get(id, 0) > LARGEST_BLOB else 0
+                _write(folder, path, content, wanted[path], least=least)
     for path, target in links:
         _link(folder, path, target)
     return {path: sizes.get(file.id, 0) for path, file in wanted.items()}
@@ -83,7 +88,7 @@ def _refuse_bad(path: str) -> None:
         raise UsageError(f"the commit has a file {path!r}, which no checkout could have")
 
 
-def _write(folder: Path, path: str, content: bytes, file: SourceFile) -> None:
+def _write(folder: Path, path: str, content: bytes, file: SourceFile, *, least: int) -> None:
     place = folder / path
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +96,7 @@ def _write(folder: Path, path: str, content: bytes, file: SourceFile) -> None:
         opened = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with os.fdopen(opened, "wb") as out:
             out.write(content)
+            out.truncate(max(len(content), least))
     except OSError as error:
         raise UsageError(f"{path} of the commit cannot be written: {error.strerror}") from error
 

@@ -119,7 +119,7 @@ def _remove_abandoned(root: Path) -> None:
 def write_report(file: Path, text: str) -> None:
     """Write a file that an option names: the whole of it or nothing, and through no link of a checkout.
 
-    In CI the checkout is somebody else's: a link in it would choose what is overwritten. Devices and
+    In CI the checkout is that of a pull request: a link in it would choose what is overwritten. Devices and
     pipes, such as ``/dev/stdout``, are written to as they are.
 
     Raises:

@@ -9,6 +9,7 @@ import pytest
 
 from gitops_ml.delivery import rule_set
 from gitops_ml.delivery.rule_set import installed_rules, rules_of
+from gitops_ml.documents import cel
 from gitops_ml.documents.cel import compile_cel
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import UsageError
@@ -55,6 +56,16 @@ def test_a_release_keeps_a_rule_whose_expression_is_true(expression, keeps):
     found = list(rule_of_cel(own(expression)).check(subject(None, plain())))
     assert (found == []) is keeps
     assert all(each.path == ("compute", "mem") for each in found)
+
+
+def test_loops_inside_of_loops_end(monkeypatch):
+    monkeypatch.setattr(cel, "_MOST_STEPS", 20_000)
+    expression = "true"
+    for number in range(9):
+        expression = f"[1, 2, 3, 4, 5, 6, 7, 8, 9].all(a{number}, {expression})"
+    (breach,) = rule_of_cel(own(expression)).check(subject(None, plain()))
+    assert "it takes more than 20,000 steps: use fewer loops" in breach.message
+    assert sys.getprofile() is None
 
 
 def test_a_release_that_goes_keeps_rules_about_fields_only():

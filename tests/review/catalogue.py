@@ -447,9 +447,24 @@ CASES: tuple[Case, ...] = (
         ("--prune",),
     ),
     Case(
+        "removed an API, and the protection that would keep it",
+        both(
+            lambda source: source.removes("iris"),
+            p("environments.production.protected", False),
+        ),
+        f"This change removes iris {IN_BOTH}.",
+        ("stops",),
+    ),
+    Case(
         "renamed an API",
         renames,
         f"{gone('iris')}; adds lily {IN_BOTH}.",
+    ),
+    Case(
+        "wrote a manifest that is too large to be read",
+        t("iris/api.yaml", bytes(17 << 20)),
+        errors(1),
+        ("at most 1,048,576",),
     ),
     Case("gave a name that is taken", takes_a_name, errors(1), ("iris",)),
     Case(

@@ -102,9 +102,9 @@ class Victim:
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def stays_safe(self, *arguments: str) -> Done:
+    def stays_safe(self, *arguments: str, output: str = "markdown") -> Done:
         """The check ends deliberately, and nothing of the change had an effect."""
-        return self.is_unharmed(self.checks(*arguments))
+        return self.is_unharmed(self.checks(*arguments, output=output))
 
     def is_unharmed(self, done: Done) -> Done:
         assert done.code in (0, 2, 3, 7), done
@@ -296,6 +296,21 @@ def test_huge_and_odd_files_neither_stop_the_check_nor_fill_the_memory(victim):
     done = victim.stays_safe()
     assert "restarts iris" in done.stdout
     assert "weights.bin" in done.stdout.replace("\\", "")
+
+
+@pytest.mark.parametrize("file", ["iris/api.yaml", "gitops-ml.yaml"])
+def test_what_could_not_be_read_before_the_change_is_not_called_new(victim, file):
+    place = victim.source.folder / file
+    good = place.read_text()
+    place.write_text(good.replace("name: iris", "name: [iris").replace("image:", "image: [", 1))
+    victim.source.commits()
+    git("branch", "-f", "main", cwd=victim.source.folder)
+    place.write_text(good)
+    done = victim.stays_safe(output="json")
+    facts = json.loads(done.stdout)
+    assert "which may run already: it could not be read before the change." in facts["headline"]
+    assert all(each["may_run"] for each in facts["releases"])
+    assert any(each["api"] == "iris" for each in facts["releases"])
 
 
 def test_names_that_are_no_text_are_shown_and_stop_nothing(victim, tmp_path):

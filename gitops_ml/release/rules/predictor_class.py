@@ -100,7 +100,8 @@ def judge_source(
         place = (failure.lineno or 0, failure.offset or 0)
         return Judgement((SourceFinding(*place, f"this is not Python: {failure.msg}"),))
     except (ValueError, RecursionError, MemoryError) as failure:
-        return Judgement((SourceFinding(0, 0, f"this cannot be read as Python: {failure}"),))
+        reason = str(failure) or "it is nested too deeply"
+        return Judgement((SourceFinding(0, 0, f"this cannot be read as Python: {reason}"),))
     module = _Module.of(tree, may_make_names=_MAKES_NAMES.search(source) is not None)
     findings = tuple(_class_findings(module, class_name=class_name, kind=kind))
     return Judgement(findings, tuple(_imported(tree)))

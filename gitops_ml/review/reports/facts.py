@@ -46,6 +46,7 @@ def _release(release: ReleaseReview) -> Mapping[str, Any]:
         "api": release.api,
         "environment": release.environment,
         "action": release.action,
+        "may_run": release.may_run,
         "directory": release.directory,
         "rollout": asdict(release.rollout),
         "image": asdict(release.image) if release.image else None,
