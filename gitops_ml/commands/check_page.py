@@ -9,7 +9,7 @@ from gitops_ml.cluster.usage import IN_FLIGHT, recorded_load
 from gitops_ml.errors import UsageError
 from gitops_ml.review.reports.html import detailed, html_page
 from gitops_ml.review.traffic import NOTHING, WEEK, Record, read_record, weeks_of
-from gitops_ml.system.files import write_report
+from gitops_ml.system.files import link_of_a_checkout, write_report
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,6 +47,9 @@ def _record(review: Review, traffic: str | None, clients: Clients | None, now: d
                 "--traffic prometheus needs servers; leave --offline out, or name a file"
             )
         return _asked(review, clients, now)
+    if link := link_of_a_checkout(Path(traffic)):
+        # Such as to /proc/self/environ: a message about the file would hold the secrets of the job.
+        raise UsageError(f"{traffic} is not read, because {link} is a link: name the file itself")
     try:
         text = Path(traffic).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

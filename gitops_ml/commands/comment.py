@@ -11,6 +11,7 @@ from gitops_ml.errors import Refused, UsageError
 from gitops_ml.forge.ci import forge_of_ci, pull_request_of_ci, repository_of_ci
 from gitops_ml.forge.comment import without_marker
 from gitops_ml.forge.open import forge_of
+from gitops_ml.system.files import link_of_a_checkout
 from gitops_ml.system.project_files import CannotRead, read_file
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def text_of_others(file: Path) -> str:
     Raises:
         UsageError: the file cannot be read, is a link, is too large, or is not UTF-8.
     """
-    if file.is_symlink():
+    if file.is_symlink() or link_of_a_checkout(file):
         # Such as to /proc/self/environ, in a checkout or an artifact: the secrets of this job would be posted.
-        raise UsageError(f"{file} is a link: only a file is posted")
+        raise UsageError(f"{file} is a link, or below one: only a file is posted")
     try:
         text = read_file(file, limit=_LARGEST).decode("utf-8")
     except CannotRead as failure:

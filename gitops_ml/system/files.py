@@ -125,7 +125,7 @@ def write_report(file: Path, text: str) -> None:
     Raises:
         UsageError: the file, or a folder of a Git repository above it, is a link, or cannot be written.
     """
-    if link := _link_of_a_checkout(file):
+    if link := link_of_a_checkout(file):
         raise UsageError(
             f"{file} is not written, because {link} is a link: remove it, or name another file"
         )
@@ -139,8 +139,8 @@ def write_report(file: Path, text: str) -> None:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from error
 
 
-def _link_of_a_checkout(file: Path) -> Path | None:
-    """The first link on the way to ``file`` that is in a Git repository."""
+def link_of_a_checkout(file: Path) -> Path | None:
+    """The first link on the way to ``file`` that is in a Git repository: a pull request may have made it."""
     path = Path(os.path.abspath(file))  # noqa: PTH100 - `resolve` would follow the link
     for each in reversed((path, *path.parents)):
         if each.is_symlink() and any(os.path.lexists(above / ".git") for above in each.parents):

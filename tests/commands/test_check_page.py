@@ -116,3 +116,19 @@ def test_what_cannot_be_is_refused_with_a_reason(ann):
     assert "gone.csv cannot be read as text" in missing.err
     place = ann.runs(*words, "no/such/folder/p.html")
     assert "no/such/folder/p.html cannot be written" in place.err
+
+
+def test_a_link_of_a_pull_request_shows_no_secret_and_overwrites_nothing(ann, tmp_path):
+    changes(ann)
+    (tmp_path / "secret").write_text("TOKEN=canary-51b2")
+    for name in ("traffic.csv", "page.html", "report"):
+        (ann.project / name).symlink_to(tmp_path / "secret")
+    for words in (
+        ("--html", "new.html", "--traffic", "traffic.csv"),
+        ("--html", "page.html"),
+        ("--report", "json=report"),
+    ):
+        result = ann.runs("check", "--base", "main", "--offline", *words)
+        assert (result.code, "is a link" in result.err) == (2, True), result
+        assert "canary" not in result.out + result.err
+    assert (tmp_path / "secret").read_text() == "TOKEN=canary-51b2"
