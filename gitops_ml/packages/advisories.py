@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from gitops_ml.errors import UsageError
 from gitops_ml.system.clean_text import one_line
@@ -160,7 +160,7 @@ def _version(text: object) -> Version | None:
         return Version("0.dev0")
     try:
         return Version(str(text)) if text else None
-    except InvalidVersion:
+    except ValueError:  # also of a number with thousands of digits
         return None
 
 

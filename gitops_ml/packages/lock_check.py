@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from gitops_ml.packages.lock_file import MACHINES
 
@@ -226,14 +226,14 @@ def _extras_in(requirement: Requirement) -> set[str]:
 def _allows(requirement: Requirement, package: LockedPackage) -> bool:
     try:
         return requirement.specifier.contains(Version(package.version), prereleases=True)
-    except InvalidVersion:
+    except ValueError:  # also of a number with thousands of digits
         return False
 
 
 def _version(text: str) -> Version | str:
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:  # also of a number with thousands of digits
         return text
 
 

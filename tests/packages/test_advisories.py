@@ -90,3 +90,8 @@ JSON = st.recursive(
 def test_any_document_is_read_without_a_failure(tmp_path_factory, document):
     folder = kept(tmp_path_factory.mktemp("osv"), document, {"id": "numpy", "affected": [document]})
     read_advisories(folder, [("numpy", "1.0")])
+
+
+def test_a_version_of_thousands_of_digits_is_none_of_ours(tmp_path):
+    folder = kept(tmp_path, osv("A-1", "six", {"introduced": "0"}, {"fixed": "9" * 5000}))
+    assert [*read_advisories(folder, [("six", "1.0")]).found] == [("six", "1.0")]
