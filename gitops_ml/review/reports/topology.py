@@ -161,7 +161,7 @@ def _pods(values: Mapping[str, Any], scaling: Mapping[str, Any]) -> Node:
     most = scaling.get("maxReplicas", least)
     replicas = f"{least} to {most} replicas" if least != most else f"replicas: {least}"
     resources = _section(values, "resources")
-    lines = [f"{resources.get('cpu', '?')} CPU, {resources.get('memory', '?')} memory"]
+    lines = [f"{resources.get('cpu', '?')} CPU, {resources.get('memory', '?')}"]
     if gpu := _section(resources, "gpu"):
         lines.append(f"{gpu.get('count', 1)} × {gpu.get('resource', 'GPU')}")
     sidecars = [s.get("name") for s in _list(values.get("sidecars")) if isinstance(s, Mapping)]
