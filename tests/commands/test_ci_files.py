@@ -288,3 +288,18 @@ def test_the_hooks_run_commands_that_exist(ann):
         assert name == "gitops-ml"
         # A project without a lock is valid, and its lock is missing.
         assert ann.runs(*arguments).code == (0 if hook["id"].endswith("validate") else 7)
+
+
+@pytest.mark.parametrize("more", [(), ("--gitops-repository", "https://git.acme.example/a/b.git")])
+def test_every_job_that_commits_states_an_author(written, forge, more):
+    """git on the machine of a CI service knows none, and a commit without one is refused."""
+    text = "".join(written(forge, *more).values())
+    places = {
+        "github": lambda: yaml.safe_load(written(forge, *more)[GITHUB + "deploy.yaml"])["env"],
+        "gitea": lambda: yaml.safe_load(written(forge, *more)[GITEA + "deploy.yaml"])["env"],
+        "gitlab": lambda: yaml.safe_load(text)["gitops-ml deploy"]["variables"],
+        "bitbucket": lambda: documents(text)[1]["Deploy"]["tasks"][1]["script"]["scripts"][0],
+    }
+    where = places[forge]()
+    assert "GIT_AUTHOR_NAME" in where
+    assert "GIT_AUTHOR_EMAIL" in where

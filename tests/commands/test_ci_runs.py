@@ -42,18 +42,20 @@ class Runner:
     def runs(self, workflow: str, **github: str) -> str:
         """The output of all steps, each of which must end well."""
         document = yaml.safe_load((self.project / f".gitea/workflows/{workflow}.yaml").read_text())
-        output = ""
+        output, ours = "", document.get("env", {})
         for job in document["jobs"].values():
             for step in job["steps"]:
                 if "run" in step:
-                    output += self._step(step, github)
+                    output += self._step(
+                        step, {**ours, **job.get("env", {}), **step.get("env", {})}, github
+                    )
         return output
 
-    def _step(self, step: dict[str, Any], github: dict[str, str]) -> str:
+    def _step(self, step: dict[str, Any], env: dict[str, Any], github: dict[str, str]) -> str:
         if step["run"].startswith("pip install"):
             assert step["run"] == f"pip install 'gitops-ml[helm]=={__version__}'"
             return ""
-        own = {name: self._value(str(value)) for name, value in step.get("env", {}).items()}
+        own = {name: self._value(str(value)) for name, value in env.items()}
         return ran(step["run"], self.project, {
             "RUNNER_TEMP": str(self.mill.person.home / "runner"),
             "GITHUB_ACTIONS": "true", "GITEA_ACTIONS": "true",
@@ -72,9 +74,13 @@ class Runner:
 def ran(script: str, folder: Path, environ: dict[str, str]) -> str:
     """The output of a script of bash, which must end well and show no token."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # git on the machine of a CI service knows no author.
+    own = {
+        k: v for k, v in os.environ.items() if not k.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))
+    }
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", script], cwd=folder,
-        env={**os.environ, "PATH": path, "CI": "true", **environ},
+        env={**own, "PATH": path, "CI": "true", **environ},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
