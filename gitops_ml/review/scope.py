@@ -56,7 +56,8 @@ def project_folder(trees: Iterable[Files], start: str) -> str:
     if any(_named(files, folder) for files in trees for folder in _upwards(start)):
         return start
     files = {path: file for tree in trees for path, file in tree.items()}
-    return posixpath.dirname(next(iter(_projects_below(files, start)), f"{start}/"))
+    below = _projects_below(files, start)
+    return posixpath.dirname(below[0]) if below else start
 
 
 def _projects_below(files: Files, start: str) -> list[str]:
