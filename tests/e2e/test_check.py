@@ -83,8 +83,7 @@ class SourceRepository:
         return list(found)
 
     def merges(self, number: int) -> None:
-        body = {"Do": "merge"}
-        self.story.site.forge.ask("POST", f"{self.requests}/pulls/{number}/merge", body)
+        self.story.site.forge.merge(f"{self.requests}/pulls/{number}")
         self.git("checkout", "-q", "main")
         self.git("pull", "-q", "origin", "main")
 

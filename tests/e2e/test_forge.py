@@ -48,7 +48,7 @@ def test_a_notebook_opens_updates_and_merges_one_pull_request(story, predictor):
     assert first["head"]["sha"] != second["head"]["sha"]
     assert "gitops-ml" in {label["name"] for label in second["labels"]}
 
-    story.site.forge.ask("POST", f"{requests}/{second['number']}/merge", {"Do": "merge"})
+    story.site.forge.merge(f"{requests}/{second['number']}")
     client.wait_for("answer", timeout=300)
     answer, headers = story.predicts({"x": 7})
     assert answer == {"answer": 21}

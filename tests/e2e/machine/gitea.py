@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,18 @@ class Gitea:
         """An empty repository; returns its address."""
         self.ask("POST", "/user/repos", {"name": name, "default_branch": "main"})
         return f"{self.url}/{USER}/{name}.git"
+
+    def merge(self, path: str) -> None:
+        """Merge a pull request; Gitea refuses that until it has compared what was pushed last."""
+        until(lambda: self._merges(path), "Gitea merges", seconds=60)
+
+    def _merges(self, path: str) -> bool:
+        try:
+            self.ask("POST", f"{path}/merge", {"Do": "merge"})
+        except urllib.error.HTTPError as error:
+            if error.code != 405:
+                raise
+        return bool(self.ask("GET", path)["merged"])
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         head = {"Authorization": f"token {self.token}", "Content-Type": "application/json"}
