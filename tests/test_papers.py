@@ -94,3 +94,15 @@ def test_each_step_of_a_walk_names_files_that_exist():
     assert len(named) > 40
     roots = (ROOT, ROOT / "gitops_ml", ROOT / "predictor_base")
     assert sorted(each for each in named if not any((r / each).is_file() for r in roots)) == []
+
+
+def test_no_two_modules_have_one_name() -> None:
+    """But a verb, which is a command and its command line: a file is found by its name."""
+    places: dict[str, list[Path]] = {}
+    for path in sorted((ROOT / "gitops_ml").rglob("*.py")):
+        if path.stem != "__init__":
+            places.setdefault(path.stem, []).append(path.relative_to(ROOT / "gitops_ml").parent)
+    verbs = [Path("cli"), Path("commands")]
+    assert {
+        name: found for name, found in places.items() if len(found) > 1 and found != verbs
+    } == {}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitops_ml.benchmark.chart import chart
 from gitops_ml.benchmark.figures import Load
+from gitops_ml.benchmark.latency_chart import chart
 from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,

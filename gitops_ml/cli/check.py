@@ -13,10 +13,11 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import api_option, environment_option, output_choice
 from gitops_ml.commands.check import CheckOptions, check
 from gitops_ml.errors import InvalidDocument, UsageError
-from gitops_ml.review.reports.facts import review_facts
+from gitops_ml.forge.own_comment import CHECK_LINE
 from gitops_ml.review.reports.formats import FORMATS
-from gitops_ml.review.reports.markdown import MARKER_LINE, comment
-from gitops_ml.review.reports.terminal import terminal_lines
+from gitops_ml.review.reports.json_facts import review_facts
+from gitops_ml.review.reports.markdown_comment import comment
+from gitops_ml.review.reports.terminal_lines import terminal_lines
 from gitops_ml.system.files import write_report
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _print(review: Review, output: str) -> None:
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             _append(Path(summary), comment(review))
     elif output == "markdown":
-        report.stream(f"{MARKER_LINE}\n\n{comment(review)}", nl=False)
+        report.stream(f"{CHECK_LINE}\n\n{comment(review)}", nl=False)
     else:
         _show(review)
 

@@ -22,7 +22,7 @@ from gitops_ml.forge.ci import repository_of_ci
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gitops_ml.forge.comment import Posted
+    from gitops_ml.forge.own_comment import Posted
     from gitops_ml.workspace.workspace import Workspace
 
 

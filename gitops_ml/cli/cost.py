@@ -11,7 +11,7 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.cost import costs
-from gitops_ml.release.cost import money
+from gitops_ml.release.monthly_cost import money
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

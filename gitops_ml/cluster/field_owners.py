@@ -57,10 +57,6 @@ class Owner:
     def is_argo_cd(self) -> bool:
         return self.name == "Argo CD"
 
-    @property
-    def is_autoscaler(self) -> bool:
-        return self.name in (_AUTOSCALER, "KEDA")
-
 
 @dataclass(frozen=True, slots=True)
 class OwnedField:

@@ -18,11 +18,11 @@ from gitops_ml.review.hand_edits_of_change import edits_that_end
 from gitops_ml.review.image_changes import with_advisories
 from gitops_ml.review.make_review import Choice, make_review
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
+from gitops_ml.review.release_usage import usage_of_all, usage_of_planned
 from gitops_ml.review.review import Review, State
-from gitops_ml.review.rules import with_findings
+from gitops_ml.review.rule_findings import with_findings
 from gitops_ml.review.scope import project_folder
 from gitops_ml.review.sides import read_checkout_releases
-from gitops_ml.review.usage import usage_of_all, usage_of_planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.helm.engines import HelmEngine
     from gitops_ml.project.project import Project
-    from gitops_ml.review.compare import Pair
+    from gitops_ml.review.release_pairs import Pair
     from gitops_ml.workspace.clients import Clients
 
 

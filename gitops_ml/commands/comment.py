@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from gitops_ml.documents.markdown import disarmed
 from gitops_ml.errors import Refused, UsageError
 from gitops_ml.forge.ci import forge_of_ci, pull_request_of_ci, repository_of_ci
-from gitops_ml.forge.comment import without_marker
 from gitops_ml.forge.open import forge_of
+from gitops_ml.forge.own_comment import CHECK, without_marker
 from gitops_ml.system.files import link_of_a_checkout
 from gitops_ml.system.project_files import CannotRead, read_file
 
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gitops_ml.forge.comment import Posted
+    from gitops_ml.forge.own_comment import Posted
     from gitops_ml.forge.protocol import Forge
     from gitops_ml.project.project import SourceSpec
 
 _LARGEST = 1 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-CHECK = "check"
-"""The marker of the comment that `gitops-ml check` writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

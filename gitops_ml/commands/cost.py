@@ -10,7 +10,7 @@ from gitops_ml.cluster.usage import recorded_load, recorded_replicas, recorded_t
 from gitops_ml.commands.check_page import in_flight_metric
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import UsageError
-from gitops_ml.release.cost import missing_price
+from gitops_ml.release.monthly_cost import missing_price
 from gitops_ml.release.spending import STEP, Spending, Usage, spending
 from gitops_ml.workspace.workspace import checked
 

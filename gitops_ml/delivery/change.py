@@ -235,11 +235,34 @@ def deliver_changes(
         refuse_unreadable(workspace, environments, context.clients)
     proposes, warnings = _review(workspace, options, environments)
     pushes = not (proposes or options.dry_run)
+    rules = RuleCheck(workspace, context.clients, topic.partition("/")[0], sources)
+    checked = _checked(context, make_plan, rules, pushes=pushes)
+    head = head_branch(topic)
+    if options.dry_run:
+        tried = _tried(repository.fetch(), checked, proposes=proposes)
+        return _with_others(context, tried, head=head) if proposes else tried
+    author = read_author(workspace.root, workspace.project.gitops)
+    if not proposes:
+        return deliver(repository, checked, author=author)
+    delivered = propose(
+        repository,
+        context.clients.forge,
+        checked,
+        lambda plan: _proposal(workspace, plan, why=options.why, head=head),
+        head=head,
+        author=author,
+    )
+    return replace(delivered, warnings=(*warnings, *delivered.warnings))
+
+
+def _checked(
+    context: ChangeContext, make_plan: MakePlan[Plan], rules: RuleCheck, *, pushes: bool
+) -> MakePlan[Plan]:
+    """The plan with warnings of rules, and with the edits by hand that it takes back."""
+    repository = repository_of(context.workspace, context.clients)
     warned: set[str] = set()
 
-    rules = RuleCheck(workspace, context.clients, topic.partition("/")[0], sources)
-
-    def with_edits(snapshot: GitSnapshot) -> Plan:
+    def plan_of(snapshot: GitSnapshot) -> Plan:
         plan = make_plan(snapshot)
         broken = rule_warnings(rules.problems(plan.changes, snapshot))
         plan = replace(plan, warnings=(*plan.warnings, *broken))
@@ -253,23 +276,7 @@ def deliver_changes(
         warned.update(edits)
         return plan
 
-    head = head_branch(topic)
-    if options.dry_run:
-        tried = _tried(repository.fetch(), with_edits, proposes=proposes)
-        others = _of_others(context, tried, head=head) if proposes else ()
-        return replace(tried, warnings=(*tried.warnings, *others))
-    author = read_author(workspace.root, workspace.project.gitops)
-    if not proposes:
-        return deliver(repository, with_edits, author=author)
-    delivered = propose(
-        repository,
-        context.clients.forge,
-        with_edits,
-        lambda plan: _proposal(workspace, plan, why=options.why, head=head),
-        head=head,
-        author=author,
-    )
-    return replace(delivered, warnings=(*warnings, *delivered.warnings))
+    return plan_of
 
 
 def refuse_unreadable(
@@ -296,8 +303,14 @@ def _tried(base: GitSnapshot, make_plan: MakePlan[Plan], *, proposes: bool) -> D
     return Delivered(plan=plan, base=base.commit, warnings=warnings)
 
 
+def _with_others(context: ChangeContext, tried: Delivered[Plan], *, head: str) -> Delivered[Plan]:
+    """The plan with a warning about what another person proposes for the same releases now."""
+    found = _of_others(context, tried, head=head)
+    return replace(tried, warnings=(*tried.warnings, *found))
+
+
 def _of_others(context: ChangeContext, tried: Delivered[Plan], *, head: str) -> tuple[str, ...]:
-    """What another person proposes for the same releases now, if a plan would change them."""
+    """The warning; none where the plan changes nothing."""
     if not tried.plan.changes or tried.base is None:
         return ()
     repository = repository_of(context.workspace, context.clients)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.documents.cel import NoLibrary, compile_cel
 from gitops_ml.errors import UsageError
 from gitops_ml.policy.built_in import BUILT_IN
-from gitops_ml.policy.cel import rule_of_cel
+from gitops_ml.policy.cel_rules import rule_of_cel
 from gitops_ml.policy.rule import FleetRule, Rule
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from gitops_ml.errors import GitopsMlError
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import changed_releases
 from gitops_ml.gitops.release_yaml import project_of, read_fields, read_release, split_provenance
-from gitops_ml.policy.limits import usage_of, usage_of_values
+from gitops_ml.policy.limit_rules import usage_of, usage_of_values
 from gitops_ml.policy.rule import Fleet, Side, Subject
 from gitops_ml.release.resolve import resolve
 

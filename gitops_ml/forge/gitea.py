@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.comment import CommentPage
+    from gitops_ml.forge.own_comment import CommentPage
     from gitops_ml.forge.protocol import Extra
     from gitops_ml.forge.pull_request import Proposal, PullRequest
     from gitops_ml.http.json_reader import Part

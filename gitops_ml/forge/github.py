@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import Refused
-from gitops_ml.forge.comment import Comment, CommentPage
+from gitops_ml.forge.own_comment import Comment, CommentPage
 from gitops_ml.forge.protocol import Extra, Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 from gitops_ml.system.clean_text import one_line

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from gitops_ml.errors import Refused
 from gitops_ml.forge.api_session import Unacceptable
-from gitops_ml.forge.comment import Comment, CommentPage
+from gitops_ml.forge.own_comment import Comment, CommentPage
 from gitops_ml.forge.protocol import Extra, Forge
 from gitops_ml.forge.pull_request import PullRequest, newest
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.forge.api_session import NotThere, Unacceptable
-from gitops_ml.forge.comment import upsert
+from gitops_ml.forge.own_comment import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.comment import CommentPage, Posted
+    from gitops_ml.forge.own_comment import CommentPage, Posted
     from gitops_ml.forge.pull_request import Proposal, PullRequest
     from gitops_ml.http.json_reader import Part
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.documents.quantities import format_duration
-from gitops_ml.policy.pods import MAIN, of_kind, place, serving_pod, within
+from gitops_ml.policy.pod_rules import MAIN, of_kind, place, serving_pod, within
 from gitops_ml.policy.rule import Breach, Rule
 
 if TYPE_CHECKING:

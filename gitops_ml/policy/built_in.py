@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.policy.availability import AVAILABILITY_RULES
-from gitops_ml.policy.images import IMAGE_RULES
+from gitops_ml.policy.image_rules import IMAGE_RULES
 from gitops_ml.policy.interface import INTERFACE_RULES
-from gitops_ml.policy.limits import LIMIT_RULES
-from gitops_ml.policy.ownership import OWNERSHIP_RULES
+from gitops_ml.policy.limit_rules import LIMIT_RULES
+from gitops_ml.policy.ownership_rules import OWNERSHIP_RULES
 from gitops_ml.policy.pod_security import POD_SECURITY_RULES
-from gitops_ml.policy.process import PROCESS_RULES
-from gitops_ml.policy.resources import RESOURCE_RULES
+from gitops_ml.policy.process_rules import PROCESS_RULES
+from gitops_ml.policy.resource_rules import RESOURCE_RULES
 from gitops_ml.policy.secrets import SECRET_RULES
 
 if TYPE_CHECKING:

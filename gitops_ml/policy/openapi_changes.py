@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.policy.pods import within
+from gitops_ml.policy.pod_rules import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

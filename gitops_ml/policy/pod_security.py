@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.policy.pods import Pod, place, pods_of, within
+from gitops_ml.policy.pod_rules import Pod, place, pods_of, within
 from gitops_ml.policy.rule import Breach, Rule
 
 if TYPE_CHECKING:

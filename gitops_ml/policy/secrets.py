@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from gitops_ml.policy.pods import place, pods_of
+from gitops_ml.policy.pod_rules import place, pods_of
 from gitops_ml.policy.rule import Breach, Rule
 from gitops_ml.system.secret_scan import (
     could_be_secret,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from gitops_ml.release.cost import MONTH_HOURS, replica_hour
+from gitops_ml.release.monthly_cost import MONTH_HOURS, replica_hour
 from gitops_ml.release.replicas_over_time import Traffic, replica_hours, simulated
 from gitops_ml.release.spec import CronWindow
 

@@ -10,8 +10,8 @@ from gitops_ml.delivery.rendering import render_objects
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.helm.engines import find_helm
-from gitops_ml.review.compare import Comparison, changed_pairs, total_cost
 from gitops_ml.review.headline import count_of
+from gitops_ml.review.release_pairs import Comparison, changed_pairs, total_cost
 from gitops_ml.review.review import Review
 from gitops_ml.review.rollout import quota_warnings
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from gitops_ml.delivery.rendering import Objects
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.helm.engines import HelmEngine
-    from gitops_ml.review.compare import Pair
     from gitops_ml.review.read_states import States
+    from gitops_ml.review.release_pairs import Pair
     from gitops_ml.review.review import ReleaseReview, State
 
     ObjectsBefore = Callable[[Iterable[Release], HelmEngine], dict[str, Objects]]

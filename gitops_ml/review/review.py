@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.differences import FieldChange, ObjectChange
     from gitops_ml.packages.advisories import Advisory
     from gitops_ml.policy.rule import RuleFinding
-    from gitops_ml.release.cost import CostRange
+    from gitops_ml.release.monthly_cost import CostRange
     from gitops_ml.release.spec import ReleaseSpec
 
 ACTIONS = ("add", "modify", "delete")

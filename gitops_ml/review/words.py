@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitops_ml.release.cost import money_range
+from gitops_ml.release.monthly_cost import money_range
 from gitops_ml.review.headline import count_of
 from gitops_ml.review.rollout import ONLY_IMAGE
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.packages.advisories import Advisory
     from gitops_ml.policy.rule import RuleFinding
-    from gitops_ml.release.cost import CostRange
+    from gitops_ml.release.monthly_cost import CostRange
     from gitops_ml.review.review import (
         FileChange,
         PackageChange,

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.forge.comment import upsert
+from gitops_ml.forge.own_comment import upsert
 from tests.support.forges.running import adapter, branch, kind_of, proposal
 from tests.support.forges.server import Reply
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gitops_ml.release.cost import replica_hour
+from gitops_ml.release.monthly_cost import replica_hour
 from tests.support.manifest_parts import cluster, container
 from tests.support.pipeline import (
     api,

@@ -13,7 +13,7 @@ from gitops_ml.documents import cel
 from gitops_ml.documents.cel import compile_cel
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import UsageError
-from gitops_ml.policy.cel import rule_of_cel
+from gitops_ml.policy.cel_rules import rule_of_cel
 from gitops_ml.policy.evaluate import evaluate
 from gitops_ml.policy.rule import Fleet, Rule
 from gitops_ml.project.checks import CelRule

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.release.cost import (
+from gitops_ml.release.monthly_cost import (
     MONTH_HOURS,
     missing_price,
     money,
@@ -19,7 +19,7 @@ from gitops_ml.release.schedule import floor_steps, mean_floor
 from tests.support.pipeline import PROJECT, api, merged, project_of, resolved
 
 if TYPE_CHECKING:
-    from gitops_ml.release.cost import CostRange
+    from gitops_ml.release.monthly_cost import CostRange
 
 OWN = {"currency": "EUR", "cpu_hour": 0.02, "memory_hour": 0.01, "spot_factor": 0.25}
 T4 = {"gpu_classes": {"t4": {"gpu_hour": 0.4}}}

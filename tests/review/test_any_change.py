@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gitops_ml.documents.markdown import unfolded
-from gitops_ml.review.reports.facts import review_facts
-from gitops_ml.review.reports.markdown import comment
-from gitops_ml.review.reports.terminal import terminal_lines
+from gitops_ml.review.reports.json_facts import review_facts
+from gitops_ml.review.reports.markdown_comment import comment
+from gitops_ml.review.reports.terminal_lines import terminal_lines
 from tests.support.source_changes import APIS, DIGEST, OTHER_DIGEST, PREDICTOR, Source
 
 if TYPE_CHECKING:

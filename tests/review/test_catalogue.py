@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.review.reports.markdown import comment
-from gitops_ml.review.reports.terminal import WIDTH, terminal_lines
+from gitops_ml.review.reports.markdown_comment import comment
+from gitops_ml.review.reports.terminal_lines import WIDTH, terminal_lines
 from tests.review.catalogue import CASES, Case
 from tests.support.source_changes import Source
 

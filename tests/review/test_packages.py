@@ -11,7 +11,7 @@ from gitops_ml.image.planner import lock_facts
 from gitops_ml.packages.lock_file import Lock, LockedPackage, render_lock
 from gitops_ml.packages.locking import requirement_lines_of
 from gitops_ml.project.reader import default_project
-from gitops_ml.review.reports.markdown import comment
+from gitops_ml.review.reports.markdown_comment import comment
 from tests.support.git_servers import git
 from tests.support.projects import predictor_spec
 from tests.support.source_changes import Source

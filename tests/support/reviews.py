@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.gitops.differences import field_changes, object_changes
-from gitops_ml.release.cost import monthly_cost
+from gitops_ml.release.monthly_cost import monthly_cost
 from gitops_ml.review.review import (
     ImageReview,
     RatedChange,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.release.cost import replica_hour
+from gitops_ml.release.monthly_cost import replica_hour
 from gitops_ml.release.values.without_empty import plain_number, without_empty
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.review.reports.results import results_of
+from gitops_ml.review.reports.placed_results import results_of
 
 if TYPE_CHECKING:
     from gitops_ml.review.review import Review

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_ml.release.cost import CostRange, money, money_range
+from gitops_ml.release.monthly_cost import CostRange, money, money_range
 from gitops_ml.review.reports.svg import element
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.review.reports.annotations import annotation_lines
 from gitops_ml.review.reports.code_quality import code_quality
-from gitops_ml.review.reports.facts import review_facts
+from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.reports.junit import junit
-from gitops_ml.review.reports.markdown import comment
+from gitops_ml.review.reports.markdown_comment import comment
 from gitops_ml.review.reports.sarif import sarif
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from gitops_ml.documents.yaml_writer import write_yaml
-from gitops_ml.release.cost import CostRange, money_range
+from gitops_ml.release.monthly_cost import CostRange, money_range
 from gitops_ml.review.headline import headline, urgency
 from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
 from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
-from gitops_ml.review.reports.side_by_side import side_by_side
+from gitops_ml.review.reports.text_rows import side_by_side
 from gitops_ml.review.reports.topology import topology
 from gitops_ml.review.words import finding_texts, unpriced_text
 from gitops_ml.system.clean_text import printable

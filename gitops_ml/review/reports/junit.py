@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from gitops_ml.review.reports.results import results_of
+from gitops_ml.review.reports.placed_results import results_of
 
 if TYPE_CHECKING:
-    from gitops_ml.review.reports.results import Result
+    from gitops_ml.review.reports.placed_results import Result
     from gitops_ml.review.review import Review
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gitops_ml._version import __version__
-from gitops_ml.review.reports.results import described, results_of
+from gitops_ml.review.reports.placed_results import described, results_of
 
 if TYPE_CHECKING:
     from gitops_ml.policy.rule import About
-    from gitops_ml.review.reports.results import Result
+    from gitops_ml.review.reports.placed_results import Result
     from gitops_ml.review.review import Review
 
 _SCHEMA = (

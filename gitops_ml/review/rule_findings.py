@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from gitops_ml.policy.rule import RuleFinding, Usage
     from gitops_ml.project.project import Project
     from gitops_ml.review.read_states import ProjectOf
+    from gitops_ml.review.release_usage import Place
     from gitops_ml.review.review import ReleaseReview, Review, Side
     from gitops_ml.review.sides import StateReleases
-    from gitops_ml.review.usage import Place
 
 
 def with_findings(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.policy.pods import within
+from gitops_ml.policy.pod_rules import within
 from gitops_ml.policy.rule import Breach, FleetBreach, FleetRule, Rule, Usage
-from gitops_ml.release.cost import money, monthly_cost
+from gitops_ml.release.monthly_cost import money, monthly_cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -9,7 +9,7 @@ from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import ReleaseChange
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.release_yaml import without_manifest
-from gitops_ml.release.cost import monthly_cost
+from gitops_ml.release.monthly_cost import monthly_cost
 from gitops_ml.review.image_changes import file_changes, image_review, package_changes
 from gitops_ml.review.objects import rated_changes
 from gitops_ml.review.review import ReleaseReview
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.cost import CostRange
+    from gitops_ml.release.monthly_cost import CostRange
     from gitops_ml.review.review import Side
     from gitops_ml.review.sides import StateReleases
 

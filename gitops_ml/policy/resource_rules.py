@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.documents.quantities import parse_quantity
-from gitops_ml.policy.pods import place, pods_of, within
+from gitops_ml.policy.pod_rules import place, pods_of, within
 from gitops_ml.policy.rule import Breach, Rule
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.policy.limits import usage_of
+from gitops_ml.policy.limit_rules import usage_of
 from gitops_ml.review.scope import scope_of
 from gitops_ml.review.written_tree import write_tree
 from gitops_ml.system.current_folder import standing_in

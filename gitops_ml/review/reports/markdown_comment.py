@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from gitops_ml.policy.rule import RuleFinding
     from gitops_ml.review.review import ReleaseReview, Review
 
-MARKER = "check"
-"""`Forge.upsert_comment` knows the comment by it."""
-MARKER_LINE = f"<!-- gitops-ml: {MARKER} -->"
-"""The hidden line of a comment that another tool posts and updates."""
 _SIZES = (40, 20, 10, 5, 2)
 """How many rows and lines of a list are tried, until what has to be shown fits."""
 _MOST_LINES = 60

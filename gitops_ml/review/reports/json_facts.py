@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.errors import Problem
     from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.release.cost import CostRange
+    from gitops_ml.release.monthly_cost import CostRange
     from gitops_ml.review.review import RatedChange, ReleaseReview, Review, State
 
 

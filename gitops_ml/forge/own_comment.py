@@ -19,6 +19,10 @@ from gitops_ml.forge.api_session import NotThere
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+CHECK = "check"
+"""The marker of the comment that `gitops-ml check` writes."""
+CHECK_LINE = f"<!-- gitops-ml: {CHECK} -->"
+"""The hidden line of that comment, for a text that another tool posts and updates."""
 _MARKER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MARKER_LINE = re.compile(r"\A\s*<!-- gitops-ml: [a-z0-9-]+ -->[ \t]*\n")
 _ATTEMPTS = 4
