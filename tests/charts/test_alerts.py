@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 from pathlib import Path
@@ -61,6 +62,24 @@ FAULTS: dict[str, Callable[[], Scenario]] = {
     ),
     "PredictorScalingFallback": lambda: Scenario(400, pods(), scaler_errors=from_step(BEGIN, 4.0)),
 }
+
+
+@pytest.mark.parametrize("switches", list(itertools.product((False, True), repeat=5)), ids=str)
+def test_rules_are_rendered_where_their_series_exist_and_no_group_is_empty(
+    switches: tuple[bool, ...], render: Callable[..., Any]
+) -> None:
+    enabled, runtime, kube_state_metrics, keda, scaling = switches
+    sources = {"kubeStateMetrics": kube_state_metrics, "keda": keda}
+    values = {
+        "runtime": MONITORED["runtime"] if runtime else None,
+        "image": MONITORED["image"],
+        "autoscaling": {"enabled": scaling},
+        "monitoring": {"sources": sources, "alerts": {"enabled": enabled}},
+    }
+    found = [item for item in render(values).objects if item["kind"] == "PrometheusRule"]
+    series = runtime or kube_state_metrics or (keda and scaling)
+    assert len(found) == (enabled and series)
+    assert all(group["rules"] for item in found for group in item["spec"]["groups"])
 
 
 @pytest.mark.parametrize("alert", sorted(FAULTS))

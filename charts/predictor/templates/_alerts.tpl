@@ -6,12 +6,6 @@ recorded series has the labels `namespace` and `api`. An alert is rendered only 
 predictor_base, and those of kube-state-metrics and of KEDA where `monitoring.sources` names them.
 */}}
 
-{{/* Whether there are rules; empty means no. */}}
-{{- define "predictor.hasAlerts" -}}
-{{- $sources := .Values.monitoring.sources -}}
-{{- if and .Values.monitoring.alerts.enabled (or .Values.runtime $sources.kubeStateMetrics $sources.keda) }}yes{{ end -}}
-{{- end }}
-
 {{/* The selector of the pods' own series. */}}
 {{- define "predictor.series" -}}
 namespace={{ .Release.Namespace | quote }},app_kubernetes_io_instance={{ .Release.Name | quote }}
@@ -22,12 +16,15 @@ namespace={{ .Release.Namespace | quote }},app_kubernetes_io_instance={{ .Releas
 namespace={{ .Release.Namespace | quote }},api={{ include "predictor.apiName" . | quote }}
 {{- end }}
 
+{{/* The groups that have rules; empty where alerts are off or no series exist. */}}
 {{- define "predictor.ruleGroups" -}}
+{{- if .Values.monitoring.alerts.enabled }}
 {{- if .Values.runtime }}
 {{- include "predictor.objectiveGroups" . }}
 {{- include "predictor.driftGroup" . }}
 {{- end }}
 {{- include "predictor.stateGroup" . }}
+{{- end }}
 {{- end }}
 
 {{/* The labels of a recorded series. */}}
@@ -246,22 +243,28 @@ grows with the number of classes, and Kolmogorov-Smirnov's distance of values.
 {{/* -- state --------------------------------------------------------------------------------------------------------- */}}
 
 {{- define "predictor.stateGroup" -}}
-{{- $sources := .Values.monitoring.sources }}
-- name: {{ printf "%s-state" (include "predictor.fullname" .) | quote }}
+{{- with include "predictor.stateRules" . | trim }}
+- name: {{ printf "%s-state" (include "predictor.fullname" $) | quote }}
   interval: 30s
   rules:
-    {{- if .Values.runtime }}
-    {{- include "predictor.useAlerts" . | trim | nindent 4 }}
-    {{- end }}
-    {{- if or .Values.runtime $sources.kubeStateMetrics }}
-    {{- include "predictor.crashAlert" . | trim | nindent 4 }}
-    {{- end }}
-    {{- if $sources.kubeStateMetrics }}
-    {{- include "predictor.rolloutAlerts" . | trim | nindent 4 }}
-    {{- end }}
-    {{- if and $sources.keda .Values.autoscaling.enabled }}
-    {{- include "predictor.scalingAlert" . | trim | nindent 4 }}
-    {{- end }}
+    {{- . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.stateRules" -}}
+{{- $sources := .Values.monitoring.sources }}
+{{- if .Values.runtime }}
+{{- include "predictor.useAlerts" . }}
+{{- end }}
+{{- if or .Values.runtime $sources.kubeStateMetrics }}
+{{ include "predictor.crashAlert" . }}
+{{- end }}
+{{- if $sources.kubeStateMetrics }}
+{{ include "predictor.rolloutAlerts" . }}
+{{- end }}
+{{- if and $sources.keda .Values.autoscaling.enabled }}
+{{ include "predictor.scalingAlert" . }}
+{{- end }}
 {{- end }}
 
 {{- define "predictor.useAlerts" -}}
