@@ -41,7 +41,7 @@ class ProbeServer:
         self,
         listener: socket.socket,
         selector: selectors.BaseSelector,
-        answers: Mapping[str, Callable[[], Answer]],
+        answers: Mapping[str, Callable[[str], Answer]],
     ) -> None:
         self.answers = answers
         self._listener = listener
@@ -94,7 +94,7 @@ class Connection:
         self.unsent = b""
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
-        self._url = b""
+        self._url = self._accept = b""
         self._head_bytes = 0
         self._is_last = False
 
@@ -130,10 +130,14 @@ class Connection:
     # Called by the parser
 
     def on_message_begin(self) -> None:
-        self._url = b""
+        self._url = self._accept = b""
 
     def on_url(self, url: bytes) -> None:
         self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"accept":
+            self._accept = value
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0
@@ -150,7 +154,7 @@ class Connection:
         elif method not in (b"GET", b"HEAD"):
             found = 405, "text/plain", b"use GET"
         else:
-            found = answer()
+            found = answer(self._accept.decode("latin-1"))
         self.unsent += _reply(*found, has_body=method != b"HEAD", is_last=self._is_last)
 
 

@@ -12,7 +12,7 @@ from predictor_base.http.app import App, Endpoint, json_reply
 from predictor_base.http.request import Exchange, Reply
 from predictor_base.protocols.openai import OpenAI
 from predictor_base.protocols.openinference import OpenInference
-from predictor_base.telemetry.metrics import CONTENT_TYPE
+from predictor_base.telemetry.exemplars import wants_openmetrics
 
 if TYPE_CHECKING:
     from predictor_base.process.replica_state import ReplicaState
@@ -59,8 +59,10 @@ def probe_routes(app: App, replica: ReplicaState) -> dict[str, dict[str, Endpoin
         ok = app.service.is_ready and replica.is_ready()
         return json_reply({"ready": ok}, 200 if ok else 503)
 
-    async def metrics(_: Exchange) -> Reply:
-        return Reply(200, app.metrics.render(), CONTENT_TYPE.encode())
+    async def metrics(exchange: Exchange) -> Reply:
+        accept = exchange.header.get(b"accept", b"").decode("latin-1")
+        kind, text = app.metrics.render(as_openmetrics=wants_openmetrics(accept))
+        return Reply(200, text, kind.encode())
 
     async def info(_: Exchange) -> Reply:
         return json_reply(await information(app))

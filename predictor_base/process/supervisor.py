@@ -70,8 +70,8 @@ class Supervisor:
         self._end: float | None = None
         """When the workers are killed, once the replica ends."""
         self._exit_code = 0
-        self._rendered = 0.0
-        self._last_metrics: Answer = (503, "text/plain", b"")
+        self._metrics_answers: dict[bool, tuple[float, Answer]] = {}
+        """When they were written, and the answer, by whether it is in the OpenMetrics format."""
         self._probes = self._open(probes) if probes is not None else None
 
     def run(self) -> int:
@@ -187,25 +187,31 @@ class Supervisor:
     # Probes
 
     def _open(self, listener: socket.socket) -> ProbeServer:
-        answers: dict[str, Callable[[], Answer]] = {
-            "/livez": lambda: _health("live", ok=self.replica.is_live()),
-            "/readyz": lambda: _health("ready", ok=self._end is None and self.replica.is_ready()),
+        live, ready = self.replica.is_live, self.replica.is_ready
+        answers: dict[str, Callable[[str], Answer]] = {
+            "/livez": lambda _: _health("live", ok=live()),
+            "/readyz": lambda _: _health("ready", ok=self._end is None and ready()),
             "/metrics": self._metrics,
         }
         logger.info("probes on %s:%s", *listener.getsockname()[:2])
         return ProbeServer(listener, self._selector, answers)
 
-    def _metrics(self) -> Answer:
-        if time.monotonic() - self._rendered > METRICS_SECONDS:
-            self._last_metrics, self._rendered = self._render(), time.monotonic()
-        return self._last_metrics
-
-    def _render(self) -> Answer:
+    def _metrics(self, accept: str) -> Answer:
         # A late import, as in `_ended`: prometheus_client takes half of the time to the first answer of a probe.
-        from predictor_base.telemetry.metrics import CONTENT_TYPE, render_all
+        from predictor_base.telemetry.exemplars import wants_openmetrics
+
+        format, now = wants_openmetrics(accept), time.monotonic()
+        written, answer = self._metrics_answers.get(format, (0.0, None))
+        if answer is None or now - written > METRICS_SECONDS:
+            answer = self._render(as_openmetrics=format)
+            self._metrics_answers[format] = time.monotonic(), answer
+        return answer
+
+    def _render(self, *, as_openmetrics: bool) -> Answer:
+        from predictor_base.telemetry.metrics import render_all
 
         try:
-            return 200, CONTENT_TYPE, render_all(tuple(self._children))
+            return 200, *render_all(tuple(self._children), as_openmetrics=as_openmetrics)
         except Exception:
             logger.exception("the metrics cannot be written")
             return 500, "text/plain", b"internal server error"

@@ -69,7 +69,7 @@ class Worker:
         self._parent = os.getppid()
         self._loop = uvloop.new_event_loop()
         self._executor = Executor(self._loop, threads=_threads(settings))
-        self._metrics = Metrics(settings)
+        self._metrics = Metrics(settings, worker=number)
         self.service = Service(settings, self._executor, self._metrics)
         self._app = App(settings, self.service, self._metrics)
         self._app.add_routes(all_routes(self._app, replica))

@@ -49,7 +49,7 @@ class Batcher:
         settings: Batching,
         call: Callable[[Batch], Awaitable[Any]],
         *,
-        observe_size: Callable[[float], None],
+        observe_size: Callable[[float], object],
     ) -> None:
         self._size = settings.max_batch_size
         self._interval = settings.batch_interval_seconds

@@ -27,9 +27,12 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.process_collector import ProcessCollector
 
 from predictor_base import __version__
+from predictor_base.telemetry import exemplars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from prometheus_client.samples import Exemplar
 
     from predictor_base.settings import Settings
 
@@ -40,7 +43,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _QUICK = _SECONDS[0]
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _HISTOGRAMS = {
-    "request": ("predictor_request_duration_seconds", "From the last byte in to the first out."),
+    "request": (exemplars.METRIC, "From the last byte in to the first out."),
     "queue": ("predictor_queue_wait_seconds", "Time a request waited for a thread or a batch."),
     "first_chunk": ("predictor_time_to_first_chunk_seconds", "Time to a stream's first chunk."),
     "batch": ("predictor_batch_size", "Requests handed to one call of predict."),
@@ -75,9 +78,12 @@ class Distribution:
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
+    def observe(self, value: float) -> int:
+        """Count a value; returns the number of its bucket."""
+        bucket = bisect_left(self._bounds, value)
+        self._counts[bucket] += 1
         self._sum += value
+        return bucket
 
     def add_quick(self, count: int, total: float) -> None:
         """Add a number of values to the first bucket at once."""
@@ -127,13 +133,22 @@ def restarts() -> Counter:
     )
 
 
-def render_all(pids: Sequence[int]) -> bytes:
-    """The text for Prometheus: the series of all workers, and the resources of these processes."""
+def render_all(pids: Sequence[int], *, as_openmetrics: bool = False) -> tuple[str, bytes]:
+    """The content type and text for Prometheus: all workers' series, and the resources of these processes."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     if pids:
         registry.register(_Resources(pids))
-    return generate_latest(registry)
+    return _text(registry, exemplars.written_exemplars() if as_openmetrics else None)
+
+
+def _text(
+    registry: CollectorRegistry, found: Sequence[Exemplar | None] | None
+) -> tuple[str, bytes]:
+    """The content type and text: OpenMetrics with exemplars, or without them the text format."""
+    if found is None:
+        return CONTENT_TYPE, generate_latest(registry)
+    return exemplars.CONTENT_TYPE, exemplars.openmetrics_text(registry, _SECONDS, found)
 
 
 class _Resources:
@@ -161,7 +176,7 @@ def _sum(first: float, second: float) -> float:
 class Metrics:
     """The series of one process. Only the event loop's thread may touch it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, worker: int = 0) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all series, unread
         self.registry = CollectorRegistry()
         self.requests: Tally[tuple[str, int]] = Tally()
@@ -173,6 +188,9 @@ class Metrics:
         self.gauges: dict[str, Callable[[], float]] = {}
         """Functions that return the value, by the short names of `_GAUGES`."""
         self.last_request = 0.0
+        self.recent = exemplars.RecentRequests(
+            len(_SECONDS) + 1, deployment_id=settings.deployment_id, worker=worker
+        )
         self._is_alone = settings.processes_per_replica == 1
         self._quick: list[float] = [0, 0.0, 0.0, 0.0]
         """The number of requests where no stage but predict took a millisecond, and the sums of their stages."""
@@ -188,12 +206,13 @@ class Metrics:
         self._success = self._new(Counter, "model_infer_request_success", "MLServer's name.")
         self._failure = self._new(Counter, "model_infer_request_failure", "MLServer's name.")
 
-    def render(self) -> bytes:
-        """The text for Prometheus, of all processes."""
+    def render(self, *, as_openmetrics: bool = False) -> tuple[str, bytes]:
+        """The content type and text for Prometheus, of all processes."""
         self.flush()
         if MULTIPROCESS_FOLDER not in os.environ:
-            return generate_latest(self.registry)
-        return render_all((os.getpid(),) if self._is_alone else ())
+            return _text(self.registry, self.recent.exemplars() if as_openmetrics else None)
+        pids = (os.getpid(),) if self._is_alone else ()
+        return render_all(pids, as_openmetrics=as_openmetrics)
 
     def flush(self) -> None:
         """Move what was counted since the last flush into the series."""
@@ -216,6 +235,7 @@ class Metrics:
             self._gauges[key].labels(**self._model).set(value())
         if self.last_request:
             self._gauges["last_request"].labels(**self._model).set(self.last_request)
+        self.recent.keep()
 
     @staticmethod
     def _taken(tally: Tally[Any]) -> list[tuple[Any, int]]:
@@ -270,9 +290,12 @@ class Metrics:
 
     def count(self, method: str, status: int, request: Any) -> None:  # an Exchange, of a room above
         """Add one answered prediction."""
-        self.last_request = time.time()
+        self.last_request = now = time.time()
         self.requests[method, status] += 1
-        self.observed["request"].observe(time.perf_counter() - request.started)
+        seconds = time.perf_counter() - request.started
+        bucket, seen = self.observed["request"].observe(seconds), self.recent.seen
+        if seen[bucket] is None:
+            seen[bucket] = request.request_id, request.trace, seconds, now
         if not request.predict_seconds:
             return
         self.stages["predict"].observe(request.predict_seconds)

@@ -65,16 +65,17 @@ def prometheus_scraping(
         "scrape_configs": [{"job_name": "pods", "static_configs": static}],
     }
     config.write_text(yaml.safe_dump(document))
-    with _running(config, folder / "data") as address:
+    with _running(config, folder / "data", "--enable-feature=exemplar-storage") as address:
         yield address
 
 
 @contextmanager
-def _running(config: Path, data: Path) -> Iterator[str]:
+def _running(config: Path, data: Path, *more: str) -> Iterator[str]:
     port = free_port()
     options = (
         f"--config.file={config}", f"--storage.tsdb.path={data}", "--log.level=error",
         f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=100y",
+        *more,
     )  # fmt: skip
     server = subprocess.Popen(["prometheus", *options], stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
