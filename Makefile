@@ -19,6 +19,8 @@ SECONDS ?= 600
 
 # What `make e2e` runs.
 TESTS ?= tests/e2e
+# Stories mostly wait, so more of them run at once than there are processors.
+STORIES ?= 3
 
 # Processes of the test run: one more than processors, since many tests wait for a server.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
@@ -54,8 +56,8 @@ audit: $(VENV)/.installed ## Look for known vulnerabilities of the dependencies 
 	$(BIN)/python -m pip install --quiet --editable '.[audit]'
 	$(BIN)/python -m pip_audit --local --skip-editable || { echo "pip-audit found a vulnerability, or could not reach its service: see above" >&2; exit 1; }
 
-e2e: $(VENV)/.installed ## Test on a real cluster that is started here, of the binaries (root): TESTS=tests/e2e
-	PATH="$(abspath $(BIN)):$$PATH" GITOPS_ML_E2E=local $(BIN)/python -m pytest -n0 -ra --durations=0 --durations-min=1 $(TESTS)
+e2e: $(VENV)/.installed ## Test on a real cluster that is started here, of the binaries (root): TESTS=tests/e2e STORIES=3
+	PATH="$(abspath $(BIN)):$$PATH" GITOPS_ML_E2E=local $(BIN)/python -m pytest -n $(STORIES) --dist loadgroup --no-loadscope-reorder -ra --durations=0 --durations-min=1 $(TESTS)
 
 e2e-binaries: $(VENV)/.installed ## Build the binaries of `make e2e` (Go; 45 minutes on two cores, once)
 	$(BIN)/python -m tests.e2e.machine

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import tempfile
 import time
 import uuid
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +18,15 @@ import pytest
 from gitops_ml.project.reader import default_project
 from tests.cli.fixtures import ann, nobodys_settings
 from tests.e2e.cluster import Cluster
-from tests.e2e.machine import argocd, binaries, gitea, http_add_on, keda, kubernetes, registry
-from tests.e2e.machine.processes import running
+from tests.e2e.machine import local as machine
+from tests.e2e.machine import registry
+from tests.e2e.machine.processes import Failed
 from tests.e2e.story import Site, Story
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.e2e.machine.local import Local
     from tests.support.person import Person
 
 __all__ = ["ann", "nobodys_settings"]
@@ -30,6 +34,9 @@ __all__ = ["ann", "nobodys_settings"]
 # Read now: the tests themselves do not see the settings of the person who runs them.
 KUBECONFIG = os.environ.get("GITOPS_ML_E2E_KUBECONFIG")
 WAY = os.environ.get("GITOPS_ML_E2E")
+IS_LOCAL = WAY == "local" and not KUBECONFIG
+SHARED = os.environ.get("GITOPS_ML_E2E_SHARED")
+"""Where the process that started this one wrote down the local cluster."""
 IMAGES = os.environ.get("GITOPS_ML_E2E_REPOSITORY")
 UNTIL = os.environ.get("GITOPS_ML_E2E_UNTIL")
 """No test of a cluster begins after this time, in seconds of the epoch."""
@@ -39,14 +46,51 @@ NO_CLUSTER = (
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the one cluster of all processes, if the tests run in several."""
+    workers = getattr(config.option, "numprocesses", None)
+    if not IS_LOCAL or SHARED or not workers or config.option.collectonly or machine.missing():
+        return
+    parts = ExitStack()
+    config.add_cleanup(parts.close)
+    folder = parts.enter_context(_short_folder())
+    try:
+        parts.enter_context(machine.started(folder)).write(folder / "local")
+    except Failed as problem:
+        pytest.exit(f"the cluster did not start: {problem}", returncode=1)
+    os.environ["GITOPS_ML_E2E_SHARED"] = str(folder / "local")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests last, so that a run whose time is limited leaves out few."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is not None)
+    """Tests of a file run one after the other; the longest files begin first, those that need the node alone last."""
+    own = [item for item in items if item.path.parent == Path(__file__).parent]
+    marked = {
+        name: {item.path for item in own if item.get_closest_marker(name)}
+        for name in ("alone", "long")
+    }
+    own.sort(key=lambda item: (item.path in marked["alone"], item.path not in marked["long"]))
+    for item in own:
+        item.add_marker(pytest.mark.e2e)
+        item.add_marker(pytest.mark.xdist_group(item.path.stem if SHARED else "cluster"))
+    items[:] = [*(item for item in items if item not in own), *own]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if UNTIL and time.time() > float(UNTIL):
         pytest.skip("the time for tests on a cluster is over (GITOPS_ML_E2E_UNTIL)")
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that is marked ``alone`` changes the node: no other one runs beside it."""
+    if SHARED is None:
+        yield
+        return
+    with Path(SHARED).open("rb") as turn:
+        is_alone = request.node.get_closest_marker("alone")
+        fcntl.flock(turn, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -64,6 +108,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
+    with _short_folder() as made:
+        yield made
+
+
+@contextmanager
+def _short_folder() -> Iterator[Path]:
     """A folder with a short name: the path of a socket has at most 107 bytes."""
     made = Path(tempfile.mkdtemp(prefix="gitops-ml-e2e-"))
     # A job that is cancelled ends its cluster, too.
@@ -74,43 +124,34 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def local_registry(folder: Path) -> Iterator[registry.Registry]:
-    _need(kubernetes.missing() + binaries.missing(*registry.PROGRAMS) + registry.missing_base())
-    with running(registry.Registry(folder / "registry")) as made:
+def local(request: pytest.FixtureRequest) -> Iterator[Local]:
+    """The cluster of binaries, with all that this machine has the programs of."""
+    if not IS_LOCAL:
+        pytest.skip("these tests start Argo CD and more themselves: they need GITOPS_ML_E2E=local")
+    _need(machine.missing())
+    if SHARED:
+        yield machine.read(Path(SHARED))
+        return
+    with machine.started(request.getfixturevalue("folder")) as made:
         yield made
-
-
-@pytest.fixture(scope="session")
-def local_base(local_registry: registry.Registry) -> tuple[str, str]:
-    """The base image of predictors, which the node can pull, and its Python."""
-    return local_registry.base_image()
 
 
 @pytest.fixture(scope="session")
 def python_image(request: pytest.FixtureRequest) -> str:
     """An image with ``python`` that the nodes can pull."""
-    if WAY == "local" and not KUBECONFIG:
-        return request.getfixturevalue("local_base")[0]
+    if IS_LOCAL:
+        local: Local = request.getfixturevalue("local")
+        return local.base[0]
     return registry.NAMED_BASE or default_project().image.base
-
-
-@pytest.fixture(scope="session")
-def local_node(folder: Path, local_registry: registry.Registry) -> Iterator[kubernetes.Node]:
-    with running(kubernetes.Node(folder / "node", local_registry.host)) as made:
-        yield made
 
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     if KUBECONFIG:
         return _named(Path(KUBECONFIG).expanduser())
-    if WAY == "local":
-        node = request.getfixturevalue("local_node")
-        made = Cluster(node.kubeconfig, binaries.path("kubectl") or "kubectl")
-        for each in sorted(binaries.definitions().glob("*")):
-            made.apply(kubernetes.definitions(each))
-        made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        return made
+    if IS_LOCAL:
+        local: Local = request.getfixturevalue("local")
+        return local.cluster
     if WAY == "kind":
         return _made(request)
     pytest.skip(NO_CLUSTER)
@@ -136,48 +177,18 @@ def _made(request: pytest.FixtureRequest) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def scaler(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[None]:
+def scaler(request: pytest.FixtureRequest, cluster: Cluster) -> None:
     """KEDA."""
-    if WAY != "local" or KUBECONFIG:
-        if not cluster.has("ScaledObject"):
-            pytest.skip("the cluster has no ScaledObject: KEDA is missing")
-        yield
-        return
-    _need(keda.missing())
-    node = request.getfixturevalue("local_node")
-    with running(keda.Keda(node.folder.parent / "keda", cluster, node.address)):
-        yield
+    if IS_LOCAL:
+        _need(request.getfixturevalue("local").lacking["scaler"])
+    elif not cluster.has("ScaledObject"):
+        pytest.skip("the cluster has no ScaledObject: KEDA is missing")
 
 
 @pytest.fixture(scope="session")
-def add_on(request: pytest.FixtureRequest, cluster: Cluster, scaler: None) -> Iterator[None]:
+def add_on(local: Local) -> None:
     """KEDA's HTTP add-on."""
-    _need_local()
-    _need(http_add_on.missing())
-    node = request.getfixturevalue("local_node")
-    with running(http_add_on.HttpAddOn(node.folder.parent / "http-add-on", cluster, node.address)):
-        yield
-
-
-@pytest.fixture(scope="session")
-def argo_cd(folder: Path, cluster: Cluster) -> Iterator[argocd.ArgoCD]:
-    _need_local()
-    _need(argocd.missing())
-    with running(argocd.ArgoCD(folder / "argocd", cluster)) as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
-def forge(folder: Path) -> Iterator[gitea.Gitea]:
-    """Gitea."""
-    _need(gitea.missing())
-    with running(gitea.Gitea(folder / "gitea")) as made:
-        yield made
-
-
-def _need_local() -> None:
-    if WAY != "local" or KUBECONFIG:
-        pytest.skip("these tests start Argo CD and more themselves: they need GITOPS_ML_E2E=local")
+    _need(local.lacking["add_on"])
 
 
 def _need(lacking: list[str]) -> None:
@@ -186,18 +197,12 @@ def _need(lacking: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def site(
-    request: pytest.FixtureRequest,
-    folder: Path,
-    cluster: Cluster,
-    scaler: None,
-    argo_cd: argocd.ArgoCD,
-    forge: gitea.Gitea,
-) -> Site:
+def site(local: Local) -> Site:
     """The cluster with Argo CD, a forge and a registry that both this machine and pods reach."""
-    images: registry.Registry = request.getfixturevalue("local_registry")
-    base, python = request.getfixturevalue("local_base")
-    return Site(cluster, forge, f"{images.host}/apis", base, python, folder / "cache")
+    _need([each for part in ("scaler", "argo_cd", "forge") for each in local.lacking[part]])
+    base, python = local.base
+    images = f"{local.registry.host}/apis"
+    return Site(local.cluster, local.forge, images, base, python, local.folder / "cache")
 
 
 @pytest.fixture

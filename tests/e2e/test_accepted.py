@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from tests.e2e.cluster import Cluster
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 VALUES = sorted((Path(__file__).parents[1] / "charts" / "values").glob("*.yaml"))
 Objects = dict[str, tuple["Mapping[str, Any]", ...]]

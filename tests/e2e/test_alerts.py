@@ -16,7 +16,7 @@ from tests.e2e.machine.processes import running, until
 from tests.e2e.monitoring import Monitoring, definitions
 from tests.e2e.story import answer_api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.long
 
 PREDICTOR = """\
 import time

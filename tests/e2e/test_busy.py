@@ -6,12 +6,8 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 from tests.e2e.cluster import posted, until
 from tests.e2e.story import answer_api
-
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 BUSY = """\
 import ctypes
@@ -47,7 +43,6 @@ def readiness(story, call: Future[Any]) -> list[bool]:
     return seen
 
 
-@pytest.mark.long
 def test_a_minute_in_c_makes_a_pod_not_ready_at_most(story, record_property):
     story.has(answer_api(networking={"timeout": "120s"}), predictor=BUSY)
     story.bootstraps()

@@ -17,7 +17,6 @@ from tests.support.git_servers import git
 if TYPE_CHECKING:
     from tests.e2e.story import Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 API = {"compute": {"cpu": "20m", "mem": "160Mi"}, "predictor": {"config": {"factor": 2}}}
 
@@ -95,7 +94,6 @@ class SourceRepository:
         }
 
 
-@pytest.mark.long
 def test_ten_changes_do_what_the_comment_said(story, record_property):
     source = SourceRepository(
         story, {name: api(name) for name in ("first", "second", "third", "fourth")}

@@ -13,8 +13,6 @@ import yaml
 from tests.e2e.cluster import posted, until
 from tests.support.person import DIGEST, NO_REGISTRY, predictor_api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
-
 ROOT = Path(__file__).parents[2]
 IMAGES = os.environ.get("GITOPS_ML_E2E_REPOSITORY")
 GITOPS = os.environ.get("GITOPS_ML_E2E_GITOPS")

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.machine.processes import until
 from tests.e2e.story import PREDICTOR, answer_api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(params=["chart", "manifests"])

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.e2e.story import answer_api
-
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 
 def checks(story, *more) -> tuple[int, dict[str, tuple[str, str]]]:

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.story import COMPUTE, answer_api
 from tests.support.person import DIGEST
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.long
 
 RAISES = """\
 class PythonPredictor:

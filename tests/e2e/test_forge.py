@@ -9,8 +9,6 @@ import pytest
 from tests.e2e.machine.gitea import USER
 from tests.e2e.story import PREDICTOR
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
-
 
 @pytest.fixture
 def predictor(story, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.machine.processes import until
 from tests.e2e.story import COMPUTE, PREDICTOR, answer_api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.alone
 
 RESOURCE, LABEL = "nvidia.com/gpu", "e2e.example.org/accelerator"
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.e2e.story import Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 COLD = "x-keda-http-cold-start"
 

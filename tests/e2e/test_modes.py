@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.e2e.machine.processes import until
 from tests.e2e.story import answer_api
-
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 
 def test_a_switch_by_one_project_keeps_the_pods_and_the_sync_of_the_other(story):

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-import pytest
-
 from tests.e2e.story import PREDICTOR, answer_api
 from tests.e2e.test_failures import RAISES, fails
-
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 RECREATE = {"type": "Recreate"}
 

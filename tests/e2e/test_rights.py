@@ -11,11 +11,9 @@ from gitops_ml.cluster.rights import ROLES
 from tests.e2e.machine.argocd import NAMESPACE as ARGO_CD
 from tests.e2e.story import answer_api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
-
 
 @pytest.fixture
-def bound(story, local_node):
+def bound(story, local):
     """The story goes on as a ServiceAccount with no more than these roles."""
     story.has(answer_api())
     story.bootstraps()
@@ -29,7 +27,7 @@ def bound(story, local_node):
         kubectl(*words, f"--serviceaccount=default:{name}")
     token = kubectl("create", "token", name, "-n", "default").strip()
     access = story.ann.home / "access.yaml"
-    access.write_text(yaml.safe_dump(local_node.access(token)))
+    access.write_text(yaml.safe_dump(local.node.access(token)))
     story.ann.monkeypatch.setenv("KUBECONFIG", str(access))
     yield name
     for role in ROLES:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.e2e.load import loaded
 from tests.e2e.story import PREDICTOR, answer_api
 from tests.support.git_servers import git
-
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 REQUESTS = 10_000
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import yaml
 
 from tests.e2e.machine.processes import until
 from tests.e2e.story import answer_api
-
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 
 def synced_revision(story) -> str:

@@ -12,7 +12,7 @@ from tests.e2e.load import Load
 from tests.e2e.machine.processes import Processes, answers, free_port, until
 from tests.e2e.story import answer_api
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.long
 
 SLOW = """\
 import time
@@ -43,7 +43,6 @@ def test_load_brings_replicas_and_their_end_takes_them_away(story):
     assert load.failures == []
 
 
-@pytest.mark.long
 def test_a_schedule_scales_from_and_to_zero(story):
     # The next full minute that leaves time for the deploy.
     start = datetime.now(timezone.utc) + timedelta(seconds=110)

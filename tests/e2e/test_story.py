@@ -5,12 +5,8 @@ from __future__ import annotations
 import time
 from urllib.parse import urlsplit
 
-import pytest
-
 from tests.e2e.machine.processes import answers, until
 from tests.e2e.story import PREDICTOR, answer_api
-
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 
 def test_a_manifest_becomes_an_api_that_predicts(story):

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from tests.e2e.machine.argocd import POLL_SECONDS
 from tests.e2e.story import answer_api
 from tests.e2e.test_failures import fails
-
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 
 def test_a_refusal_of_one_commit_ends_its_wait_and_not_the_next_one(story, record_property):

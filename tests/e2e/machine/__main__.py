@@ -6,22 +6,20 @@ a single test needs.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 
-from tests.e2e.machine import argocd, binaries, gitea, http_add_on, keda, kubernetes, registry
+from tests.e2e.machine import binaries, local, registry
 from tests.e2e.machine.processes import Failed
 
 
 def main(arguments: list[str]) -> int | str:
     if arguments == ["--check"]:
-        lacking = [
-            *kubernetes.missing(), *binaries.missing(*registry.PROGRAMS), *registry.missing_base(),
-            *keda.missing(), *argocd.missing(), *gitea.missing(),
-        ]  # fmt: skip
-        optional = [
-            f"for tests/e2e/test_http_scaling.py alone: {each}" for each in http_add_on.missing()
-        ]
+        parts = local.missing_parts()
+        add_on = parts.pop("add_on")
+        lacking = [*local.missing(), *itertools.chain.from_iterable(parts.values())]
+        optional = [f"for tests/e2e/test_http_scaling.py alone: {each}" for each in add_on]
         print("\n".join(dict.fromkeys([*lacking, *optional])))
         return 1 if lacking else 0
     if shutil.which("go") is None:

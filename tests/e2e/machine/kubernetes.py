@@ -65,6 +65,10 @@ class Node:
         self._socket = folder / "ctd.sock"
         self._left = ExitStack()
 
+    def __getstate__(self) -> dict[str, object]:
+        """What is left is removed by the process that started the node."""
+        return {**vars(self), "_left": ExitStack()}
+
     # -- up --------------------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -50,6 +50,10 @@ class Processes:
         self._running = ExitStack()
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the running programs: only the process that started them can end them."""
+        return {**vars(self), "_running": ExitStack(), "_programs": {}}
+
     def start(
         self, name: str, *command: str | Path, environ: Mapping[str, str] | None = None
     ) -> None:
