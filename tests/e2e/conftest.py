@@ -108,14 +108,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    with _short_folder() as made:
+    # Within that of the cluster, which is removed even where a worker is killed.
+    with _short_folder(Path(SHARED).parent if SHARED else None) as made:
         yield made
 
 
 @contextmanager
-def _short_folder() -> Iterator[Path]:
+def _short_folder(above: Path | None = None) -> Iterator[Path]:
     """A folder with a short name: the path of a socket has at most 107 bytes."""
-    made = Path(tempfile.mkdtemp(prefix="gitops-ml-e2e-"))
+    made = Path(tempfile.mkdtemp(prefix="gitops-ml-e2e-", dir=above))
     # A job that is cancelled ends its cluster, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     yield made
