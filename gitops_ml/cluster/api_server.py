@@ -92,14 +92,17 @@ class ApiServer:
             raise self.failure(response.status, content, path)
         return self._object(content)
 
-    def through_proxy(self, path: str) -> tuple[int, bytes]:
+    def through_proxy(
+        self, path: str, *, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """Status and body of what a pod or a Service answers to GET.
 
         Raises:
             Refused, ServerFailed: the API server itself refused, or could not reach it.
         """
         path, _, query = path.partition("?")
-        response = self.ask("GET", path, parse_qsl(query), watch=self.watch(f"GET of {path}"))
+        watch = self.watch(f"GET of {path}")
+        response = self.ask("GET", path, parse_qsl(query), headers=headers, watch=watch)
         content = self.read(response, LARGEST)
         # An answer of kind Status comes from the API server, any other from what it asked.
         if response.status >= 400 and status_object(content) is not None:

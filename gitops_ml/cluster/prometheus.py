@@ -7,25 +7,16 @@ Services. Another address is asked directly. No credentials are sent to it.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.api_server import LARGEST
-from gitops_ml.errors import ServerFailed
-from gitops_ml.http.client import HttpClient
-from gitops_ml.http.deadlines import Limits
-from gitops_ml.http.json_reader import Part, read_answer
-from gitops_ml.http.response import RequestFailed
-from gitops_ml.project.policy import is_in_cluster
+from gitops_ml.cluster.monitoring_server import MonitoringServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gitops_ml.cluster.api_server import ApiServer
-
-_SUFFIXES = (".svc.cluster.local", ".svc")
+    from gitops_ml.http.json_reader import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +40,7 @@ class Prometheus:
 
     def __init__(self, address: str, server: ApiServer) -> None:
         self.address = address.rstrip("/")
-        self._server = server
+        self._data = MonitoringServer("Prometheus", self.address, server).data
 
     def version(self) -> str:
         return self._data("/api/v1/status/buildinfo")["version"].text()
@@ -68,52 +59,6 @@ class Prometheus:
         return tuple(
             Series(_labels(each), _points(each["values"])) for each in found["result"].items()
         )
-
-    def _data(self, path: str, **query: Any) -> Part:
-        fields = urlencode({key: value for key, value in query.items() if value is not None})
-        status, content = self._get(f"{path}?{fields}" if fields else path)
-        context = f"Prometheus at {self.address} answered {path} oddly"
-        try:
-            answer = Part(read_answer(content), context)
-        except ValueError:
-            raise ServerFailed(f"{context}: status {status}, and no JSON") from None
-        if status != 200 or answer["status"].text_or() != "success":
-            raise ServerFailed(
-                f"Prometheus at {self.address} refused the query: {answer['error'].text_or() or status}"
-            )
-        return answer["data"]
-
-    def _get(self, path: str) -> tuple[int, bytes]:
-        proxied = proxy_path(self.address)
-        if proxied is not None:
-            return self._server.through_proxy(f"{proxied}{path}")
-        limits = Limits.from_environ(os.environ)
-        watch = limits.answer(urlsplit(self.address).netloc, "during a query", most=LARGEST)
-        try:
-            answer = HttpClient(os.environ).send(
-                "GET", f"{self.address}{path}", watch=watch, redirects="none"
-            )
-        except RequestFailed as error:
-            raise ServerFailed(f"Prometheus at {self.address} does not answer: {error}") from error
-        return answer.status, answer.content
-
-
-def proxy_path(address: str) -> str | None:
-    """The path of the API server's proxy to an address inside of the cluster; ``None`` for another.
-
-    >>> proxy_path("http://prometheus.monitoring.svc:9090")
-    '/api/v1/namespaces/monitoring/services/http:prometheus:9090/proxy'
-    """
-    parts = urlsplit(address)
-    host = parts.hostname or ""
-    suffix = next((each for each in _SUFFIXES if host.endswith(each)), "")
-    service, dot, namespace = host.removesuffix(suffix).partition(".")
-    if not (dot and namespace and "." not in namespace) or not (suffix and is_in_cluster(host)):
-        return None
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return (
-        f"/api/v1/namespaces/{namespace}/services/{parts.scheme}:{service}:{port}/proxy{parts.path}"
-    )
 
 
 def _labels(series: Part) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """From the id of a request, or of a deployment, to the commit and the pull request behind it.
 
-Only logs know which replica answered a request: those of the pods that run are searched.
+Only logs know which replica answered a request. The cluster's Loki is searched where the project file names one, and
+then the logs of the pods that run.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.commands.history import trace
@@ -32,6 +34,10 @@ _MOST_PODS = 400
 _NEWEST = 100_000
 """Lines of each log that are searched."""
 _MOST_LINES = 20
+DAYS = 7.0
+"""Of Loki's logs, where the id has no time."""
+_UUID_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_CLOCK_SKEW, _LATEST_LINE = timedelta(minutes=10), timedelta(days=1)
 _IDS = ("deployment_id", "deploymentid")
 """Of a line of the runtime, and of an event of the prediction log."""
 
@@ -48,6 +54,15 @@ class FoundRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """Where releases of one environment run."""
+
+    cluster: str
+    environment: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Searched:
     namespace: str
     cluster: KubernetesCluster
@@ -55,11 +70,17 @@ class _Searched:
 
 
 def trace_any(
-    workspace: Workspace, id: str, *, clients: Clients, apis: tuple[str, ...] = ()
+    workspace: Workspace,
+    id: str,
+    *,
+    clients: Clients,
+    apis: tuple[str, ...] = (),
+    days: float = DAYS,
 ) -> tuple[FoundDeployment, FoundRequest | None]:
     """The deployment of this id, or that answered the request of this id.
 
-    Only the logs of ``apis`` are searched, if there are any.
+    Only the logs of ``apis`` are searched, if there are any; in Loki those of the last ``days``, or of the time of an
+    id that the runtime made.
 
     Raises:
         UsageError: there is and was no such deployment, and no log names such a request.
@@ -70,10 +91,13 @@ def trace_any(
         unknown = error
     if not _REQUEST_ID.fullmatch(id):
         raise unknown
-    searched = tuple(_pods(workspace, clients, apis))
-    request = _search(searched, id)
+    places, names = _places(workspace, clients, apis)
+    request = _in_loki(places, names, id, clients=clients, days=days)
     if request is None:
-        raise UsageError(f"{unknown}{_nothing(len(searched))}")
+        searched = tuple(_pods(places, names, clients))
+        request = _search(searched, id)
+        if request is None:
+            raise UsageError(f"{unknown}{_nothing(len(searched))}")
     return trace(workspace, request.deployment_id, clients=clients), request
 
 
@@ -86,24 +110,85 @@ def _nothing(searched: int) -> str:
     )
 
 
-def _pods(workspace: Workspace, clients: Clients, apis: tuple[str, ...]) -> Iterator[_Searched]:
-    """The pods of the project's releases; those of a cluster that cannot be read are left out."""
+def _places(
+    workspace: Workspace, clients: Clients, apis: tuple[str, ...]
+) -> tuple[list[_Place], frozenset[str]]:
+    """Where the project's releases run, and the names of their APIs."""
     snapshot = repository_of(workspace, clients).fetch()
     releases = own_releases(snapshot, workspace.project.name, workspace.environments)
     wanted = [each for each in releases if not apis or each.api in apis]
+    environments = workspace.project.environments
     places = {(each.environment, each.namespace) for each in wanted}
-    names = {each.api for each in wanted}
-    left = _MOST_PODS
-    for environment, namespace in sorted(places):
-        cluster = clients.cluster(workspace.project.environments[environment].cluster)
-        only = next(iter(names)) if len(names) == 1 else None
+    found = [_Place(environments[name].cluster, name, space) for name, space in sorted(places)]
+    return found, frozenset(each.api for each in wanted)
+
+
+# -- Loki ------------------------------------------------------------------------------------------
+
+
+def _in_loki(
+    places: list[_Place], names: frozenset[str], id: str, *, clients: Clients, days: float
+) -> FoundRequest | None:
+    """The newest lines in the Loki of a cluster; one that cannot be asked has none."""
+    start, end = _window(id, now=clients.clock(), days=days)
+    for cluster in dict.fromkeys(each.cluster for each in places):
+        namespaces = {each.namespace for each in places if each.cluster == cluster}
         try:
-            workloads = cluster.workloads(namespace, environment=environment, api=only)
+            loki = clients.loki(cluster)
+            if loki is None:
+                continue
+            lines = loki.lines_with(id, namespaces, start=start.timestamp(), end=end.timestamp())
         except GitopsMlError as error:
-            clients.progress(f"could not read the pods of {environment}: {error}")
+            clients.warn(f"could not search the Loki of {cluster}: {error}")
+            continue
+        named = [LogLine(_shown(line.at), line.pod, line.text) for line in lines]
+        if found := _request(id, [each for each in named if _names(each.text, id)], names):
+            return found
+    return None
+
+
+def _window(id: str, *, now: datetime, days: float) -> tuple[datetime, datetime]:
+    """From when to when lines can name the request: the ids that the runtime makes have their time."""
+    start, end = now - timedelta(days=days), now
+    if _UUID_7.fullmatch(id):
+        milliseconds = int(id[:8] + id[9:13], 16)
+        made = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=milliseconds)
+        if made < now + _CLOCK_SKEW:
+            return made - _CLOCK_SKEW, min(made + _LATEST_LINE, now)
+    return start, end
+
+
+def _request(id: str, lines: list[LogLine], names: frozenset[str]) -> FoundRequest | None:
+    """The request of lines that name it, if one of them has a deployment of these APIs."""
+    for line in reversed(lines):
+        fields = _fields(line.text)
+        deployments = (str(fields.get(key, "")) for key in _IDS)
+        if found := next((each for each in deployments if each.rpartition("-")[0] in names), None):
+            of_pod = [each for each in lines if each.pod == line.pod]
+            return FoundRequest(id, line.pod, found, tuple(of_pod[-_MOST_LINES:]))
+    return None
+
+
+def _shown(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
+
+
+# -- pods ------------------------------------------------------------------------------------------
+
+
+def _pods(places: list[_Place], names: frozenset[str], clients: Clients) -> Iterator[_Searched]:
+    """The pods of the project's releases; those of a cluster that cannot be read are left out."""
+    left = _MOST_PODS
+    only = next(iter(names)) if len(names) == 1 else None
+    for place in places:
+        cluster = clients.cluster(place.cluster)
+        try:
+            workloads = cluster.workloads(place.namespace, environment=place.environment, api=only)
+        except GitopsMlError as error:
+            clients.warn(f"could not read the pods of {place.environment}: {error}")
             continue
         pods = [pod for each in workloads if each.name in names for pod in each.pods]
-        yield from (_Searched(namespace, cluster, pod) for pod in pods[:left])
+        yield from (_Searched(place.namespace, cluster, pod) for pod in pods[:left])
         left -= min(left, len(pods))
 
 
@@ -140,7 +225,7 @@ def _names(line: str, request_id: str) -> bool:
 
 def _fields(line: str) -> dict[str, Any]:
     try:
-        found = json.loads(line)
-    except ValueError:
+        found = json.loads(line[line.find("{") :])  # what ships logs may add to a line
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

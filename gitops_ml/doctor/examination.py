@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.cluster_facts import ClusterFacts
@@ -11,7 +12,7 @@ from gitops_ml.doctor.git_checks import git_probes
 from gitops_ml.doctor.gpu_checks import gpu_probes
 from gitops_ml.doctor.machine_checks import machine_probes
 from gitops_ml.doctor.outcome import SKIPPED, Check, Probe, finding, ok, skipped
-from gitops_ml.doctor.prometheus_checks import prometheus_probes
+from gitops_ml.doctor.prometheus_checks import loki_probes, prometheus_probes
 from gitops_ml.doctor.registry_checks import registry_probes
 from gitops_ml.doctor.rights_checks import argo_rights, environment_rights
 
@@ -50,6 +51,7 @@ def _clusters(workspace: Workspace, clients: Clients) -> Iterator[Probe]:
         spec, facts = project.clusters[name], ClusterFacts(clients.cluster(name).server)
         yield from cluster_probes(spec, facts)
         yield from prometheus_probes(spec, clients.prometheus(name))
+        yield from loki_probes(spec, partial(clients.loki, name))
         yield from gpu_probes(spec, facts)
         for environment in chosen:
             if environment.cluster == name:

@@ -1,4 +1,4 @@
-"""The Prometheus of a cluster's entry: whether it answers and reads the predictors."""
+"""The Prometheus and the Loki of a cluster's entry: whether they answer, and know the predictors."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from gitops_ml.cluster.loki import Loki
     from gitops_ml.cluster.prometheus import Prometheus
     from gitops_ml.project.project import ClusterSpec
 
@@ -36,3 +37,24 @@ def look(subject: str, spec: ClusterSpec, prometheus: Prometheus | None) -> Iter
             f"if one runs, set clusters.{spec.name}.prometheus.pod_monitors, or have Prometheus read pods with "
             f"the annotation prometheus.io/scrape; its namespace is {spec.prometheus.namespace} for the NetworkPolicy",
         )
+
+
+def loki_probes(spec: ClusterSpec, open_loki: Callable[[], Loki | None]) -> Iterator[Probe]:
+    subject = f"cluster {spec.name}: Loki"
+    if spec.loki is not None:
+        yield Probe(subject, lambda: look_at_loki(subject, spec, open_loki()))
+
+
+def look_at_loki(subject: str, spec: ClusterSpec, loki: Loki | None) -> Iterator[Check]:
+    assert loki is not None, "the entry names one"
+    labels, wanted = loki.labels(), spec.loki.namespace_label if spec.loki else ""
+    if wanted in labels:
+        yield ok(subject, f"{loki.address} has streams with the label {wanted}")
+        return
+    known = ", ".join(sorted(labels)[:20]) or "none"
+    yield finding(
+        subject,
+        f"no stream of the last hours at {loki.address} has the label {wanted}; labels are: {known}",
+        f"set clusters.{spec.name}.loki.namespace_label to the label with the namespace of pods, and "
+        "loki.tenant where Loki has tenants",
+    )

@@ -105,6 +105,16 @@ class GrafanaSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LokiSpec:
+    address: str
+    tenant: str | None
+    token_env: str | None
+    """The environment variable with the token."""
+    namespace_label: str
+    """The label of a stream that has the namespace of its pod."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSpec:
     name: str
     server: str
@@ -124,6 +134,7 @@ class ClusterSpec:
     http_addon: bool
     external_secrets: bool
     image_pull_secrets: tuple[str, ...]
+    loki: LokiSpec | None = None
     prices: Prices | None = None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.documents.json_schema import load_schema
@@ -103,6 +104,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
             yield from _gpu_class_relations(fields, (*at, "gpu_classes", gpu))
         yield from _image_volumes(cluster or {}, at)
         yield from _unmeasured((cluster or {}).get("prometheus") or {}, at)
+        yield from _unsent_token((cluster or {}).get("loki") or {}, at)
         yield from price_findings(cluster or {}, at)
         spot = (cluster or {}).get("spot")
         if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
@@ -148,6 +150,16 @@ def _unmeasured(prometheus: Mapping[str, Any], at: Path) -> Iterator[Finding]:
             "without pod_monitors or address nothing scrapes the pods, so that no alert could fire"
         )
         yield error((*at, "prometheus", "alerts"), message, rule=_RULE)
+
+
+def _unsent_token(loki: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    host = urlsplit(loki.get("address") or "").hostname or ""
+    if loki.get("token_env") and host.endswith((".svc", ".svc.cluster.local")):
+        message = (
+            "an address inside of the cluster is reached through the API server's proxy, which passes no "
+            "token on: remove it, or give an address outside of the cluster"
+        )
+        yield error((*at, "loki", "token_env"), message, rule=_RULE)
 
 
 def _repository(fields: Mapping[str, Any], section: str) -> Iterator[Finding]:

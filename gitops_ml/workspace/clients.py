@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.cluster.kubernetes import KubernetesCluster
+    from gitops_ml.cluster.loki import Loki
     from gitops_ml.cluster.prometheus import Prometheus
     from gitops_ml.forge.protocol import Forge
     from gitops_ml.git.repository import GitRepository
@@ -136,6 +138,27 @@ class Clients:
 
         address = address or self.project.clusters[name].prometheus.address
         return Prometheus(address, self.cluster(name).server) if address else None
+
+    def loki(self, name: str) -> Loki | None:
+        """The Loki of a cluster; ``None`` where its entry names none.
+
+        Raises:
+            UsageError: its token is not set, or its owner does not allow it for this server.
+        """
+        from gitops_ml.cluster.loki import Loki
+        from gitops_ml.user.secret_owner import SecretOwner
+
+        spec = self.project.clusters[name].loki
+        if spec is None:
+            return None
+        if spec.token_env is None:
+            return Loki(spec, self.cluster(name).server)
+        place = f"clusters.{name}.loki.token_env"
+        SecretOwner(self.environ, self.root).check((spec.token_env,), spec.address, place=place)
+        token = self.environ.get(spec.token_env, "").strip()
+        if not re.fullmatch(r"[!-~]+", token):
+            raise UsageError(f"{place}: the environment variable {spec.token_env} holds no token")
+        return Loki(spec, self.cluster(name).server, token=token)
 
     def _warn_once(self, text: str) -> None:
         """Clusters of a project may be one API server."""

@@ -351,6 +351,32 @@ class FakePrometheus(Handler):
         self.answer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, b'{"status":"success","data":["pod","namespace"]}', None),
+        (200, b'{"status":"success"}', "labels are: none"),
+        (401, b"no org id", "status 401, and no JSON: no org id"),
+    ],
+)
+def test_loki_is_asked_for_its_labels(well, status, body, expected):
+    class Loki(Handler):
+        def do_GET(self):
+            self.answer(status, body)
+
+    with answering(Loki) as host:
+        main = {"server": "https://kubernetes.default.svc", "loki": {"address": f"http://{host}"}}
+        well.ann.configures(
+            image={"repository": "127.0.0.1:1/ml"}, clusters={"main": main}, environments=ONE
+        )
+        report = doctor(well)
+    subject = "cluster main: Loki"
+    if expected is None:
+        assert by_subject(report)[subject][0] == "ok"
+    else:
+        assert expected in findings(report)[subject]
+
+
 def test_prometheus_is_reached_through_the_proxy_of_the_api_server(well, monkeypatch):
     main = {
         "server": "https://kubernetes.default.svc",

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from gitops_ml.cluster.prometheus import Prometheus, proxy_path
+from gitops_ml.cluster.monitoring_server import proxy_path
+from gitops_ml.cluster.prometheus import Prometheus
 from gitops_ml.predictions.comparison import DIFFERENT, compare
 from gitops_ml.predictions.from_cluster import deployments_of, from_prometheus, metrics_port
 from gitops_ml.predictions.metrics_text import predictions_of, read_sums
