@@ -7,15 +7,15 @@ import importlib
 import io
 import os
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from gitops_ml._version import __version__
 from gitops_ml.cli import verbosity
 from gitops_ml.cli.verbosity import with_verbosity
-from gitops_ml.errors import GitopsMlError, InvalidDocument, RulesBroken
+from gitops_ml.errors import GitopsMlError, InvalidDocument, RulesBroken, ServerFailed
 from gitops_ml.system.process import absolute_path
 
 if TYPE_CHECKING:
@@ -120,9 +120,13 @@ def _readers_may_leave() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # Discard the rest of the buffer, or Python reports the broken pipe when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         raise click.exceptions.Exit(0) from None
+
+
+def _discard(stream: TextIO) -> None:
+    """Discard what the buffer still has, or Python reports the failure again when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unknown_command(name: str) -> str:
@@ -153,6 +157,14 @@ def main(args: Sequence[str] | None = None) -> None:
     An unexpected error keeps its traceback: it is a bug.
     """
     sys.excepthook = _show_bug
+    try:
+        _main(args)
+    except OSError as error:
+        _show_output_failure(error)
+        sys.exit(ServerFailed.exit_code)
+
+
+def _main(args: Sequence[str] | None) -> None:
     # A call is short and creates many small values: collecting cycles would take a tenth of its time.
     gc.set_threshold(100_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
@@ -180,6 +192,38 @@ def main(args: Sequence[str] | None = None) -> None:
         _show(error, output=options.get("output"))
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_output_failure(error: OSError) -> None:
+    """Report that stdout or stderr cannot be written, such as to a full disk.
+
+    Raises:
+        OSError: ``error``, where it has another cause.
+    """
+    from gitops_ml.cli import report
+
+    if _failing_module(error) != click.echo.__module__:
+        raise error
+    for stream in (sys.stdout, sys.stderr):
+        if not _is_writable(stream):
+            _discard(stream)
+    with suppress(OSError):
+        report.echo_error(f"error: the output cannot be written: {error.strerror}")
+
+
+def _failing_module(error: OSError) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__")) if trace is not None else ""
+
+
+def _is_writable(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _show_interrupt() -> None:

@@ -13,7 +13,7 @@ _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:=^])")
 _REFERENCES = re.compile(r"(://|[@#!%&$~]|(?<![A-Za-z0-9])www\.|(?<![A-Za-z0-9])GH-)(?=\w)", re.I)
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
 """Control characters, changes of direction, and invisible characters."""
 _EFFECTS = re.compile(

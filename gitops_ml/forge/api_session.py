@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _MOST_PAGES = 50
 _DEEPEST = 8
 """Nested levels of an error answer that are searched for texts."""
+_LONGEST = 4000
+"""Characters of such a text; a message shows a tenth of them."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
 _PATIENCE = RetryPolicy(attempts=4, longest_wait=20.0)
@@ -270,13 +272,13 @@ def _text_of(answer: HttpResponse) -> str:
         data = answer.json()
     found = (_CONTROLS.sub(" ", each).strip() for each in _sentences(data, _DEEPEST))
     text = "; ".join(dict.fromkeys(filter(None, found)))
-    return f": {redacted(text)[:400]}" if text else ""
+    return f": {redacted(text, answer.secrets)[:400]}" if text else ""
 
 
 def _sentences(data: Any, depth: int) -> Iterator[str]:
     """The texts of an error answer, in the shapes that forges use."""
     if isinstance(data, str):
-        yield data[:400]
+        yield data[:_LONGEST]
     elif isinstance(data, list) and depth:
         for item in data[:20]:
             yield from _sentences(item, depth - 1)
@@ -294,7 +296,7 @@ def _scopes(answer: HttpResponse) -> str:
     if not wanted:
         return ""
     has = answer.headers.get("X-OAuth-Scopes")
-    return f" (it needs {wanted}{f'; it has {has}' if has else ''})"
+    return redacted(f" (it needs {wanted}{f'; it has {has}' if has else ''})", answer.secrets)
 
 
 def _next_page(link: str) -> str | None:

@@ -48,6 +48,7 @@ class Clone:
         self._git = git
         self._seal = seal
         self._progress = progress
+        self._object_format = "sha1"
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -119,7 +120,7 @@ class Clone:
         # Renamed into place when it is complete, so that an incomplete one is never used.
         new = self._beside("new")
         new.mkdir(mode=0o700)
-        self._git.make(new).required()
+        self._git.make(new, self._object_format).required()
         (new / _SEAL).write_text(self._seal.mark(*self._sealed(new)))
         self._remove()
         new.rename(self.folder)
@@ -136,9 +137,11 @@ class Clone:
     def _sealed(self, folder: Path) -> tuple[str | bytes, ...]:
         return "clone", self.folder.name, read_whole(folder / "config", limit=_LARGEST)
 
-    def renew(self) -> None:
-        """Remove the clone and make an empty one."""
-        self._progress("the clone in the cache is damaged; it is made again")
+    def renew(self, *, object_format: str | None = None) -> None:
+        """Remove the clone and make an empty one, with object ids of another kind if one is named."""
+        if object_format is None:
+            self._progress("the clone in the cache is damaged; it is made again")
+        self._object_format = object_format or self._object_format
         self._remove()
         self.ensure()
 

@@ -26,6 +26,10 @@ _MOVED = re.compile(
     r"|incorrect old value|reference already exists|is at [0-9a-f]+ but expected",
     re.I,
 )
+_OTHER_IDS = re.compile(
+    r"mismatched algorithms: client \w+; server (sha1|sha256)"
+    r"|receiving end does not support this repository's hash algorithm"
+)
 _REMOTE_LINE = re.compile(r"^remote:(.*)$", re.M)
 _PAGE = re.compile(r"https?://\S+")
 _NOT_REWRITABLE = re.compile(r"\[remote rejected\].*non-fast-forward")
@@ -76,6 +80,16 @@ def push_failure(
     if not status and _NOT_WRITABLE.search(text) and not _NO_ACCESS.search(text):
         return Refused(f"{remote} accepts no commits with these credentials: {text}")
     return connection_failure(answer, remote, credentials, verb="written to")
+
+
+def object_format_of(text: str, *, own: int = 0) -> str | None:
+    """The kind of object ids that the server has, where that is why git failed.
+
+    A server without commits does not say which: not that of an id of ``own`` digits.
+    """
+    if named := _OTHER_IDS.search(text):
+        return named[1] or ("sha1" if own == 64 else "sha256")
+    return None
 
 
 def page_named_in(text: str) -> str | None:

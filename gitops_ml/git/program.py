@@ -51,6 +51,8 @@ _OPTIONS = (
     "-c", "push.followTags=false",
     "-c", "push.recurseSubmodules=no",
 )  # fmt: skip
+_LONGEST_MESSAGE = 4000
+"""Characters of what git and the server write to stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,11 @@ class GitProgram:
         self.seconds = conversation_seconds(self._environ)
         """After which a conversation with the server is stopped."""
 
-    def make(self, folder: Path) -> GitResult:
+    def make(self, folder: Path, object_format: str) -> GitResult:
         """``git init`` of an empty bare clone in ``folder``."""
-        init = ("init", "--quiet", "--bare", "--template=")
+        init = (
+            "init", "--quiet", "--bare", "--template=", f"--object-format={object_format}",
+        )  # fmt: skip
         return self._execute(init, env={"GIT_DIR": str(folder)})
 
     def local(self, *arguments: str, input: bytes | None = None) -> GitResult:
@@ -188,8 +192,16 @@ class GitProgram:
             stdout, stderr = output_of(process, timeout=seconds, outlives_us=outlives_us)
         shown = tuple(redacted(part, self._secrets) for part in ("git", *arguments))
         note(f"{shlex.join(shown)} ({time.monotonic() - begun:.2f} s)")
-        message = redacted(stderr.decode("utf-8", "replace"), self._secrets)
+        message = _shortened(redacted(stderr.decode("utf-8", "replace"), self._secrets))
         return GitResult(shown, process.returncode, stdout, message)
+
+
+def _shortened(text: str) -> str:
+    """``text`` without its middle where it is long: a hook on the server may write without end."""
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
+    half = _LONGEST_MESSAGE // 2
+    return f"{text[:half]}\n...\n{text[-half:]}"
 
 
 def _without_variables(environ: Mapping[str, str]) -> list[str]:
@@ -205,7 +217,7 @@ def _gitpython(folder: Path, environ: Mapping[str, str]) -> git.Git:
     """GitPython's runner, imported here because the import takes a tenth of a second.
 
     Raises:
-        ProgramFailed: git is not installed.
+        ProgramFailed: git is not installed, or does not start.
     """
     program = shutil.which(git_program(environ), path=absolute_path(environ))
     if program is None:
@@ -214,5 +226,10 @@ def _gitpython(folder: Path, environ: Mapping[str, str]) -> git.Git:
         )
     # The import runs the first git on PATH for its version, which could be a file of the project.
     with environment_variable("GIT_PYTHON_GIT_EXECUTABLE", program):
-        import git
+        try:
+            import git
+        except ImportError as error:  # the user's configuration cannot be read, for example
+            why = error.__cause__
+            status, text = getattr(why, "status", 1), str(getattr(why, "stderr", error))
+            raise ProgramFailed(("git", "version"), status, text.strip()) from error
     return git.Git(folder)

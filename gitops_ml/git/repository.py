@@ -16,7 +16,7 @@ from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFail
 from gitops_ml.git.checkout import refuse_part_of_source
 from gitops_ml.git.clone import Clone
 from gitops_ml.git.commits import Branch, BranchCommit, Difference, Log
-from gitops_ml.git.failures import connection_failure, page_named_in, push_failure
+from gitops_ml.git.failures import connection_failure, object_format_of, page_named_in, push_failure
 from gitops_ml.git.object_store import (
     TreeEntry,
     commit_stream,
@@ -194,6 +194,9 @@ class GitRepository:
             f"{commit}:refs/heads/{branch}",
         )  # fmt: skip
         if answer.status:
+            if wanted := object_format_of(answer.stderr, own=len(commit)):
+                self._clone.renew(object_format=wanted)
+                raise RepositoryMoved(f"{self.remote} has object ids of another kind ({wanted})")
             failure = push_failure(answer, self.remote, branch, self._credentials)
             if isinstance(failure, ServerFailed) and not self._has(commit):
                 self._clone.renew()
@@ -340,9 +343,8 @@ class GitRepository:
             raise failure
         # The server may work and have no such branch, or the clone may be damaged.
         if self.branch in (branches := self._branches()):
-            self._clone.renew()
-            answer = self._fetch_branch()
-            if answer.status == 0:
+            self._clone.renew(object_format=object_format_of(answer.stderr))
+            if (answer := self._fetch_branch()).status == 0:
                 return self._head()
             raise connection_failure(answer, self.remote, self._credentials)
         if branches:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from gitops_ml._version import __version__
 from gitops_ml.http.connections import Connections, address
 from gitops_ml.http.deadlines import WatchedSocket
-from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed
+from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed, secrets_sent
 from gitops_ml.http.urls import is_loopback, is_same_server
 
 if TYPE_CHECKING:
@@ -162,7 +162,10 @@ class HttpClient:
             else:
                 connection.close()
 
-        return HttpResponse(response, server.geturl(), watch=request.watch, done=done)
+        return HttpResponse(
+            response, server.geturl(), watch=request.watch, done=done,
+            secrets=secrets_sent(request.headers),
+        )  # fmt: skip
 
     def _is_sent(
         self, connection: http.client.HTTPConnection, request: _Request, server: SplitResult

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import ssl
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from gitops_ml.http.deadlines import GaveUp
 from gitops_ml.http.json_reader import read_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from email.message import Message
     from types import TracebackType
 
     from gitops_ml.http.deadlines import Watch
 
 _PIECE = 1 << 16
+_SHORTEST_SECRET = 4
 _GZIP = 16 + zlib.MAX_WBITS
 _UNTRUSTED = " (its certificate is not trusted: name the CA bundle in GITOPS_ML_CA_BUNDLE)"
 
@@ -61,6 +65,18 @@ class RequestFailed(Exception):
         return self.is_untrusted or isinstance(self.error, final)
 
 
+def secrets_sent(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What ``Authorization`` shows to a server, in each form that it may repeat, the longest first."""
+    scheme, _, value = headers.get("Authorization", "").partition(" ")
+    found = [value]
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            pair = base64.b64decode(value).decode("utf-8")
+            found += [pair, pair.partition(":")[2]]
+    found += [quote(each, safe="") for each in found]
+    return tuple(sorted({each for each in found if len(each) >= _SHORTEST_SECRET}, key=len))[::-1]
+
+
 def gave_up(error: Exception) -> bool:
     """Whether ``error`` was raised from a request to a server that was too slow or sent too much."""
     return isinstance(error.__cause__, RequestFailed) and error.__cause__.gave_up
@@ -76,12 +92,15 @@ class HttpResponse:
         *,
         watch: Watch,
         done: Callable[[bool], None],
+        secrets: tuple[str, ...] = (),
     ) -> None:
         self.status = response.status
         self.headers: Message = response.headers
         self.url = url
         self._response = response
         self._watch = watch
+        self.secrets = secrets
+        """What the request showed to the server, which may repeat it in its answer."""
         self._done: Callable[[bool], None] | None = done
         self._content: bytes | None = None
 

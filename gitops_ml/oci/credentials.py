@@ -20,6 +20,7 @@ DOCKER_HUB = "https://index.docker.io/v1/"
 """The key under which `docker login` without a registry stores Docker Hub's credentials."""
 
 _NOT_INSTALLED = 127
+_HAS_NONE = 1
 _HELPER_SECONDS = 60
 _TOKEN_USER = "<token>"  # noqa: S105 - what a helper answers in place of a user name
 
@@ -43,7 +44,7 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
     """The user's credentials for a registry, or ``None`` where there are none.
 
     Raises:
-        Refused: docker's configuration cannot be read, or names a helper that is not installed.
+        Refused: docker's configuration cannot be read, or names a helper that is not installed or fails.
     """
     path = docker_folder(environ) / "config.json"
     config = read_config(path)
@@ -79,10 +80,13 @@ def read_config(path: Path) -> Mapping[str, Any]:
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refused(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise Refused(f"{path} is not docker's configuration: it does not hold a JSON object")
+    for key in ("auths", "credHelpers"):
+        if not isinstance(config.get(key) or {}, dict):
+            raise Refused(f"{path} is not docker's configuration: {key!r} is not an object")
     return config
 
 
@@ -91,7 +95,9 @@ def _host_of(key: str) -> str:
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
 
-def _from_entry(entry: Mapping[str, Any]) -> Credentials | None:
+def _from_entry(entry: Any) -> Credentials | None:
+    if not isinstance(entry, dict):
+        return None
     if token := entry.get("identitytoken"):
         return Credentials(identity_token=str(token))
     username, password = str(entry.get("username", "")), str(entry.get("password", ""))
@@ -114,8 +120,14 @@ def _from_helper(name: str, server: str, config: Path) -> Credentials | None:
     except ProgramFailed as error:
         if error.returncode == _NOT_INSTALLED:
             raise Refused(f"{config} names {program}, which is not installed") from error
-        return None
-    except (ValueError, KeyError, TypeError) as error:
+        if error.returncode == _HAS_NONE:
+            return None
+        # Its output may hold what it has read.
+        raise Refused(
+            f"{program}, which {config} names for {server}, failed or did not answer within "
+            f"{_HELPER_SECONDS} seconds (exit code {error.returncode}): run `{program} list` to see why"
+        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused(f"{program} did not return credentials for {server}") from error
     if username == _TOKEN_USER:
         return Credentials(identity_token=secret)

@@ -344,8 +344,10 @@ def refusal(
     facts = ", ".join(
         filter(None, (str(answer.status), _identity(credentials), error_text(answer)))
     )
+    sent = filter(None, (credentials.identity_token,)) if credentials else ()
     return Refused(
-        f"{host} refused access to {what} ({facts}): `docker login {host}` stores other credentials"
+        f"{host} refused access to {what} ({redacted(facts, sent)}): `docker login {host}` stores "
+        "other credentials"
     )
 
 
@@ -359,7 +361,7 @@ def error_text(answer: HttpResponse) -> str:
     with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, RequestFailed):
         first = answer.json()["errors"][0]
         text = f"{first.get('code') or ''} {first.get('message') or ''}"
-        return redacted(" ".join(text.split()))[:300]
+        return redacted(" ".join(text.split()), answer.secrets)[:300]
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.policy.availability import AVAILABILITY_RULES
+from gitops_ml.policy.hidden_code import HIDDEN_CODE_RULES
 from gitops_ml.policy.image_rules import IMAGE_RULES
 from gitops_ml.policy.interface import INTERFACE_RULES
 from gitops_ml.policy.limit_rules import LIMIT_RULES
@@ -23,6 +24,7 @@ BUILT_IN: tuple[AnyRule, ...] = (
     *RESOURCE_RULES,
     *AVAILABILITY_RULES,
     *SECRET_RULES,
+    *HIDDEN_CODE_RULES,
     *OWNERSHIP_RULES,
     *LIMIT_RULES,
     *INTERFACE_RULES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from typing import TYPE_CHECKING
 
 from gitops_ml.policy.pod_rules import place, pods_of
@@ -51,8 +52,12 @@ def _in_code(subject: Subject) -> Iterator[Breach]:
 def secrets_in_source(source: str) -> Iterator[tuple[int, str]]:
     """Line and description of what looks like a secret; the source is parsed, never run."""
     try:
-        tree = ast.parse(source[:_LONGEST])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source[:_LONGEST])
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # Another Python may read it.
+        yield from _by_lines(source)
         return
     for node in ast.walk(tree):
         match node:
@@ -68,6 +73,12 @@ def secrets_in_source(source: str) -> Iterator[tuple[int, str]]:
                 for key, value in zip(keys, values, strict=True):
                     if isinstance(key, ast.Constant):
                         yield from _named(ast.Name(str(key.value)), value)
+
+
+def _by_lines(source: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(source.splitlines(), start=1):
+        if has_secret_shape(line):
+            yield number, "a line has a text of the shape of a token or key"
 
 
 def _named(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[int, str]]:

@@ -8,12 +8,14 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from gitops_ml.cli import report
-from gitops_ml.cli.main import COMMANDS, Commands
+from gitops_ml.cli.main import COMMANDS, Commands, main
 from tests.support.local_server import serving
 from tests.support.person import NO_REGISTRY, container_api, predictor_api, program
 from tests.support.real import free_port
@@ -191,3 +193,24 @@ def test_the_log_of_a_run_is_text_on_a_terminal(ann):
     os.close(master)
     assert re.search(rb"^\d\d:\d\d:\d\d info ", shown, re.MULTILINE), shown
     assert b'{"time"' not in shown
+
+
+# -- outputs that cannot be written ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["schema", "api"], ["nonsense"]])
+@pytest.mark.parametrize("full", ["stdout", "stderr"])
+def test_an_output_that_cannot_be_written_is_reported(monkeypatch, tmp_path, arguments, full):
+    paths = {"stdout": tmp_path / "out", "stderr": tmp_path / "err"}
+    paths[full] = Path("/dev/full")
+    with paths["stdout"].open("w") as out, paths["stderr"].open("w") as err:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+    is_hit = (full == "stderr") == (arguments == ["nonsense"])
+    assert (ended.value.code == 4) == is_hit
+    if is_hit and full == "stdout":
+        assert (
+            "the output cannot be written: No space left on device" in paths["stderr"].read_text()
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,8 +11,8 @@ import pytest
 
 from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.forge.address import ForgeAddress
-from gitops_ml.forge.api_session import ForgeSession
-from gitops_ml.forge.token import find_token
+from gitops_ml.forge.api_session import ForgeSession, Unacceptable
+from gitops_ml.forge.token import ForgeToken, find_token
 from gitops_ml.http.retry import RetryPolicy
 from tests.support.certificate_authority import authority
 from tests.support.http_servers import Handler, answering
@@ -79,3 +81,24 @@ def test_only_the_variable_that_counts_has_to_hold_a_token() -> None:
     assert (found and found.value) == "good"
     with pytest.raises(UsageError, match="GH_TOKEN does not hold a token"):
         find_token("github", "github.com", environ=environ, check=print)
+
+
+def test_a_forge_that_repeats_the_token_does_not_bring_it_into_a_message() -> None:
+    class Repeating(Handler):
+        def do_GET(self) -> None:
+            sent = self.headers["Authorization"]
+            body = json.dumps({"message": "x" * 380 + f" {sent}", "errors": [{"field": sent}]})
+            self.answer(422, body.encode())
+
+    for scheme, username in (("Bearer", None), ("Basic", "ann")):
+        with answering(Repeating) as host:
+            address = ForgeAddress(type="x", api_url=f"http://{host}", repository="a/b", host=host)
+            token = ForgeToken("s3cret-of-the-forge", "GITEA_TOKEN", username=username)
+            session = ForgeSession(
+                address=address, token=token, environ={}, scheme=scheme, takes_passwords=True
+            )
+            with pytest.raises(Unacceptable) as caught:
+                session.get("/x")
+        assert "***" in str(caught.value)
+        sent = base64.b64encode(b"ann:s3cret-of-the-forge").decode()
+        assert not any(text in str(caught.value) for text in ("s3cret", sent, sent[:12]))

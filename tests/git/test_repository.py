@@ -221,6 +221,55 @@ def test_a_hook_that_declines_is_a_refusal_in_the_hooks_own_words(bare, reposito
     assert "hint:" not in str(caught.value)
 
 
+def test_a_hook_that_writes_without_end_is_shortened(bare, repository):
+    hook = bare / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(
+        "#!/bin/sh\nyes 'no such luck' | head -c 300000 >&2; echo the end >&2; exit 1\n"
+    )
+    hook.chmod(0o755)
+
+    with pytest.raises(Refused) as caught:
+        add(repository, "a")
+    assert "no such luck" in str(caught.value)
+    assert "the end" in str(caught.value)
+    assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize("has_commits", [True, False])
+def test_a_repository_with_sha256_ids_is_followed(tmp_path, has_commits):
+    folder = tmp_path / "gitops.git"
+    git("init", "-q", "--bare", "-b", "main", "--object-format=sha256", folder, cwd=tmp_path)
+    if has_commits:
+        commit_files(folder, {"README.md": "hello\n"})
+    repository = opened(folder, tmp_path)
+
+    def plan(base):
+        return CommitPlan(changes=(Change("a", None, b"x\n"),), message="m")
+
+    delivered = deliver(repository, plan, author=AUTHOR)
+    assert len(delivered.commit) == 64
+    assert opened(folder, tmp_path).fetch().read(["a"]) == {"a": b"x\n"}
+    assert files_of(folder) == (["README.md", "a"] if has_commits else ["a"])
+
+
+def test_a_configuration_that_git_cannot_read_is_named(bare, tmp_path):
+    """GitPython starts git when it is imported, which only a new process shows."""
+    (tmp_path / ".gitconfig").write_text("[core\n")
+    code = (
+        "import sys; from gitops_ml.git.program import _gitpython\n"
+        "from gitops_ml.errors import ProgramFailed; from pathlib import Path; import os\n"
+        "try: _gitpython(Path('/'), os.environ)\n"
+        "except ProgramFailed as error: print(error)\n"
+    )
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("GIT_CONFIG")}
+    environ["HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    assert f"bad config line 1 in file {tmp_path}/.gitconfig" in done.stdout
+
+
 def test_a_repository_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ServerFailed, match=r"nowhere\.git cannot be read: .*nowhere\.git"):
         opened("nowhere.git", tmp_path).fetch()

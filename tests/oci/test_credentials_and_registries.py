@@ -152,6 +152,17 @@ def test_a_helper_that_knows_nothing_means_no_credentials(
     assert find_credentials("ghcr.io", environ=environ) is None
 
 
+@pytest.mark.parametrize("script", ["echo s3cret >&2; exit 3", "kill -9 $$"])
+def test_a_helper_that_fails_is_named_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setenv("PATH", helper(tmp_path / "bin", "odd", script))
+    environ = docker_config(tmp_path / "docker", {"credsStore": "odd"})
+    with pytest.raises(Refused, match=r"docker-credential-odd, which .* failed") as caught:
+        find_credentials("ghcr.io", environ=environ)
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("host", "config", "expected"),
     [
@@ -162,6 +173,8 @@ def test_a_helper_that_knows_nothing_means_no_credentials(
         ("x.io:5000", {"auths": {"x.io": {"auth": "YTpi"}}}, None),
         ("ghcr.io", {"auths": {"ghcr.io": {}}}, None),
         ("ghcr.io", {"auths": {"ghcr.io": {"auth": "*"}}}, None),
+        ("ghcr.io", {"auths": {"ghcr.io": "YTpi"}}, None),
+        ("ghcr.io", {"auths": {"ghcr.io": {"auth": 5}}, "credHelpers": None}, None),
     ],
 )  # fmt: skip
 def test_credentials_are_found_where_docker_finds_them(
@@ -170,9 +183,19 @@ def test_credentials_are_found_where_docker_finds_them(
     assert find_credentials(host, environ=docker_config(tmp_path, config)) == expected
 
 
-def test_a_broken_docker_configuration_is_told(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(Refused, match=r"config\.json cannot be read"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"config\.json cannot be read"),
+        ("[" * 100_000, r"config\.json cannot be read"),
+        ("[]", "does not hold a JSON object"),
+        ('{"auths": ["ghcr.io"]}', "'auths' is not an object"),
+        ('{"credHelpers": ["ecr-login"]}', "'credHelpers' is not an object"),
+    ],
+)
+def test_a_broken_docker_configuration_is_told(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(Refused, match=message):
         find_credentials("ghcr.io", environ={"DOCKER_CONFIG": str(tmp_path)})
 
 

@@ -74,6 +74,31 @@ def test_a_token_server_does_not_pass_the_password_on(tmp_path):
     assert theirs == [("/taken", "")]
 
 
+def said(text: str) -> bytes:
+    return json.dumps({"errors": [{"code": "DENIED", "message": text}]}).encode()
+
+
+@pytest.mark.parametrize("entry", [{"auth": LOGIN}, {"identitytoken": PASSWORD}])
+def test_a_server_that_repeats_what_it_was_sent_does_not_bring_it_into_a_message(tmp_path, entry):
+    text = said(f"not {PASSWORD}, ann%3A{PASSWORD}, Basic {LOGIN} or Bearer tok3n-of-the-registry")
+    token = json.dumps({"token": "tok3n-of-the-registry"}).encode()
+    for answer in ((403, {}, text), (200, {}, token)):
+        answers: dict = {}
+        with listener(answers) as (host, _):
+            wanted = {"WWW-Authenticate": f'Bearer realm="http://{host}/token",service="x"'}
+            answers["/v2/x/manifests/t"] = (401, wanted, text)
+            for query in ("?service=x&scope=repository%3Ax%3Apull%2Cpush",
+                          "?service=x&scope=repository%3Ax%3Apull", ""):  # fmt: skip
+                answers[f"/token{query}"] = answer
+            with pytest.raises(Refused) as caught:
+                asks(session_of(tmp_path, host, entry), host)
+        message = str(caught.value)
+        assert "DENIED" in message
+        secret = PASSWORD if answer[0] == 403 else "tok3n-of-the-registry"
+        assert secret not in message
+        assert LOGIN not in message or "auth" not in entry or answer[0] == 200
+
+
 @pytest.mark.parametrize("status", [307, 308])
 def test_nor_the_identity_token_in_the_body_of_a_request(tmp_path, status):
     with listener({}) as (other, theirs):

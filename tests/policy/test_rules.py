@@ -330,6 +330,31 @@ both(
     lambda: broken(subject(None, coded('password = "correct horse\n'))),
 )
 
+both(
+    "secret-in-code",
+    "a token in a file that is no Python",
+    lambda: broken(subject(None, coded('x = (\nt = "hf_' + "a1B2" * 8 + '"\n'))),
+    lambda: broken(subject(None, coded('x = (\nt = os.environ["T"]\n'))),
+)
+for what, source in {
+    "a comment with code in UTF-7": "# coding: utf-7\n# +AAo-evil()\n",
+    "escapes in a comment": "#!/usr/bin/python\n# -*- coding: unicode_escape -*-\n# \\nevil()\n",
+    "raw escapes": "\ufeff# vim: set fileencoding=raw_unicode_escape :\n",
+    "an encoding of two bytes": "# coding=UTF-16\n",
+    "a carriage return": "x = 1\r# coding: utf7\r",
+    "text that turns its direction": 'admin = "x\u202e \u2066# is admin\u2069 \u2066"\n',
+}.items():
+    both(
+        "hidden-code",
+        what,
+        lambda s=source: broken(subject(None, coded(s))),
+        lambda: broken(
+            subject(
+                None, coded("#!/bin/python\n# -*- coding: UTF_8 -*-\nx = 'é'\n# coding: utf-7\n")
+            )
+        ),
+    )
+
 # -- ownership and limits ----------------------------------------------------------------------------
 
 LABELLED = project(checks={"required_labels": ["cost-center"]})

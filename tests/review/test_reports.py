@@ -16,7 +16,7 @@ from gitops_ml.review.reports.formats import FORMATS
 from gitops_ml.review.review import Review, State
 
 SCHEMA = Path(__file__).parents[1] / "support" / "sarif-schema-2.1.0.json"
-HOSTILE = "a\x00\x1b[31m]]>&<b>\r\n::error::x%0A \ud800 \u202e"
+HOSTILE = "a\x00\x1b[31m]]>&<b>\r\n::error::x%0A \ud800 \u202e \ufffe\uffff"
 FINDINGS = (
     RuleFinding(
         "production",
@@ -41,7 +41,10 @@ def review(**changes):
         "head": State("the checkout", None),
         "releases": (),
         "findings": FINDINGS,
-        "problems": (Problem("api.yaml", 7, 5, "iris.compute", HOSTILE, "schema"),),
+        "problems": (
+            Problem("api.yaml", 7, 5, "iris.compute", HOSTILE, "schema"),
+            Problem(HOSTILE, 1, 1, HOSTILE, "a name", "schema", "warning"),
+        ),
     }
     return Review(**{**words, **changes})
 
@@ -85,14 +88,14 @@ def test_a_fingerprint_stays_when_lines_move():
         for f in (FINDINGS, moved)
     )
     assert before == after
-    assert len(before) == 4
+    assert len(before) == 5
 
 
 def test_junit_counts_failures(tmp_path):
     text = FORMATS["junit"](review())
     (tmp_path / "check.xml").write_text(text, "utf-8")
     suites = JUnitXml.fromfile(str(tmp_path / "check.xml"))
-    assert (suites.tests, suites.failures, suites.errors) == (4, 2, 0)
+    assert (suites.tests, suites.failures, suites.errors) == (5, 2, 0)
     cases = [case for suite in suites for case in suite]
     assert {case.name for case in cases if case.result} == {
         "required-labels: labels",
@@ -110,11 +113,17 @@ def test_gitlab_gets_what_it_needs():
 
 def test_each_annotation_is_one_line_that_no_text_can_break():
     lines = FORMATS["annotations"](review()).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[0].startswith(
         "::error file=a b.yaml,line=3,col=1,title=gitops-ml required-labels::"
     )
-    assert [line.split()[0] for line in lines] == ["::error", "::error", "::warning", "::notice"]
+    assert [line.split()[0] for line in lines] == [
+        "::error",
+        "::error",
+        "::warning",
+        "::warning",
+        "::notice",
+    ]
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -69,7 +69,7 @@ def _of_problem(problem: Problem) -> Result:
         file=printable(problem.file) or PROJECT_FILE,
         line=max(1, problem.line),
         column=max(1, problem.column),
-        path=problem.path,
+        path=one_line(problem.path),
     )
 
 
@@ -84,7 +84,7 @@ def _of_finding(finding: RuleFinding) -> Result:
         file=printable(finding.file) or PROJECT_FILE,
         line=max(1, finding.line),
         release=release,
-        path=dotted(finding.path),
+        path=one_line(dotted(finding.path)),
     )
 
 
