@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
     dry_run_option,
@@ -15,6 +15,7 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.base import update_bases
+from gitops_ml.facts.result_facts import bases_facts
 
 if TYPE_CHECKING:
     from gitops_ml.image.base_images import BaseMove
@@ -55,7 +56,7 @@ def update(project: ProjectChoice, check: bool, dry_run: bool, output: str) -> N
         project.paths, project_file=project.file, clients=clients, dry_run=dry_run or check
     )
     if output == "json":
-        report.as_json([facts.base_facts(move) for move in moves])
+        report.as_json(bases_facts(moves))
     elif moves:
         _show(moves)
     else:

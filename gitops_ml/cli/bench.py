@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from gitops_ml.cli.options import (
 from gitops_ml.cli.predict import named_headers
 from gitops_ml.commands.bench import Benchmark, BenchOptions, bench_api, bench_url
 from gitops_ml.errors import UsageError
+from gitops_ml.facts.running_facts import benchmark_facts
 from gitops_ml.system.files import write_report
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def command(
 
 def _show(found: Benchmark, output: str) -> None:
     if output == "json":
-        report.as_json(_facts(found))
+        report.as_json(benchmark_facts(found))
         return
     loop = found.steps[0].load.loop
     report.say(f"{found.url}, {report.size(found.body_bytes)} a request, {loop} loop")
@@ -155,13 +155,3 @@ def _row(step: Step) -> tuple[str, ...]:
     errors = ", ".join(f"{count} × {name}" for name, count in step.errors.items())
     share = f"{step.error_rate:.1%} ({errors})" if errors else "0"
     return f"{step.load.amount:g}", f"{step.throughput:.1f}", *shown, share
-
-
-def _facts(found: Benchmark) -> dict[str, Any]:
-    facts = asdict(found)
-    for each, step in zip(facts["steps"], found.steps, strict=True):
-        each["error_rate"] = round(step.error_rate, 6)
-        each["throughput"] = round(step.throughput, 2)
-        each["latency"] = each["latency"] and {k: round(v, 3) for k, v in each["latency"].items()}
-        each |= each.pop("load")
-    return facts

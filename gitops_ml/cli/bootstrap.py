@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
     change_options,
@@ -18,6 +18,7 @@ from gitops_ml.cli.options import (
 from gitops_ml.commands.bootstrap import bootstrap, bootstrap_folder
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions
 from gitops_ml.errors import UsageError
+from gitops_ml.facts.result_facts import bootstrap_facts
 from gitops_ml.gitops import layout
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def command(
         report.warnings([f"{path}: the block of gitops-ml was edited and is not updated"])
         report.say(difference.rstrip("\n"))
     if output == "json":
-        report.as_json(facts.bootstrap_facts(done))
+        report.as_json(bootstrap_facts(done))
     else:
         _show(done, folder)
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, dry_run_option, frozen_option, selection
 from gitops_ml.cli.terminal import short_digest, short_image
 from gitops_ml.commands.build import BuildOptions, Built, build
+from gitops_ml.facts.result_facts import builds_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ def command(
     builds = build(workspace, clients=clients, options=options)
     report.warnings(builds.warnings)
     if "json" in outputs:
-        report.as_json([facts.image_facts(item) for item in builds.images])
+        report.as_json(builds_facts(builds))
     else:
         _show(builds.images)
 

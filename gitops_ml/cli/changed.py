@@ -6,10 +6,11 @@ from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, change_options, output_option, project_option
 from gitops_ml.cli.terminal import short_id
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
+from gitops_ml.facts.result_facts import changed_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,7 +61,7 @@ def show(changed: ChangeResult, *, output: str) -> None:
     """The table of releases, what changes in each, and the commit."""
     report.warnings(changed.warnings)
     if output == "json":
-        report.as_json(facts.changed_facts(changed))
+        report.as_json(changed_facts(changed))
         return
     if changed.releases:
         report.table(

@@ -13,6 +13,7 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import api_option, environment_option, output_choice
 from gitops_ml.commands.check import CheckOptions, check
 from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.facts.shapes import shaped
 from gitops_ml.forge.own_comment import CHECK_LINE
 from gitops_ml.review.reports.formats import FORMATS
 from gitops_ml.review.reports.json_facts import review_facts
@@ -171,7 +172,7 @@ def command(
 
 def _print(review: Review, output: str) -> None:
     if output == "json":
-        report.as_json(review_facts(review))
+        report.as_json(shaped("check", review_facts(review)))
     elif output == "github":
         report.stream(FORMATS["annotations"](review), nl=False)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -17,6 +17,7 @@ from gitops_ml.commands.comment import (
     post_comment,
     text_of_others,
 )
+from gitops_ml.facts.shapes import shaped
 from gitops_ml.forge.ci import repository_of_ci
 
 if TYPE_CHECKING:
@@ -64,9 +65,8 @@ def command(
     place = CommentPlace(pull_request=number, commit=commit, marker=marker)
     done, found = publish(text_of_others(file), place, project=lambda: project.open()[0])
     if output == "json":
-        report.as_json(
-            {"action": done.action, "pull_request": found, "url": done.comment.url or None}
-        )
+        facts = {"action": done.action, "pull_request": found, "url": done.comment.url or None}
+        report.as_json(shaped("comment", facts))
     else:
         report.echo(sentence(done, found))
 

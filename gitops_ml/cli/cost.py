@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.cost import costs
+from gitops_ml.facts.running_facts import costs_facts
 from gitops_ml.release.monthly_cost import money
 
 if TYPE_CHECKING:
@@ -45,23 +45,11 @@ def command(api: str | None, project: ProjectChoice, prometheus: str | None, out
     found = costs(workspace, clients=clients, now=now, api=api, address=prometheus)
     report.warnings(found.warnings)
     if output == "json":
-        report.as_json(_facts(found))
+        report.as_json(costs_facts(found))
     else:
         _show(found, api)
     if found.missing:
         report.warnings([f"no prices: set {', '.join(found.missing)} in the project file"])
-
-
-def _facts(found: Costs) -> object:
-    return {
-        "releases": [asdict(each) for each in found.releases],
-        "totals": {
-            currency: dict(zip(("day", "week", "month"), amounts, strict=True))
-            for currency, amounts in found.totals().items()
-        },
-        "missing": list(found.missing),
-        "warnings": list(found.warnings),
-    }
 
 
 def _show(found: Costs, api: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.changed import show_fields, wait_for
 from gitops_ml.cli.options import (
     ProjectChoice,
@@ -23,6 +23,7 @@ from gitops_ml.cli.terminal import brief, short_id, short_image
 from gitops_ml.commands.deploy import Deployment, deploy
 from gitops_ml.delivery.change import ChangeContext
 from gitops_ml.delivery.plan import DeployOptions
+from gitops_ml.facts.result_facts import deployment_facts
 from gitops_ml.gitops.changed_releases import NO_RESTART
 
 _MOST_SHOWN = 20
@@ -123,7 +124,7 @@ def _pods(deployment: Deployment, directory: str) -> str:
 def _show(deployment: Deployment, output: str) -> None:
     report.warnings(deployment.warnings)
     if output == "json":
-        report.as_json(facts.deployment_facts(deployment))
+        report.as_json(deployment_facts(deployment))
         return
     for made in deployment.images:
         report.say(f"built {brief(made.image)} with {made.choice.builder}: {made.choice.reason}")

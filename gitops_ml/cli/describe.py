@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
     api_argument,
@@ -19,6 +19,7 @@ from gitops_ml.cli.terminal import brief, short_id
 from gitops_ml.cli.watching import looks, watch_option
 from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.commands.get import Description, describe, utc_now
+from gitops_ml.facts.running_facts import description_facts
 from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def command(api: str, project: ProjectChoice, watch: bool, output: str) -> None:
     for _ in looks(watch, output=output):
         found = describe(workspace, api, clients=clients, environment=environment)
         if output == "json":
-            report.as_json(facts.description_facts(found))
+            report.as_json(description_facts(found))
         else:
             _show(found)
 

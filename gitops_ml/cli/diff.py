@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, selection
 from gitops_ml.commands.diff import Differences, diff
+from gitops_ml.facts.result_facts import differences_facts
 from gitops_ml.gitops.differences import unified_diff
 
 
@@ -51,7 +52,7 @@ def command(
     differences = diff(workspace, clients=clients, with_objects=manifests)
     report.warnings(differences.warnings)
     if output == "json":
-        report.as_json(facts.differences_facts(differences))
+        report.as_json(differences_facts(differences))
     else:
         show = _show_objects if manifests else _show_files
         show(differences)
@@ -65,6 +66,7 @@ def command(
 def _live(project: ProjectChoice, *, exit_code: bool, output: str, is_whole: bool) -> None:
     from gitops_ml.cli import live
     from gitops_ml.commands.live import drift
+    from gitops_ml.facts.running_facts import drift_facts
 
     if is_whole or project.paths:
         raise click.UsageError(
@@ -75,7 +77,7 @@ def _live(project: ProjectChoice, *, exit_code: bool, output: str, is_whole: boo
     found = drift(workspace, clients=clients, apis=project.apis)
     report.warnings(found.warnings)
     if output == "json":
-        report.as_json(live.facts(found))
+        report.as_json(drift_facts(found))
     else:
         live.show(found)
     report.exit_if_different(exit_code and not found.is_clean)

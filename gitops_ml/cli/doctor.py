@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,7 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.doctor import SECONDS, Diagnosis, doctor
 from gitops_ml.doctor.outcome import FINDING, Check
+from gitops_ml.facts.running_facts import diagnosis_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,8 +50,7 @@ def command(project: ProjectChoice, timeout: float, skip: tuple[str, ...], outpu
     workspace, clients = project.open_with_problems()
     found = doctor(workspace, clients=clients, seconds=timeout, skip=skip)
     if output == "json":
-        facts = [asdict(check) for check in found.checks]
-        report.as_json({"checks": facts, "findings": len(found.findings)})
+        report.as_json(diagnosis_facts(found))
     else:
         for line in _lines(found):
             report.echo(line)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
     image_argument,
@@ -15,6 +15,7 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.inspect import export
+from gitops_ml.facts.result_facts import exported_facts
 
 
 @click.command("export")
@@ -39,7 +40,7 @@ def command(
     workspace, clients = project.open()
     exported = export(workspace, image, directory, clients=clients, platform=platform)
     if output == "json":
-        report.as_json(facts.exported_facts(exported, directory))
+        report.as_json(exported_facts(exported, directory))
         return
     report.echo(f"{report.count(len(exported.files), 'file')} written to {directory}")
     if exported.manifest is None and "api.yaml" not in exported.files:

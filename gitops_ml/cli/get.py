@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.cli import completing, facts, report
+from gitops_ml.cli import completing, report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.cli.recorded import show_predictions
 from gitops_ml.cli.terminal import short_id
 from gitops_ml.cli.watching import looks, watch_option
 from gitops_ml.commands.get import LiveRelease, Overview, list_live, utc_now
+from gitops_ml.facts.running_facts import overview_facts
 
 
 @click.command("get")
@@ -36,7 +37,7 @@ def command(api: str | None, project: ProjectChoice, watch: bool, output: str) -
 
 def _show(overview: Overview, output: str) -> None:
     if output == "json":
-        report.as_json(facts.overview_facts(overview))
+        report.as_json(overview_facts(overview))
         return
     if not overview.releases:
         report.say("the GitOps repository has no release of this project in these environments")

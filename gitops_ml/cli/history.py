@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitops_ml.cli import facts, report, terminal
+from gitops_ml.cli import report, terminal
 from gitops_ml.cli.options import (
     ProjectChoice,
     api_argument,
@@ -15,6 +15,7 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.history import history, table_row
+from gitops_ml.facts.result_facts import history_facts
 
 if TYPE_CHECKING:
     from gitops_ml.gitops.release_history import Entry
@@ -44,7 +45,7 @@ def command(api: str, project: ProjectChoice, limit: int, output: str) -> None:
     )
     report.warnings(found.warnings)
     if output == "json":
-        report.as_json(facts.history_facts(found))
+        report.as_json(history_facts(found, api))
         return
     report.table(
         ("", "environment", "deployment id", "when", "who", "what", "changed", "pr", "commit"),

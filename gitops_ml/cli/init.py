@@ -11,6 +11,7 @@ from gitops_ml.cli.options import output_option
 from gitops_ml.commands.ci_files import FILES, TOKEN_ENV, write_ci
 from gitops_ml.commands.init import Scaffolded, init
 from gitops_ml.errors import UsageError
+from gitops_ml.facts.shapes import shaped
 from gitops_ml.git.failures import EXAMPLE
 
 _PROJECT = "gitops-ml.yaml"
@@ -73,7 +74,7 @@ def command(
         more = _workflows(directory, forge, branch)
         made = Scaffolded((*made.written, *more.written), (*made.kept, *more.kept))
     if output == "json":
-        report.as_json({"written": list(made.written), "kept": list(made.kept)})
+        report.as_json(shaped("init", {"written": made.written, "kept": made.kept}))
         return
     for path in made.written:
         report.echo(f"wrote {path}")

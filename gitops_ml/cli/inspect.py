@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
     api_option,
@@ -15,6 +15,7 @@ from gitops_ml.cli.options import (
 from gitops_ml.cli.terminal import short_digest
 from gitops_ml.commands.inspect import Inspection, Previews, inspect, preview
 from gitops_ml.errors import UsageError
+from gitops_ml.facts.result_facts import inspection_facts, previews_facts
 
 
 @click.command("inspect")
@@ -51,7 +52,7 @@ def _preview(project: ProjectChoice, output: str) -> None:
     previews = preview(workspace, clients=clients)
     report.warnings(previews.warnings)
     if output == "json":
-        report.as_json([facts.preview_facts(item) for item in previews.images])
+        report.as_json(previews_facts(previews))
     else:
         _show_changes(previews)
 
@@ -60,7 +61,7 @@ def _inspect(project: ProjectChoice, image: str, platform: str | None, output: s
     workspace, clients = project.open()
     found = inspect(workspace, image, clients=clients, platform=platform)
     if output == "json":
-        report.as_json(facts.inspection_facts(found))
+        report.as_json(inspection_facts(found))
     else:
         _show(found)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitops_ml.cli import report
 from gitops_ml.commands.get import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gitops_ml.commands.live import Drift, ReleaseDrift
     from gitops_ml.gitops.drift import LiveDifference
 
@@ -64,36 +62,3 @@ def _by(each: LiveDifference) -> str:
 def _in_short(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def facts(drift: Drift) -> Mapping[str, Any]:
-    return {
-        "releases": [
-            {
-                "api": release.api,
-                "environment": release.environment,
-                "sync": release.sync,
-                "revision": release.revision,
-                "differences": [_difference(each) for each in release.differences],
-            }
-            for release in drift.releases
-        ],
-        "is_clean": drift.is_clean,
-        "warnings": list(drift.warnings),
-    }
-
-
-def _difference(each: LiveDifference) -> Mapping[str, Any]:
-    owner = each.owner
-    return {
-        "kind": each.kind,
-        "name": each.name,
-        "path": each.path,
-        "action": each.action,
-        "git": each.git,
-        "live": each.live,
-        "owner": owner.name if owner else None,
-        "manager": owner.manager if owner else None,
-        "at": owner.at.isoformat() if owner and owner.at else None,
-        "expected": each.is_expected,
-    }

@@ -6,9 +6,10 @@ import os
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, output_option, selection
 from gitops_ml.commands.lock import Locked, lock, reasons_for_none
+from gitops_ml.facts.result_facts import locks_facts
 
 
 @click.command("lock")
@@ -36,7 +37,7 @@ def command(project: ProjectChoice, upgrade: bool, check: bool, output: str) -> 
     workspace, clients = project.open_with_manifests()
     locks = lock(workspace, clients=clients, upgrade=upgrade, check=check)
     if output == "json":
-        report.as_json([facts.lock_facts(item) for item in locks])
+        report.as_json(locks_facts(locks))
     elif locks:
         _show(locks)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 
 import click
 
@@ -11,6 +12,7 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
 from gitops_ml.commands.login import login
 from gitops_ml.errors import UsageError
+from gitops_ml.facts.shapes import shaped
 
 _LONGEST = 65536
 
@@ -38,9 +40,7 @@ def command(registry: str, username: str, password_env: str | None, output: str)
     password = _from_stdin(registry) if password_env is None else _from_variable(password_env)
     done = login(registry, username=username, password=password, environ=os.environ)
     if output == "json":
-        report.as_json(
-            {"registry": done.registry, "username": done.username, "stored_in": done.stored_in}
-        )
+        report.as_json(shaped("login", asdict(done)))
     else:
         report.echo(f"logged in to {done.registry} as {done.username}: stored in {done.stored_in}")
 

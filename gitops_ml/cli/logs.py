@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import click
 
@@ -15,6 +16,7 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.logs import CONTAINER, follow, logs
+from gitops_ml.facts.shapes import shaped
 
 
 @click.command("logs")
@@ -55,6 +57,6 @@ def command(
         workspace, api, clients=clients, environment=where, container=container, tail=tail
     ):
         if output == "json":
-            report.stream(json.dumps({"time": line.at, "replica": line.pod, "line": line.text}))
+            report.stream(json.dumps(shaped("logs", asdict(line))))
         else:
             report.log_line(line.pod, line.text)

@@ -186,7 +186,7 @@ def _main(args: Sequence[str] | None) -> None:
         _show_interrupt()
         sys.exit(130)
     except click.ClickException as error:
-        _show_usage(error)
+        _show_usage(error, asks_json=_asks_json(sys.argv[1:] if args is None else args))
         sys.exit(2)
     except GitopsMlError as error:
         _show(error, output=options.get("output"))
@@ -243,10 +243,18 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackT
     report.echo_error(redacted(text, secrets_in(os.environ)).rstrip())
 
 
-def _show_usage(error: click.ClickException) -> None:
+def _asks_json(args: Sequence[str]) -> bool:
+    """Whether the command would print JSON; a wrong option can come before ``--output``."""
+    words = " ".join(args).replace("=", " ")
+    return any(f"{name} json" in words for name in ("-o", "--output"))
+
+
+def _show_usage(error: click.ClickException, *, asks_json: bool) -> None:
     """Print the usage error of click, which may quote the name of a file."""
     from gitops_ml.cli import report
 
+    if asks_json:
+        _show_facts({"type": "UsageError", "message": error.format_message()})
     text = io.StringIO()
     error.show(file=text)
     report.echo(text.getvalue(), err=True, nl=False)
@@ -257,13 +265,20 @@ def _show(error: GitopsMlError, *, output: str | None) -> None:
     from gitops_ml.cli import report
 
     if output == "json":
-        report.as_json({"error": _facts(error)})
+        _show_facts(_facts(error))
     elif output == "github" and isinstance(error, InvalidDocument | RulesBroken):
         for problem in error.problems:
             report.annotate(problem)
     report.error(error)
     if verbosity.level() is verbosity.Level.DEBUG:
         _show_bug(type(error), error, error.__traceback__)
+
+
+def _show_facts(error: Mapping[str, Any]) -> None:
+    from gitops_ml.cli import report
+    from gitops_ml.facts.shapes import shaped
+
+    report.as_json(shaped("error", {"error": error}))
 
 
 def _facts(error: GitopsMlError) -> Mapping[str, Any]:

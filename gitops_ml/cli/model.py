@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
 from gitops_ml.commands.model import pull_model, push_model
+from gitops_ml.facts.result_facts import pulled_model_facts, pushed_model_facts
 from gitops_ml.workspace.clients import model_store
 
 insecure_option = click.option(
@@ -48,7 +49,7 @@ def push(directory: Path, location: str, insecure: bool, output: str) -> None:
     store = model_store(insecure=insecure)
     pushed = push_model(directory, location, store=store, progress=report.progress)
     if output == "json":
-        report.as_json(facts.pushed_model_facts(pushed))
+        report.as_json(pushed_model_facts(pushed))
         return
     if pushed.moved_from:
         report.say(f"the tag {pushed.image.tag} moved from {pushed.moved_from}")
@@ -74,6 +75,6 @@ def pull(location: str, directory: Path, insecure: bool, output: str) -> None:
     store = model_store(insecure=insecure)
     pulled = pull_model(location, directory, store=store, progress=report.progress)
     if output == "json":
-        report.as_json(facts.pulled_model_facts(pulled, directory))
+        report.as_json(pulled_model_facts(pulled, directory))
         return
     report.echo(f"{directory}: {report.count(pulled.files, 'file')}, {report.size(pulled.size)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
     api_argument,
@@ -18,6 +18,7 @@ from gitops_ml.cli.options import (
 )
 from gitops_ml.commands.predict import Call, Prediction, predict, predict_on_this_machine
 from gitops_ml.errors import UsageError
+from gitops_ml.facts.running_facts import prediction_facts
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -117,7 +118,7 @@ def _require_json(body: bytes, name: str) -> None:
 
 def _show(prediction: Prediction, output: str) -> None:
     if output == "json":
-        report.as_json(facts.prediction_facts(prediction))
+        report.as_json(prediction_facts(prediction))
         return
     report.say(
         f"deployment {prediction.deployment_id or 'unknown'}, request "
@@ -127,4 +128,4 @@ def _show(prediction: Prediction, output: str) -> None:
     if isinstance(value, (bytes, str)):
         report.stream(value, nl=isinstance(value, str))
     else:
-        report.as_json(value)
+        report.write_json(value)

@@ -1,66 +1,21 @@
-"""Recorded predictions and comparisons of them, as JSON and for people."""
+"""Recorded predictions and comparisons of them, for people."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitops_ml.cli import report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from gitops_ml.predictions.comparison import Comparison
-    from gitops_ml.predictions.observed_predictions import Histogram, Predictions
+    from gitops_ml.predictions.observed_predictions import Predictions
 
 _MOST_CLASSES = 10
 _COLOURS = {"different": "error", "alike": "add"}
 _BAR = 24
-
-
-def predictions_facts(found: Predictions) -> Mapping[str, Any]:
-    """The counts; the infinite bound of a histogram is null."""
-    return {
-        "deployment_id": found.deployment_id,
-        "source": found.source,
-        "predictions": found.total,
-        "classes": dict(found.classes),
-        "values": _histogram_facts(found.values),
-        "requests": dict(found.requests),
-        "latency_seconds": _histogram_facts(found.latency),
-        "judged": found.judged,
-        "right": found.right,
-    }
-
-
-def _histogram_facts(histogram: Histogram | None) -> Mapping[str, Any] | None:
-    if histogram is None:
-        return None
-    filled = [pair for pair in zip(histogram.bounds, histogram.counts, strict=True) if pair[1]]
-    return {
-        "buckets": [
-            {"up_to": None if math.isinf(bound) else bound, "count": count}
-            for bound, count in filled
-        ],
-        "median": histogram.quantile(0.5),
-        "p95": histogram.quantile(0.95),
-    }
-
-
-def comparison_facts(found: Comparison) -> Mapping[str, Any]:
-    return {
-        "verdict": found.verdict,
-        "aspects": [_finite(asdict(aspect)) for aspect in found.aspects],
-        "first": predictions_facts(found.first),
-        "second": predictions_facts(found.second),
-    }
-
-
-def _finite(aspect: Mapping[str, Any]) -> Mapping[str, Any]:
-    """JSON has no infinite numbers."""
-    figures = {k: v if math.isfinite(v) else None for k, v in aspect["figures"].items()}
-    return {**aspect, "figures": figures}
 
 
 def show_predictions(found: Iterable[Predictions]) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, selection
 from gitops_ml.commands.render import Rendering, render, write
+from gitops_ml.facts.result_facts import rendering_facts
 from gitops_ml.gitops.release_files import objects_text
 
 
@@ -41,7 +42,7 @@ def command(
         written = write(rendering, target)
         report.say(f"{len(written)} of {len(rendering.files)} files written to {target}")
     if output == "json":
-        report.as_json(facts.rendering_facts(rendering))
+        report.as_json(rendering_facts(rendering))
     elif target is not None:
         report.table(
             ("environment", "api", "deployment id"),

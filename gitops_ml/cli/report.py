@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from gitops_ml.facts.shapes import Result
     from gitops_ml.gitops.differences import FieldChange
 
 _COLOURS = {
@@ -110,9 +111,14 @@ def warnings(texts: Iterable[str]) -> None:
         echo_error(f"{styled('warning', 'warning', err=True)}: {text}")
 
 
-def as_json(facts: Any) -> None:
+def as_json(result: Result) -> None:
+    """Write a result, whose keys `docs/output.md` has."""
+    write_json(result)
+
+
+def write_json(value: Any) -> None:
     is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-    text = json.dumps(facts, indent=2, ensure_ascii=not is_unicode)
+    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
     click.echo(printable_json(text))
 
 

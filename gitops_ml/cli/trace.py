@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.cli import facts, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.history import trace_lines
 from gitops_ml.commands.trace_request import DAYS, trace_any
 from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.facts.result_facts import trace_facts
 
 
 @click.command("trace")
@@ -44,15 +45,8 @@ def command(
     """
     workspace, clients = project.open()
     found, request = trace_any(workspace, id, clients=clients, apis=only, days=days)
-    document = facts.trace_facts(found)
-    if request is not None:
-        lines = [{"at": each.at, "text": each.text} for each in request.lines]
-        document = {
-            **document,
-            "request": {"id": request.request_id, "pod": request.pod, "lines": lines},
-        }
     if output == "json":
-        report.as_json(document)
+        report.as_json(trace_facts(found, request))
         return
     if request is not None:
         report.echo(f"{'request:':<16}{request.request_id}, answered by {request.pod}")
@@ -61,5 +55,5 @@ def command(
     for name, value in trace_lines(found):
         report.echo(f"{name + ':':<16}{value}")
     report.echo("manifest:")
-    for line in write_yaml([document["manifest"]]).splitlines():
+    for line in write_yaml([found.release.manifest]).splitlines():
         report.echo(f"  {line}")

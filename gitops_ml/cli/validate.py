@@ -10,6 +10,7 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, output_choice, selection
 from gitops_ml.commands.validate import validate
 from gitops_ml.errors import InvalidDocument, Problem
+from gitops_ml.facts.shapes import shaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,9 @@ def command(project: ProjectChoice, output: str, strict: bool) -> None:
     warnings = sorted({p for each in workspaces for p in each.problems.warnings})
     is_valid = not errors and not (strict and warnings)
     if output == "json":
-        report.as_json(_facts(workspaces, [*errors, *warnings], is_valid=is_valid))
+        report.as_json(
+            shaped("validate", _facts(workspaces, [*errors, *warnings], is_valid=is_valid))
+        )
     elif output == "github":
         for problem in (*errors, *warnings):
             report.annotate(problem)

@@ -9,6 +9,7 @@ import click
 from gitops_ml._version import __version__
 from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
+from gitops_ml.facts.shapes import shaped
 
 
 @click.command("version")
@@ -17,6 +18,6 @@ def command(output: str) -> None:
     """Print the version of gitops-ml and of the Python that runs it."""
     facts = {"gitops_ml": __version__, "python": platform.python_version()}
     if output == "json":
-        report.as_json(facts)
+        report.as_json(shaped("version", facts))
     else:
         report.echo(f"gitops-ml {facts['gitops_ml']} (Python {facts['python']})")

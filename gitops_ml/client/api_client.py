@@ -24,6 +24,7 @@ from gitops_ml.client.diagnosis import Diagnosis
 from gitops_ml.client.past import History, Trace
 from gitops_ml.client.predictions_view import ComparisonView, PredictionsView
 from gitops_ml.client.python_terms import speaks_python
+from gitops_ml.client.reading import Reading
 from gitops_ml.client.results import Api, Apis, Outcome
 from gitops_ml.client.views import (
     LocalApi,
@@ -55,18 +56,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from gitops_ml.client.connection import Connection
     from gitops_ml.delivery.change import ChangeContext, ChangeResult
     from gitops_ml.gitops.release_yaml import ReleaseRecord
 
 
 @speaks_python
-class Client:
+class Client(Reading):
     """The verbs for one environment of a project; `gml.client(…)` creates one."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.environment = connection.environment
 
     @property
     def project(self) -> str:

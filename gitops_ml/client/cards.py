@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
+    from gitops_ml.facts.shapes import Result as Facts
     from gitops_ml.oci.reference import ImageRef
 
 _MOST_DIFF_LINES = 400
@@ -84,6 +85,28 @@ class Shown:
 
     def _repr_html_(self) -> str:
         return html(self._card())
+
+
+class Result(Shown):
+    """What a verb returns: its keys in `docs/output.md` are attributes."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _facts(self) -> Facts: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that the command prints with ``--output json``; its texts are in the terms of Python."""
+        return {key: _in_terms(value, getattr(self, key)) for key, value in self._facts().items()}
+
+
+def _in_terms(value: Any, own: Any) -> Any:
+    """Texts are those of the result; everything else is as on the command line."""
+    if isinstance(value, str) and isinstance(own, str):
+        return own
+    if isinstance(value, list | tuple) and any(isinstance(each, str) for each in value):
+        return [str(each) for each in own]
+    return value
 
 
 def text(card: Card) -> str:

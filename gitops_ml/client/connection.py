@@ -7,6 +7,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.live_session import ipython_shell, is_notebook
@@ -15,12 +16,14 @@ from gitops_ml.delivery.change import ChangeContext, ChangeOptions
 from gitops_ml.system.clean_text import printable
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.from_dicts import workspace_of
+from gitops_ml.workspace.workspace import open_project, unserved_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from gitops_ml.client.arguments import ChangeKeywords
+    from gitops_ml.project.project import Project
     from gitops_ml.system.progress import Progress
     from gitops_ml.workspace.from_dicts import DescribedApi
     from gitops_ml.workspace.workspace import LoadedProject, Workspace
@@ -42,6 +45,24 @@ class Connection:
             yield workspace, self.clients(workspace, progress)
 
     @contextmanager
+    def read(
+        self, path: str | Path | None = None, *, apis: Iterable[str] = ()
+    ) -> Iterator[tuple[Workspace, Clients]]:
+        """The project with the manifests of a file, or of those below a folder."""
+        with ProgressLine(self.progress) as progress:
+            workspace = open_project(
+                [self.loaded.root if path is None else Path(path)],
+                project_file=self.loaded.file,
+                environments=[self.environment],
+                apis=apis,
+                instead=self.loaded if self.loaded.file is None else None,
+            )
+            clients = self.clients(workspace, progress)
+            for problem in unserved_problems(workspace) if workspace.releases else ():
+                clients.warn(str(replace(problem, severity="error")))
+            yield workspace, clients
+
+    @contextmanager
     def change(
         self, keywords: ChangeKeywords, *, environment: str | None = None
     ) -> Iterator[ChangeContext]:
@@ -60,9 +81,12 @@ class Connection:
         return workspace_of(self.loaded, api, environment=self.environment, origin=origin)
 
     def clients(self, project: Workspace | LoadedProject, progress: Progress) -> Clients:
+        return self.clients_of(project.project, project.root, progress)
+
+    def clients_of(self, project: Project, root: Path, progress: Progress) -> Clients:
         return Clients(
-            project=project.project,
-            root=project.root,
+            project=project,
+            root=root,
             offline=self.offline,
             progress=lambda line: progress(in_python(line)),
             warn=lambda text: warnings.warn(in_python(text), stacklevel=2),

@@ -35,7 +35,7 @@ from gitops_ml.release.model_artifacts import mounted
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.runtime.runtime_package import PodEnvironment
 from gitops_ml.workspace.from_dicts import DescribedApi, check_shape, plain_mapping
-from gitops_ml.workspace.workspace import checked, open_project, unserved_problems
+from gitops_ml.workspace.workspace import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,16 +176,7 @@ def create_api(
 def deploy_files(connection: Connection, path: Path, options: DeployOptions) -> Apis:
     """Deploy the manifest in a file, or those below a folder."""
     options = replace(options, pull_request=connection.proposes(options.pull_request))
-    with ProgressLine(connection.progress) as progress:
-        workspace = open_project(
-            [path],
-            project_file=connection.loaded.file,
-            environments=[connection.environment],
-            instead=connection.loaded if connection.loaded.file is None else None,
-        )
-        clients = connection.clients(workspace, progress)
-        for problem in unserved_problems(workspace) if workspace.releases else ():
-            clients.warn(str(replace(problem, severity="error")))
+    with connection.read(path) as (workspace, clients):
         deployed = deploy(workspace, clients=clients, options=options)
         if options.waits:
             wait(

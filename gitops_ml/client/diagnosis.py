@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.client.cards import Card, Shown
+from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
+from gitops_ml.commands.doctor import Diagnosis as Found
 from gitops_ml.doctor.outcome import FINDING
+from gitops_ml.facts.running_facts import diagnosis_facts
 
 if TYPE_CHECKING:
     from gitops_ml.doctor.outcome import Check
+    from gitops_ml.facts.shapes import Result as Facts
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Diagnosis(Shown):
+class Diagnosis(Result):
     """Every check, in the order of the report."""
 
     checks: tuple[Check, ...]
@@ -28,6 +31,9 @@ class Diagnosis(Shown):
         import pandas
 
         return pandas.DataFrame([asdict(check) for check in self.checks])
+
+    def _facts(self) -> Facts:
+        return diagnosis_facts(Found(self.checks))
 
     def _card(self) -> Card:
         number = len(self.findings)

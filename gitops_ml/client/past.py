@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.client import cards
-from gitops_ml.client.cards import Shown
+from gitops_ml.client.cards import Result
 from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands.history import history, table_row, trace_lines
-from gitops_ml.commands.trace_request import trace_any
+from gitops_ml.commands.trace_request import FoundRequest, trace_any
+from gitops_ml.facts.result_facts import history_facts, trace_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gitops_ml.client.connection import Connection
-    from gitops_ml.gitops.release_history import Entry
+    from gitops_ml.commands.history import History as Found
+    from gitops_ml.facts.shapes import Result as Facts
+    from gitops_ml.gitops.release_history import Entry, FoundDeployment
     from gitops_ml.oci.reference import ImageRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class History(Shown):
+class History(Result):
     """The deployments of an API, the newest first."""
 
     api: str
-    entries: tuple[Entry, ...]
+    deployments: tuple[Entry, ...]
     warnings: tuple[str, ...]
+    _found: Found = field(compare=False)
 
     @classmethod
     def read(cls, connection: Connection, api: str, *, limit: int | None) -> History:
@@ -34,22 +38,25 @@ class History(Shown):
                 workspace, api, clients=clients, environments=[connection.environment], limit=limit
             )
         warnings = tuple(map(in_python, found.warnings))
-        return cls(api=api, entries=found.entries, warnings=warnings)
+        return cls(api=api, deployments=found.entries, warnings=warnings, _found=found)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
+        return iter(self.deployments)
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.deployments)
 
     def __getitem__(self, index: int) -> Entry:
-        return self.entries[index]
+        return self.deployments[index]
+
+    def _facts(self) -> Facts:
+        return history_facts(self._found, self.api)
 
     def _card(self) -> cards.Card:
         return cards.Card(
             title=f"deployments of {self.api}",
             head=("", "deployment", "when", "who", "what", "changed", "pr", "commit"),
-            table=tuple(map(_row, self.entries)),
+            table=tuple(map(_row, self.deployments)),
             notes=self.warnings,
         )
 
@@ -61,13 +68,21 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Trace(Shown):
+class Trace(Result):
     """The origin of a deployment id."""
 
     deployment_id: str
     api: str
     environment: str
+    team: str
+    namespace: str
+    server: str
+    project: str
     image: ImageRef
+    content_hash: str | None
+    chart: str
+    """Its name and version."""
+    manifest_file: str | None
     manifest: Mapping[str, Any]
     """The API as it was submitted."""
     source: Mapping[str, Any]
@@ -78,26 +93,49 @@ class Trace(Shown):
     author: str
     pull_request: int | None
     is_current: bool
+    deployments: tuple[Entry, ...]
+    """Each time that it was deployed, the newest first."""
+    request: FoundRequest | None
+    """Where the request is in the logs, if its id was given."""
     lines: tuple[tuple[str, str], ...]
+    _found: FoundDeployment = field(compare=False)
 
     @classmethod
     def read(cls, connection: Connection, deployment_id: str) -> Trace:
         with connection.open() as (workspace, clients):
-            found, _ = trace_any(workspace, deployment_id, clients=clients)
+            found, request = trace_any(workspace, deployment_id, clients=clients)
+        release = found.release
         return cls(
             deployment_id=found.deployment_id,
-            api=found.release.api,
-            environment=found.release.environment,
-            image=found.release.image,
-            manifest=found.release.manifest,
-            source=found.release.provenance,
+            api=release.api,
+            environment=release.environment,
+            team=release.team,
+            namespace=release.namespace,
+            server=release.server,
+            project=release.project,
+            image=release.image,
+            content_hash=release.content_hash,
+            chart=f"{release.chart}-{release.chart_version}",
+            manifest_file=release.manifest_file,
+            manifest=release.manifest,
+            source=release.provenance,
             commit=found.commit,
             when=found.when,
             author=found.author,
             pull_request=found.pull_request,
             is_current=found.is_current,
+            deployments=found.entries,
+            request=request,
             lines=tuple(trace_lines(found)),
+            _found=found,
         )
+
+    @property
+    def digest(self) -> str | None:
+        return self.image.digest
+
+    def _facts(self) -> Facts:
+        return trace_facts(self._found, self.request)
 
     def _card(self) -> cards.Card:
         return cards.Card(

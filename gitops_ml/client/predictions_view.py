@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.client.cards import Card, Shown, html
+from gitops_ml.client.cards import Card, Result, Shown, html
 from gitops_ml.commands.compare import compare, compare_logs, read_logs
 from gitops_ml.commands.predictions import predictions
+from gitops_ml.facts.running_facts import comparison_facts
 from gitops_ml.predictions.prediction_log_files import accuracy_in
 from gitops_ml.system.clean_text import printable
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gitops_ml.client.connection import Connection
-    from gitops_ml.predictions.comparison import Aspect
+    from gitops_ml.facts.shapes import Result as Facts
+    from gitops_ml.predictions.comparison import Aspect, Comparison
     from gitops_ml.predictions.observed_predictions import Predictions
     from gitops_ml.predictions.prediction_log_files import Accuracy
 
@@ -119,13 +121,15 @@ def _text(x: float, y: int, text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ComparisonView(Shown):
+class ComparisonView(Result):
     """Whether two deployments predict alike."""
 
     verdict: str
     """``different``, ``alike`` or ``not enough data``."""
     aspects: tuple[Aspect, ...]
-    deployments: tuple[Predictions, ...]
+    first: Predictions
+    second: Predictions
+    _found: Comparison = field(compare=False)
 
     @classmethod
     def read(
@@ -138,7 +142,7 @@ class ComparisonView(Shown):
         else:
             with connection.open() as (workspace, clients):
                 found = compare(workspace, first, second, clients=clients, days=days)
-        return cls(found.verdict, found.aspects, (found.first, found.second))
+        return cls(found.verdict, found.aspects, found.first, found.second, found)
 
     def to_frame(self) -> Any:
         """A DataFrame with a row for each aspect and a column for each figure; needs pandas."""
@@ -149,6 +153,13 @@ class ComparisonView(Shown):
             for each in self.aspects
         ]
         return pandas.DataFrame(rows)
+
+    @property
+    def deployments(self) -> tuple[Predictions, Predictions]:
+        return self.first, self.second
+
+    def _facts(self) -> Facts:
+        return comparison_facts(self._found)
 
     def _card(self) -> Card:
         first, second = self.deployments

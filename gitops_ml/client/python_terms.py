@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 Class = TypeVar("Class", bound=type)
 
-_METHODS = {
+METHODS = {
+    "check": "check",
     "compare": "compare",
+    "cost": "cost",
     "delete": "delete_api",
     "deploy": "deploy",
     "describe": "status",
+    "diff": "diff",
     "doctor": "doctor",
     "export": "export",
-    "get": "list_apis",
+    "get": "get",
     "history": "history",
     "logs": "logs",
     "patch": "patch",
@@ -28,24 +31,49 @@ _METHODS = {
     "promote": "promote",
     "refresh": "refresh",
     "rollback": "rollback",
+    "run": "run_locally",
     "trace": "trace",
 }
-"""Methods of the client by verb. Other commands have no method, and stay as they are."""
+"""Methods of the client by verb."""
+WITHOUT = {
+    "base": "rewrites files of the project, for a commit",
+    "bench": "the load of a notebook's machine would be measured too",
+    "bootstrap": "for the administrator of the clusters, once",
+    "build": "`create_api` and `deploy` build what is missing",
+    "comment": "for jobs of a CI system",
+    "completion": "for a shell",
+    "init": "writes the files of a new project; `gml.client` needs none",
+    "inspect": "about images; `trace` and `export` are about deployments",
+    "lock": "`create_api` and `deploy` lock",
+    "login": "stores a password of this machine",
+    "model": "`models=` of `create_api` pushes models",
+    "render": "`diff` shows files, `diff(manifests=True)` objects, and so does a plan (`dry_run=True`)",
+    "schema": "for an editor",
+    "validate": "`diff`, `deploy` and `create_api` report every problem",
+    "version": "`gml.__version__`",
+}
+"""Verbs that the client does not have, and why; commands stay as they are in messages."""
 _OPTIONS = {
+    "--advisories": "advisories=",
     "--all": "every=True",
     "--allow-dirty": "allow_dirty=True",
+    "--base": "base=",
     "--build": "build=True",
     "--by-tag": "by_tag=True",
     "--dry-run": "dry_run=True",
     "--environment": 'gml.client("<environment>")',
     "--from": 'gml.client("<environment>")',
+    "--head": "head=",
     "--header": "headers=",
     "--label": "labels=",
+    "--live": "live=True",
     "--log": "logs=",
+    "--manifests": "manifests=True",
     "--message": "message=",
     "--no-build": "build=False",
     "--no-pull-request": "pull_request=False",
     "--offline": "offline=True",
+    "--prometheus": "prometheus=",
     "--prune": "prune=True",
     "--pull-request": "pull_request=True",
     "--skip": "skip=True",
@@ -79,7 +107,7 @@ def calls_in_python(text: str) -> str:
 
 
 def _call(match: re.Match[str]) -> str:
-    method = _METHODS.get(match["verb"])
+    method = METHODS.get(match["verb"])
     if method is None:
         return match[0]
     words = _API.sub(" ", _ENVIRONMENT.sub("", match["rest"])).split()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import CallKeywords, ChangeKeywords, takes
-from gitops_ml.client.cards import Shown
+from gitops_ml.client.cards import Result, Shown
 from gitops_ml.client.past import History
 from gitops_ml.client.predictions_view import AccuracyView, PredictionsView
 from gitops_ml.client.python_terms import in_python, speaks_python
@@ -27,6 +27,7 @@ from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.delivery.awaited import below, expected_by
 from gitops_ml.delivery.change import WAIT_SECONDS, changed_values
 from gitops_ml.errors import UsageError
+from gitops_ml.facts.result_facts import changed_facts
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.differences import unified_diff
 from gitops_ml.gitops.release_yaml import read_fields
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from gitops_ml.client.connection import Connection
     from gitops_ml.delivery.change import ChangeResult, DeliveryResult, ReleaseChange
     from gitops_ml.delivery.proposals import Proposed
+    from gitops_ml.facts.shapes import Result as Facts
     from gitops_ml.git.commits import Change
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
@@ -310,7 +312,7 @@ class Apis(Shown, tuple["Api", ...]):
 
 @speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Outcome(Shown):
+class Outcome(Result):
     """The result of promote, rollback, patch, refresh or delete."""
 
     action: str
@@ -325,6 +327,7 @@ class Outcome(Shown):
     warnings: tuple[str, ...]
     _chosen: tuple[ReleaseChange, ...] = field(compare=False)
     """All that were chosen, those that did not have to change among them."""
+    _changed: ChangeResult = field(compare=False)
     _connection: Connection = field(compare=False)
 
     @classmethod
@@ -338,6 +341,7 @@ class Outcome(Shown):
             is_plan=changed.dry_run,
             warnings=tuple(map(in_python, changed.warnings)),
             _chosen=changed.chosen,
+            _changed=changed,
             _connection=connection,
         )
 
@@ -350,6 +354,9 @@ class Outcome(Shown):
     def summary(self) -> str:
         """A short sentence about the outcome."""
         return _summary(self)
+
+    def _facts(self) -> Facts:
+        return changed_facts(self._changed)
 
     def wait(self, *, timeout: float = WAIT_SECONDS, interval: float = 5) -> tuple[Status, ...]:
         """Wait until every chosen release is merged and live, or gone, as `Api.wait` does.

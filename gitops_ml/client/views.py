@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
-from gitops_ml.client.cards import Shown
+from gitops_ml.client.cards import Result, Shown
 from gitops_ml.client.past import Trace
 from gitops_ml.client.python_terms import in_python, speaks_python
 from gitops_ml.client.reviews import proposed_rows
+from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.commands.get import describe
 from gitops_ml.commands.inspect import export
 from gitops_ml.commands.logs import logs
@@ -24,6 +25,7 @@ from gitops_ml.commands.wait import WaitPolicy, wait
 from gitops_ml.delivery.change import refuse_unreadable
 from gitops_ml.delivery.proposals import proposed_releases
 from gitops_ml.errors import PredictionFailed, UsageError
+from gitops_ml.facts.running_facts import description_facts, prediction_facts
 from gitops_ml.forge.pull_request import review_place
 from gitops_ml.models.saved import model_folder
 from gitops_ml.release.model_artifacts import parse_location
@@ -32,15 +34,19 @@ from gitops_ml.workspace.from_dicts import DescribedApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from gitops_ml.client.connection import Connection
+    from gitops_ml.cluster.observed import Application, Event, Scaler
     from gitops_ml.commands import predict as prediction
     from gitops_ml.commands.get import Description
     from gitops_ml.commands.logs import LogLine
     from gitops_ml.delivery.awaited import Expected
     from gitops_ml.delivery.proposals import Proposed
+    from gitops_ml.facts.shapes import Result as Facts
     from gitops_ml.forge.pull_request import PullRequest
     from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.predictions.observed_predictions import Predictions
     from gitops_ml.runtime.serve import LocalServer
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
@@ -48,11 +54,14 @@ if TYPE_CHECKING:
 
 @speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Status(Shown):
+class Status(Result):
     """The status of an API: one word, the reason, and what to do."""
 
     api: str
     environment: str
+    namespace: str
+    status: str
+    """The code of the status, as in Cortex: ``status_live``, …"""
     word: str
     """``live``, ``updating``, ``pending``, ``error``, ``error (image pull)``, …, as in Cortex."""
     reason: str
@@ -71,6 +80,7 @@ class Status(Shown):
     notes: tuple[str, ...]
     proposed: tuple[Proposed, ...] = ()
     """What open pull requests would make of it."""
+    _found: Description = field(compare=False)
 
     @classmethod
     def read(cls, connection: Connection, api: str) -> Status:
@@ -95,6 +105,8 @@ class Status(Shown):
         return cls(
             api=live.release.api,
             environment=live.release.environment,
+            namespace=live.release.namespace,
+            status=live.status.code,
             word=live.status.word,
             reason=in_python(live.status.reason),
             remedy=in_python(live.status.remedy),
@@ -106,7 +118,49 @@ class Status(Shown):
             endpoint=found.endpoint.url if found.endpoint else None,
             replicas=tuple((each.pod.name, each.state) for each in found.replicas),
             notes=tuple(map(in_python, (*live.notes, *found.unseen))),
+            _found=found,
         )
+
+    @property
+    def image(self) -> ImageRef:
+        return self._found.live.release.image
+
+    @property
+    def last_update(self) -> datetime | None:
+        return self._found.live.updated_at
+
+    @property
+    def argo_cd(self) -> Application | None:
+        """What Argo CD says of its Application."""
+        return self._found.live.seen.application
+
+    @property
+    def autoscaler(self) -> Scaler | None:
+        workload = self._found.live.seen.workload
+        return workload.scaler if workload else None
+
+    @property
+    def preflight(self) -> str | None:
+        """What became of the Job that tries a new image."""
+        preflight = self._found.live.seen.preflight
+        return preflight_note(preflight) if preflight else None
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return self._found.events
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Why something could not be read."""
+        return tuple(map(in_python, self._found.unseen))
+
+    @property
+    def predictions(self) -> tuple[Predictions, ...]:
+        """What its deployments predict, where that is tracked."""
+        return self._found.predictions
+
+    def _facts(self) -> Facts:
+        return description_facts(self._found)
 
     @property
     def is_live(self) -> bool:
@@ -139,7 +193,7 @@ class Status(Shown):
 
 @speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Prediction(Shown):
+class Prediction(Result):
     """The response of an API, and its deployment."""
 
     value: Any
@@ -147,10 +201,13 @@ class Prediction(Shown):
     deployment_id: str | None
     """The deployment id of the replica that answered."""
     request_id: str | None
+    status: int
+    """The HTTP status."""
     seconds: float
     url: str
     """The URL of the request."""
     headers: Mapping[str, str]
+    _found: prediction.Prediction = field(compare=False)
     _connection: Connection = field(compare=False)
 
     @classmethod
@@ -168,11 +225,16 @@ class Prediction(Shown):
             value=found.value,
             deployment_id=found.deployment_id,
             request_id=found.request_id,
+            status=found.status,
             seconds=found.seconds,
             url=found.url,
             headers=found.headers,
+            _found=found,
             _connection=connection,
         )
+
+    def _facts(self) -> Facts:
+        return prediction_facts(self._found)
 
     def trace(self) -> Trace:
         """The origin of the deployment that answered: commit, image, source, manifest.

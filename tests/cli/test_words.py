@@ -204,7 +204,7 @@ def test_deploys_facts_are_those_of_the_text(ann):
     ann.has(container_api("iris"))
     facts = ann.deploys("-o", "json").json
     assert facts["commit"] == ann.head()
-    assert facts["dry_run"] is False
+    assert facts["is_plan"] is False
     assert [(r["environment"], r["api"]) for r in facts["releases"]] == [
         ("staging", "iris"), ("production", "iris"),
     ]  # fmt: skip
@@ -339,7 +339,7 @@ def test_options_come_from_variables_as_well(ann, monkeypatch):
     monkeypatch.setenv("GITOPS_ML_API", "iris")
     monkeypatch.setenv("GITOPS_ML_DRY_RUN", "1")
     facts = ann.runs("deploy").json
-    assert facts["dry_run"] is True
+    assert facts["is_plan"] is True
     assert [(r["environment"], r["api"]) for r in facts["releases"]] == [("staging", "iris")]
     monkeypatch.setenv("GITOPS_ML_PROJECT", str(ann.home / "nowhere.yaml"))
     assert "nowhere.yaml does not exist" in ann.runs("deploy").err

@@ -57,13 +57,16 @@ environments:
 
     facts = ann.runs("base", "update", "--check", "-o", "json")
     assert facts.code == 7
-    assert [(f["file"], f["line"], f["path"], f["state"]) for f in facts.json] == [
+    assert [(f["file"], f["line"], f["path"], f["state"]) for f in facts.json["images"]] == [
         ("gitops-ml.yaml", 4, "image.base", "newer"),
         ("api.yaml", 3, "iris.predictor.image", "newer"),
         ("api.yaml", 8, "roses.predictor.image", "no tag"),
         ("api.yaml", 11, "roses.environments.staging.predictor.image", "current"),
     ]
-    assert (facts.json[0]["before"], facts.json[0]["after"]) == (str(before), str(now))
+    assert (facts.json["images"][0]["before"], facts.json["images"][0]["after"]) == (
+        str(before),
+        str(now),
+    )
     assert ann.runs("base", "update", "--dry-run").code == 0
     assert (ann.project / "gitops-ml.yaml").read_text() == project
 
@@ -105,7 +108,7 @@ def test_a_tag_that_is_gone_is_told(ann, bases):
     ann.has(predictor_api("iris"))
     ann.configures(image={"base": f"{before.repository}:2@{OTHER}"})
     result = ann.runs("base", "update", "--check", "-o", "json")
-    assert (result.code, result.json[0]["state"]) == (0, "gone")
+    assert (result.code, result.json["images"][0]["state"]) == (0, "gone")
 
 
 def test_a_registry_that_does_not_answer_is_an_error_and_changes_nothing(ann):

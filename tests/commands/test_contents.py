@@ -107,7 +107,7 @@ def test_code_lock_and_manifest_come_back_by_deployment_id_and_make_the_same_ima
     project = (deployed.project / "gitops-ml.yaml").read_text()
     (back / "gitops-ml.yaml").write_text(project)
     deployed.person.go(back)
-    (built,) = deployed.person.runs("build", "--frozen", "-o", "json").json
+    (built,) = deployed.person.runs("build", "--frozen", "-o", "json").json["images"]
     assert (built["state"], built["digest"]) == ("exists", deployed.image.digest)
 
 
@@ -138,7 +138,7 @@ def test_an_oci_layout_is_read_without_any_registry(mill, monkeypatch):
 
 def test_what_a_build_would_push_is_told_before_it_is_pushed(deployed):
     (deployed.project / "predictor.py").write_text("class PythonPredictor: ...\n")
-    (found,) = deployed.person.runs("inspect", "--changes", "-o", "json").json
+    (found,) = deployed.person.runs("inspect", "--changes", "-o", "json").json["images"]
     assert (found["apis"], found["builder"]) == (["answer"], "oci")
     new = {blob["role"]: blob["size"] for blob in found["blobs"] if not blob["is_there"]}
     assert set(new) == {"code", "config"}

@@ -195,7 +195,7 @@ def test_a_password_is_shown_and_the_image_skipped_the_next_time(
         repository=f"{private_registry.host}/mill",
         base=f"{private_registry.host}/mill/base:1@{mill.base.image.digest}",
     )
-    states = [mill.person.runs("build", "-o", "json").json[0]["state"] for _ in range(2)]
+    states = [mill.person.runs("build", "-o", "json").json["images"][0]["state"] for _ in range(2)]
     assert states == ["built", "exists"]
     monkeypatch.setenv("DOCKER_CONFIG", str(mill.person.home / "nobody"))
     result = mill.person.runs("build")
@@ -219,7 +219,7 @@ def test_tokens_are_fetched_for_the_password_and_for_what_is_done(
         base=f"{registry.host}/mill/base:1@{mill.base.image.digest}",
     )
     tokens.asked.clear()
-    states = [mill.person.runs("build", "-o", "json").json[0]["state"] for _ in range(2)]
+    states = [mill.person.runs("build", "-o", "json").json["images"][0]["state"] for _ in range(2)]
     assert states == ["built", "exists"]
     assert all(asked.startswith("basic ") for asked in tokens.asked)
 
@@ -241,4 +241,4 @@ def test_a_registry_with_a_private_ca_is_pushed_to_once_the_ca_is_named(
         )
         monkeypatch.setenv("GITOPS_ML_CA_BUNDLE", str(ca))
         assert_built(mill, mill.person.runs("build", "-o", "json"))
-        assert mill.person.runs("build", "-o", "json").json[0]["state"] == "exists"
+        assert mill.person.runs("build", "-o", "json").json["images"][0]["state"] == "exists"

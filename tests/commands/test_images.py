@@ -42,18 +42,18 @@ def shop(ann, docker_engine, registry, base_image, monkeypatch):
 
 
 def test_what_is_built_is_pushed_and_not_built_again(shop, monkeypatch):
-    (first,) = shop.runs("build", "-o", "json").json
+    (first,) = shop.runs("build", "-o", "json").json["images"]
     assert first["state"] == "built"
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", first["digest"])
 
     # Not even the engine is asked.
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    (second,) = shop.runs("build", "-o", "json").json
+    (second,) = shop.runs("build", "-o", "json").json["images"]
     assert second == {**first, "state": "exists"}
     assert f"{first['image']}  {first['digest']}  exists" in shop.runs("build").out
 
     (shop.project / "predictor.py").write_text("class PythonPredictor: ...\n")
-    (third,) = shop.runs("build", "--dry-run", "-o", "json").json
+    (third,) = shop.runs("build", "--dry-run", "-o", "json").json["images"]
     assert (third["state"], third["digest"]) == ("to build", None)
     assert third["image"] != first["image"]
     assert shop.runs("build").code == 4
@@ -75,19 +75,19 @@ def test_deploy_builds_pushes_and_names_the_image_by_digest(shop, monkeypatch):
 
 
 def test_an_image_that_never_got_its_documents_gets_them_with_the_next_build(shop):
-    (local,) = shop.runs("build", "--no-push", "-o", "json").json
+    (local,) = shop.runs("build", "--no-push", "-o", "json").json["images"]
     # A run that was ended between the engine's push and ours.
     DockerBuilder(os.environ).push(ImageRef.parse(local["image"]), progress=silent)
-    (built,) = shop.runs("build", "-o", "json").json
+    (built,) = shop.runs("build", "-o", "json").json["images"]
     assert built["state"] == "built"
     image = ImageRef.parse(f"{built['image']}@{built['digest']}")
     found = {r.artifact_type for r in referrers(registry_of(), image.repository, image.digest)}
     assert found == {CYCLONEDX, IN_TOTO, API_MANIFEST}
-    assert shop.runs("build", "-o", "json").json == [{**built, "state": "exists"}]
+    assert shop.runs("build", "-o", "json").json["images"] == [{**built, "state": "exists"}]
 
 
 def test_without_pushing_an_image_stays_here_and_deploy_does_not_take_it(shop, monkeypatch):
-    (built,) = shop.runs("build", "--no-push", "-o", "json").json
+    (built,) = shop.runs("build", "--no-push", "-o", "json").json["images"]
     assert built["state"] == "local"
     assert shop.runs("deploy", "--no-build").code == 5
     assert shop.commits() == 0
@@ -99,7 +99,7 @@ def test_what_an_engine_built_is_signed_and_tells_what_is_in_it(shop, registry, 
     monkeypatch.setenv("COSIGN_PASSWORD", "fixture-password")
     result = shop.runs("build", "-o", "json")
     assert result.code == 0, result
-    (built,) = result.json
+    (built,) = result.json["images"]
     image = ImageRef.parse(f"{built['image']}@{built['digest']}")
     client = registry_of()
     key = public_key((SIGNED_BY_COSIGN / "cosign.pub").read_bytes())
@@ -117,5 +117,5 @@ def test_what_an_engine_built_is_signed_and_tells_what_is_in_it(shop, registry, 
     # pip is the base image's
     assert "pip" not in components
 
-    (again,) = shop.runs("build", "-o", "json").json
+    (again,) = shop.runs("build", "-o", "json").json["images"]
     assert again == {**built, "state": "exists"}

@@ -24,7 +24,7 @@ __all__ = ["mill"]
 def one(result):
     """The only image of a `build -o json`."""
     assert result.code == 0, result
-    (image,) = result.json
+    (image,) = result.json["images"]
     return image
 
 
@@ -205,7 +205,7 @@ def test_a_package_that_a_pull_request_adds_to_the_lock_enters_no_image(mill, mo
         mill.lock.write_text(forged)
         result = mill.person.runs("lock", "--check", "-o", "json")
         words = f"evil 1.0 (line {forged[: forged.index('evil')].count(chr(10))}) is required"
-        assert (result.code, words in result.json[0]["state"]) == (7, True), (
+        assert (result.code, words in result.json["locks"][0]["state"]) == (7, True), (
             "six's wheel is at hand"
         )
         monkeypatch.setenv("GITOPS_ML_CACHE", str(mill.person.home / "empty"))

@@ -42,10 +42,10 @@ def test_get_says_what_runs_while_a_new_version_is_on_its_way(life):
     new = life.deploys(container_api("iris", compute={"cpu": "300m"}))
     result = life.ann.runs("get", "iris", "-o", "json")
     (found,) = result.json["releases"]
-    assert (found["status"], found["deployment_id"], found["running_deployment_id"]) == (
+    assert (found["status"], found["deployment_id"], found["running_id"]) == (
         "status_updating", new, old,
     )  # fmt: skip
-    assert found["up_to_date"] is False
+    assert found["is_up_to_date"] is False
     assert result.json["unseen"] == []
 
 

@@ -24,16 +24,16 @@ def test_a_lock_is_written_once_and_checked(mill):
     assert mill.person.runs("lock", "--check").code == 0
     mill.requires("six")
     result = mill.person.runs("lock", "--check", "-o", "json")
-    assert (result.code, result.json[0]["state"]) == (7, "is older than the requirements")
+    assert (result.code, result.json["locks"][0]["state"]) == (7, "is older than the requirements")
     assert mill.index.asked == [], "a look asks no index"
 
 
 def test_versions_stay_until_somebody_asks_for_newer_ones(mill):
     mill.person.runs("lock")
     mill.requires("six")
-    (kept,) = mill.person.runs("lock", "-o", "json").json
+    (kept,) = mill.person.runs("lock", "-o", "json").json["locks"]
     assert kept["changes"] == []
-    (moved,) = mill.person.runs("lock", "--upgrade", "-o", "json").json
+    (moved,) = mill.person.runs("lock", "--upgrade", "-o", "json").json["locks"]
     assert moved["changes"] == ["six 1.16.0 → 1.17.0"]
     assert (moved["apis"], moved["python"]) == (["answer"], "3.11")
     six = next(package for package in moved["packages"] if package["name"] == "six")
@@ -156,6 +156,6 @@ def test_a_project_may_bring_its_own_wheel(mill, way):
     wheel = make_wheel(mill.project / "wheels", "mine", "0.1", requires=["six"])
     prefix = "mine @ " if way == "uv" else ""
     mill.requires(f"{prefix}./wheels/{wheel.name}", "six")
-    (locked,) = mill.person.runs("lock", "-o", "json").json
+    (locked,) = mill.person.runs("lock", "-o", "json").json["locks"]
     mine = next(package for package in locked["packages"] if package["name"] == "mine")
     assert mine["path"] == f"wheels/{wheel.name}"

@@ -45,7 +45,7 @@ def test_lines_of_all_replicas_come_by_time(life):
     ]
     newest = life.ann.runs("logs", "iris", "--tail", "1", "-o", "json")
     assert json.loads(newest.out) == {
-        "time": at(4), "replica": "iris-7d9f8c6b5d-p0", "line": "ready",
+        "at": at(4), "pod": "iris-7d9f8c6b5d-p0", "text": "ready",
     }  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_the_command_prints_the_prediction_alone_and_its_ids_on_stderr(life, ser
     assert json.loads(result.out) == {"answer": 42}
     assert result.err.startswith("deployment iris-local, request ")
     facts = life.ann.runs("predict", "iris", payload, "-o", "json").json
-    assert (facts["prediction"], facts["deployment_id"]) == ({"answer": 42}, "iris-local")
+    assert (facts["value"], facts["deployment_id"]) == ({"answer": 42}, "iris-local")
 
 
 def routed(life, address: str) -> None:

@@ -155,15 +155,15 @@ def test_the_verbs_tell_what_runs(cluster, namespace, ann, answer, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     identity = deployed(ann, cluster)
     (found,) = ann.runs("get", "answer", "-e", "staging", "-o", "json").json["releases"]
-    assert (found["status"], found["up_to_date"]) == ("status_live", True), found
-    assert (found["running_deployment_id"], found["ready"]) == (identity, 1)
+    assert (found["status"], found["is_up_to_date"]) == ("status_live", True), found
+    assert (found["running_id"], found["ready"]) == (identity, 1)
     described = ann.runs("describe", "answer", "-e", "staging", "-o", "json").json
     assert [replica["state"] for replica in described["replicas"]] == ["ready"]
 
     payload = ann.home / "payload.json"
     payload.write_text('{"x": 21}')
     result = ann.runs("predict", "answer", payload, "-e", "staging", "-o", "json")
-    assert result.json["prediction"] == {"answer": 42}, result
+    assert result.json["value"] == {"answer": 42}, result
     result = ann.runs("logs", "answer", "-e", "staging")
     assert result.code == 0, result
     assert "answer-" in result.out

@@ -17,7 +17,7 @@ def test_a_manifest_becomes_an_api_that_predicts(story):
     assert answer == {"answer": 42}
     release = story.runs("get", "answer", "-e", story.environment, "-o", "json").json["releases"][0]
     assert release["status"] == "status_live"
-    assert headers["x-deployment-id"] == release["running_deployment_id"]
+    assert headers["x-deployment-id"] == release["running_id"]
 
 
 def test_argo_cd_heals_what_somebody_changed_or_removed_by_hand(story):

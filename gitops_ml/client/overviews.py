@@ -1,0 +1,114 @@
+"""Results about all releases of an environment: their status, and their cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.client.cards import Card, Result
+from gitops_ml.client.python_terms import in_python
+from gitops_ml.facts.running_facts import costs_facts, overview_facts
+from gitops_ml.release.monthly_cost import money
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.commands import cost, get
+    from gitops_ml.facts.shapes import Result as Facts
+    from gitops_ml.predictions.observed_predictions import Predictions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Overview(Result):
+    """Releases with their status: what Git wants, and what runs."""
+
+    releases: tuple[get.LiveRelease, ...]
+    unseen: tuple[str, ...]
+    """Why something could not be read; the statuses then come from Git alone."""
+    predictions: tuple[Predictions, ...]
+    _found: get.Overview = field(compare=False)
+
+    @classmethod
+    def of(cls, found: get.Overview) -> Overview:
+        unseen = tuple(map(in_python, found.unseen))
+        return cls(
+            releases=found.releases, unseen=unseen, predictions=found.predictions, _found=found
+        )
+
+    def _facts(self) -> Facts:
+        return overview_facts(self._found)
+
+    def _card(self) -> Card:
+        return Card(
+            title=f"{len(self.releases)} releases",
+            head=("api", "environment", "status", "ready", "deployment"),
+            table=tuple(
+                (
+                    each.release.api, each.release.environment, each.status.word,
+                    f"{workload.ready} of {workload.requested}" if (workload := each.seen.workload) else "",
+                    each.release.deployment_id,
+                )
+                for each in self.releases
+            ),
+            notes=self.unseen,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Costs(Result):
+    """What releases have cost, and what would cost less."""
+
+    releases: tuple[cost.ReleaseCost, ...]
+    totals: Mapping[str, tuple[float, float, float]]
+    """Day, week and month of all releases, by currency."""
+    missing: tuple[str, ...]
+    """Fields of the project file without which some cost is not known."""
+    warnings: tuple[str, ...]
+    _found: cost.Costs = field(compare=False)
+
+    @classmethod
+    def of(cls, found: cost.Costs) -> Costs:
+        return cls(
+            releases=found.releases,
+            totals=found.totals(),
+            missing=found.missing,
+            warnings=tuple(map(in_python, found.warnings)),
+            _found=found,
+        )
+
+    def to_frame(self) -> Any:
+        """A DataFrame with a row for each release; needs pandas."""
+        import pandas
+
+        rows = [
+            {"api": each["api"], "environment": each["environment"], **(each["spending"] or {})}
+            for each in self._facts()["releases"]
+        ]
+        return pandas.DataFrame(rows).drop(columns="savings", errors="ignore")
+
+    def _facts(self) -> Facts:
+        return costs_facts(self._found)
+
+    def _card(self) -> Card:
+        prices = f"no prices: set {', '.join(self.missing)} in the project file"
+        return Card(
+            title="cost",
+            head=("api", "environment", "last day", "last week", "month", "idle", "saving"),
+            table=tuple(map(_row, self.releases)),
+            notes=(*((prices,) if self.missing else ()), *self.warnings),
+        )
+
+
+def _row(release: cost.ReleaseCost) -> tuple[str, ...]:
+    each = release.spending
+    if each is None:
+        return (release.api, release.environment, "", "", "", "", "nothing recorded")
+    amounts = (_amount(value, each.currency) for value in (each.day, each.week, each.month))
+    idle = "" if each.idle is None else f"{each.idle:.0%}"
+    best = each.savings[0] if each.savings else None
+    saving = f"{_amount(best.per_month, each.currency)} a month: {best.change}" if best else ""
+    return (release.api, release.environment, *amounts, idle, saving)
+
+
+def _amount(value: float | None, currency: str | None) -> str:
+    return "" if value is None or currency is None else money(value, currency)
