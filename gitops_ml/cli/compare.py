@@ -53,6 +53,7 @@ def command(
 
     Each aspect has its test, an effect size and a verdict: different, alike, or not enough data. The
     counts come from the cluster's Prometheus, else from the pods that run, or from the prediction log.
+    Where Prometheus and prices are known, it also shows what 1,000 predictions of both cost.
 
     \b
     Examples:

@@ -170,6 +170,7 @@ class ComparisonView(Result):
             table=tuple((each.name, each.verdict) for each in self.aspects),
             notes=(
                 *(f"{each.name}: {each.text}" for each in self.aspects),
+                *((f"cost: {self._found.cost}",) if self._found.cost else ()),
                 *(f"{e.deployment_id}: {e.total:.0f} predictions, {e.source}" for e in self.deployments),
             ),
         )  # fmt: skip

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.commands.history import find_deployment
 from gitops_ml.commands.predictions import recorded
+from gitops_ml.delivery.derive import parse_release
 from gitops_ml.documents.findings import suggestion
-from gitops_ml.errors import UsageError
+from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.predictions.comparison import Comparison
 from gitops_ml.predictions.comparison import compare as compared
-from gitops_ml.predictions.from_cluster import DAYS
+from gitops_ml.predictions.from_cluster import DAYS, replica_hours_and_requests
+from gitops_ml.predictions.observed_predictions import ServingCost
 from gitops_ml.predictions.prediction_log_files import (
     LogContent,
     deployments_in,
     predictions_in,
     read_events,
 )
+from gitops_ml.release.monthly_cost import replica_hour
+from gitops_ml.release.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.predictions.observed_predictions import Predictions
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
@@ -44,12 +50,35 @@ def _recorded_of(workspace: Workspace, id: str, *, clients: Clients, days: float
     every = recorded(workspace, found.release, clients=clients, days=days)
     for each in every:
         if each.deployment_id == found.deployment_id:
-            return each
+            return replace(each, cost=_cost(workspace, found.release, clients=clients, days=days))
     known = ", ".join(each.deployment_id for each in every) or "none"
     raise UsageError(
         f"nothing is recorded of {found.deployment_id}: no pod of it was seen (recorded are: {known}). "
         "Pods that ended are known to Prometheus (clusters.*.prometheus.address) and to the prediction log "
         "(--log)"
+    )
+
+
+def _cost(
+    workspace: Workspace, release: ReleaseRecord, *, clients: Clients, days: float
+) -> ServingCost | None:
+    """By the manifest of the deployment and the prices of now; ``None`` where something of it is not known."""
+    project = workspace.project
+    cluster = project.clusters[project.environments[release.environment].cluster]
+    prometheus = clients.prometheus(cluster.name)
+    if prometheus is None or cluster.prices is None:
+        return None
+    try:
+        manifest, _ = parse_release(release, release.manifest)
+        hour = replica_hour(resolve(manifest, project, release.environment), cluster)
+        if hour is None:
+            return None
+        hours, requests = replica_hours_and_requests(prometheus, release.deployment_id, days=days)
+    except GitopsMlError as error:
+        clients.warn(f"what {release.deployment_id} costs is not known: {error}")
+        return None
+    return ServingCost(
+        replica_hours=hours, requests=requests, replica_hour=hour.paid, currency=hour.currency
     )
 
 

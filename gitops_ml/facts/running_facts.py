@@ -91,6 +91,9 @@ def _replica_facts(replica: Replica) -> Facts:
     )
 
 
+_COST = "replica_hours requests replica_hour currency per_thousand"
+
+
 def predictions_facts(found: Predictions) -> Facts:
     """The counts; the infinite bound of a histogram is null."""
     return {
@@ -103,6 +106,7 @@ def predictions_facts(found: Predictions) -> Facts:
         "latency_seconds": _histogram_facts(found.latency),
         "judged": found.judged,
         "right": found.right,
+        "cost": picked(found.cost, _COST) if found.cost else None,
     }
 
 

@@ -50,6 +50,22 @@ class Comparison:
     aspects: tuple[Aspect, ...]
 
     @property
+    def cost(self) -> str:
+        """What 1,000 predictions cost, which decides no verdict; empty where it is not known."""
+        one, two = self.first.cost, self.second.cost
+        if not (one and two and one.currency == two.currency):
+            return ""
+        before, after = one.per_thousand, two.per_thousand
+        if before is None or after is None:
+            return ""
+        ratio = f" (x{after / before:.2f})" if before else ""
+        hours = f"{one.replica_hours:,.1f} and {two.replica_hours:,.1f} replica hours"
+        return (
+            f"{one.currency} {before:.4g} -> {after:.4g} for 1,000 predictions{ratio}, of {hours} with "
+            f"{one.requests:,.0f} and {two.requests:,.0f} requests"
+        )
+
+    @property
     def verdict(self) -> str:
         """Different if one aspect is; alike only if all are, and predictions are among them."""
         verdicts = [aspect.verdict for aspect in self.aspects]

@@ -19,6 +19,9 @@ DAYS = 7.0
 PROBE_PORT = 8082
 """The chart's default of ``container.probePort``."""
 DEFAULT_METRICS = f"{PROBE_PORT}/metrics"
+ANSWERS = "predictor_request_duration_seconds_count"
+_SHORTEST_STEP, _LONGEST_STEP = 15, 300
+"""Seconds between the times at which replicas are counted."""
 _AT_ONCE = 8
 _MOST_PODS = 200
 _SECONDS_OF_A_DAY = 86400
@@ -64,6 +67,20 @@ def from_prometheus(
     count = pods[0].value if pods else 0
     source = f"Prometheus: {count:g} pods of the last {days:g} days, each since its start"
     return predictions_of(sums, deployment_id=deployment_id, source=source)
+
+
+def replica_hours_and_requests(
+    prometheus: Prometheus, deployment_id: str, *, days: float = DAYS
+) -> tuple[float, float]:
+    """How long replicas of a deployment were seen in the last ``days``, in hours, and what they answered."""
+    window = _window(days)
+    info = f'predictor_info{{deployment_id="{deployment_id}"}}'
+    step = min(_LONGEST_STEP, max(_SHORTEST_STEP, int(days * _SECONDS_OF_A_DAY) // 60))
+    seen = f"sum_over_time(count({info})[{window[1:-1]}:{step}s])"
+    answered = f"sum(increase({ANSWERS}{window}) and on (instance) last_over_time({info}{window}))"
+    found = (prometheus.query(query) for query in (seen, answered))
+    steps, requests = (samples[0].value if samples else 0.0 for samples in found)
+    return steps * step / 3600, requests
 
 
 def from_pods(cluster: KubernetesCluster, place: Place) -> dict[str, Predictions]:

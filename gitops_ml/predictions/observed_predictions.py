@@ -61,6 +61,24 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServingCost:
+    """What the replicas of one deployment cost while Prometheus saw them."""
+
+    replica_hours: float
+    requests: float
+    """That they answered meanwhile."""
+    replica_hour: float
+    """The price of one replica in an hour."""
+    currency: str
+
+    @property
+    def per_thousand(self) -> float | None:
+        """The cost of 1,000 predictions; ``None`` without one."""
+        spent = self.replica_hours * self.replica_hour
+        return 1000 * spent / self.requests if self.requests else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
     """What one deployment predicted."""
 
@@ -77,6 +95,8 @@ class Predictions:
     """Predictions whose truth is known."""
     right: float = 0.0
     """Those of them that were right."""
+    cost: ServingCost | None = None
+    """``None`` without prices, or where Prometheus did not see it."""
     weight_squares: float | None = None
     """The sum of squares of the weights of a sample; ``None`` where everything was counted."""
 

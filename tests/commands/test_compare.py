@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 
@@ -12,6 +13,7 @@ from gitops_ml.client.predictions_view import AccuracyView
 from tests.support import controllers as k8s
 from tests.support.http_servers import Handler, answering
 from tests.support.person import predictor_api
+from tests.support.prometheus import prometheus_with
 
 METRICS = """\
 # HELP predictor_predictions_total Predictions by class.
@@ -156,6 +158,36 @@ def test_prometheus_is_asked_where_the_cluster_names_it(two):
     assert found.json["second"]["source"].startswith("Prometheus: 3 pods of the last 2 days")
     assert any("172800s" in each for each in asked)
     assert not [each for each in life.server.requests if "/pods/" in each and "/proxy/" in each]
+
+
+def test_what_1000_predictions_cost_follows_from_replicas_over_time(two, tmp_path):
+    life, old, new, _ = two
+    now = time.time() // 15 * 15
+    samples = []
+    for at in (now - 15 * n for n in range(481)):  # two hours
+        for pod, id in (("a", old), ("b", old), ("c", new)):
+            place = {"instance": pod, "namespace": "ml-staging"}
+            samples.append(("predictor_info", {**place, "deployment_id": id}, at, 1))
+            answered = (at - now + 7200) * (0.5 if id == old else 2)
+            samples.append(("predictor_request_duration_seconds_count", place, at, answered))
+    prices = {"currency": "EUR", "cpu_hour": 0.5, "memory_hour": 0}
+    with prometheus_with(samples, tmp_path) as address:
+        main = {"server": "https://kubernetes.default.svc", "prometheus": {"address": address}}
+        life.ann.configures(clusters={"main": {**main, "prices": prices}})
+        found = life.ann.runs("compare", old, new, "-o", "json").json
+        text = life.ann.runs("compare", old, new).out
+        life.ann.configures(clusters={"main": main})
+        unpriced = life.ann.runs("compare", old, new).out
+    first, second = (found[key]["cost"] for key in ("first", "second"))
+    assert first["replica_hours"] == pytest.approx(4, rel=0.05)
+    assert second["replica_hours"] == pytest.approx(2, rel=0.05)
+    assert first["requests"] == pytest.approx(7200, rel=0.01)
+    cpus = first["replica_hour"] / 0.5, second["replica_hour"] / 0.5
+    assert cpus == pytest.approx((0.2, 0.3))
+    assert first["per_thousand"] == pytest.approx(1000 * 4 * 0.1 / 7200, rel=0.05)
+    assert "  cost      EUR 0.05" in text
+    assert "for 1,000 predictions (x0.3" in text or "for 1,000 predictions (x0.2" in text
+    assert "for 1,000" not in unpriced
 
 
 def test_the_client_gives_frames_and_a_plot(two):
