@@ -52,6 +52,14 @@ def shortened(text: str, characters: int = 100) -> str:
     return text if len(text) <= characters else text[:characters] + "..."
 
 
+def text_of(value: object) -> str:
+    """The value as text, or its type where it has none: a predictor's `__str__` may fail."""
+    try:
+        return str(value)
+    except BaseException:  # noqa: BLE001 - even SystemExit
+        return type(value).__name__
+
+
 class RuntimeFailure(Exception):
     """A deliberate failure of the runtime."""
 
@@ -154,6 +162,13 @@ class ClientGone(RuntimeFailure):
 
 class PredictFailed(RuntimeFailure):
     """The predictor raised, or returned something that cannot be sent."""
+
+
+def as_failure(error: BaseException) -> RuntimeFailure:
+    """The error itself if it is a RuntimeFailure; any other one as PredictFailed."""
+    if isinstance(error, RuntimeFailure):
+        return error
+    return PredictFailed(f"{type(error).__name__}: {text_of(error)}")
 
 
 class ModelUnavailable(RuntimeFailure):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from predictor_base import errors
 from predictor_base.http.error_replies import clean_headers, error_body, status_of
-from predictor_base.http.payload import JSON, decode, encode, value_of_response
+from predictor_base.http.own_responses import reply_of_response, value_of_response
+from predictor_base.http.payload import JSON, decode, encode
 from predictor_base.http.request import (
     BREAK_OFF,
     Bodies,
@@ -51,6 +52,7 @@ logger = logging.getLogger("predictor_base")
 RETRY_AFTER = (b"retry-after", b"1")
 PLAIN_BODIES = (b"accept-encoding", b"identity")
 PLAIN = Form()
+clock = time.perf_counter
 
 
 class App:
@@ -124,8 +126,10 @@ class App:
             reply = self.failure(stopping, exchange)
         try:
             await self._sender.send(reply, exchange, send)
-        except Exception as error:
-            reply = self.failure(error, exchange)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a Response may run code of the predictor's
+            reply = self.failure(errors.as_failure(error), exchange)
             if not exchange.has_started:
                 await self._sender.send(reply, exchange, send)
             elif break_off := exchange.scope.get("extensions", {}).get(BREAK_OFF):
@@ -176,11 +180,31 @@ class App:
     async def answer(self, method: Method, exchange: Exchange, form: Form = PLAIN) -> Reply:
         """Call the method with the exchange's payload; the reply for what it returns or yields, in any protocol."""
         if method.is_stream:
+            return await self.streamed(method.call(exchange), exchange, form)
+        exchange.pre_seconds = clock() - exchange.started
+        called = partial(self.called, method, form)
+        result = await self.service.call(method, exchange, called)
+        return await self.replied(result, exchange, form)
+
+    def called(self, method: Method, form: Form, exchange: Exchange) -> Any:
+        """Call the method, in its thread; the reply, or what only the loop can finish: a stream, something to await."""
+        started = clock()
+        exchange.queue_seconds = started - exchange.started - exchange.pre_seconds
+        try:
             result = method.call(exchange)
-        else:
-            exchange.pre_seconds = time.perf_counter() - exchange.started
-            result = await self.service.call(method, exchange)
-        if type(result) is not dict and is_stream(unpacked(result)[0]):
+        finally:
+            exchange.predict_seconds = clock() - started
+        if type(result) is not dict and (hasattr(result, "__await__") or _streams(result)):
+            return result
+        return self.reply(result, exchange, form)
+
+    async def replied(self, result: Any, exchange: Exchange, form: Form = PLAIN) -> Reply:
+        """The reply for what a call has left to the loop, or for what an async call or a batch returned."""
+        if type(result) is Reply:
+            return result
+        if hasattr(result, "__await__"):
+            result = await self.service.awaited(result, exchange)
+        if _streams(result):
             return await self.streamed(result, exchange, form)
         return self.reply(result, exchange, form)
 
@@ -200,23 +224,26 @@ class App:
         return reply
 
     def reply(self, result: Any, exchange: Exchange, form: Form = PLAIN) -> Reply:
-        """The reply for a value that a predictor returned."""
-        started = time.perf_counter()
-        result, after = unpacked(result)
+        """The reply for a value that a predictor returned; any failure to write it is a RuntimeFailure."""
+        started = clock()
+        try:
+            reply = self._written(*unpacked(result), form)
+        except BaseException as error:  # of code of the value's own
+            raise errors.as_failure(error) from error
+        exchange.post_seconds = clock() - started
+        return reply
+
+    def _written(self, result: Any, after: Callable[[], object] | None, form: Form) -> Reply:
         if hasattr(result, "background") and hasattr(result, "media_type"):
-            if not 200 <= result.status_code <= 599:
-                raise errors.PredictFailed(f"a Response has the status {result.status_code}")
-            return Reply(result.status_code, response=result, after=after)
+            return reply_of_response(result, after)
         if form.only == "streams":
             raise errors.NotAcceptable("the predictor does not stream: it returned a whole value")
         if form.write is not None:
             reply = form.write(result)
             reply.result, reply.after = result, after
-        else:
-            media_type, body = encode(result)
-            reply = Reply(200, body, media_type, after=after, result=result)
-        exchange.post_seconds = time.perf_counter() - started
-        return reply
+            return reply
+        media_type, body = encode(result)
+        return Reply(200, body, media_type, after=after, result=result)
 
     def failure(self, error: Exception, exchange: Exchange) -> Reply:
         """The reply for an error."""
@@ -356,6 +383,10 @@ class AfterPredict:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._exchange, name)
+
+
+def _streams(result: Any) -> bool:
+    return is_stream(unpacked(result)[0])
 
 
 def unpacked(result: Any) -> tuple[Any, Callable[[], object] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from predictor_base import errors
 from predictor_base.jsontext import dump
@@ -24,6 +24,9 @@ STATUS: Mapping[type[errors.RuntimeFailure], int] = {
     errors.ClientGone: 499,  # counted, not sent
     errors.PredictFailed: 500,
 }
+_FRAMING = frozenset(
+    (b"content-length", b"transfer-encoding", b"keep-alive", b"te", b"trailer", b"upgrade")
+)
 _NO_NAME = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -33,11 +36,19 @@ def clean_headers(headers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], .
 
     An invalid name, or text outside of Latin-1, would close the connection without an answer.
     """
-    pairs = [
-        (str(name).encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
+    return clean_pairs(
+        (
+            errors.text_of(name).encode("latin-1", "replace"),
+            errors.text_of(value).encode("latin-1", "replace"),
+        )
         for name, value in headers.items()
-    ]
-    return tuple(map(clean_header, pairs))
+    )
+
+
+def clean_pairs(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers, safe to send, without those that say where a reply ends: the body's length is known."""
+    cleaned = map(clean_header, headers)
+    return tuple((name, value) for name, value in cleaned if name.lower() not in _FRAMING)
 
 
 def clean_header(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
@@ -50,7 +61,7 @@ def error_body(detail: object) -> bytes:
     try:
         return dump({"error": detail})
     except errors.PredictFailed:
-        return dump({"error": str(detail)})
+        return dump({"error": errors.text_of(detail)})
 
 
 def status_of(error: Exception) -> int:

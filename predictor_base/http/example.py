@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure
-from predictor_base.http.payload import JSON, value_of_response
+from predictor_base.http.own_responses import value_of_response
+from predictor_base.http.payload import JSON
 from predictor_base.http.request import Exchange
 from predictor_base.predictor.example import compare
 

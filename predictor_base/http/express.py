@@ -10,11 +10,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from predictor_base.http.app import App, unpacked
+from predictor_base.http.app import PLAIN, App
 from predictor_base.http.payload import JSON
 from predictor_base.http.request import Exchange, Receive, Reply, Scope, Send
 from predictor_base.jsontext import parse
-from predictor_base.serving.service import is_stream
 from predictor_base.telemetry.log import request_id_of_task
 
 if TYPE_CHECKING:
@@ -135,17 +134,8 @@ class DirectRequest:
     # On a thread
 
     def _call(self, exchange: Exchange) -> Any:
-        """Call predict; returns the reply, or the stream that predict returned."""
         request_id_of_task.set(exchange.request_id)
-        started = clock()
-        exchange.queue_seconds = started - exchange.started - exchange.pre_seconds
-        try:
-            result = self._method.call(exchange)
-        finally:
-            exchange.predict_seconds = clock() - started
-        if type(result) is not dict and is_stream(unpacked(result)[0]):
-            return result
-        return self._lane.app.reply(result, exchange)
+        return self._lane.app.called(self._method, PLAIN, exchange)
 
     # On the loop
 
@@ -170,10 +160,9 @@ class DirectRequest:
 
     async def _replying(self) -> Reply:
         app = self._lane.app
-        result = await app.service.result_of(self._job, self.exchange)
-        if type(result) is Reply:
-            return result
-        return await app.streamed(result, self.exchange)
+        return await app.replied(
+            await app.service.result_of(self._job, self.exchange), self.exchange
+        )
 
 
 async def _no_message() -> MutableMapping[str, Any]:

@@ -6,18 +6,11 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import (
-    MESSAGE_CHARACTERS,
-    BadRequest,
-    HTTPError,
-    NotAcceptable,
-    PredictFailed,
-)
+from predictor_base.errors import BadRequest, PredictFailed
 from predictor_base.jsontext import dump, parse
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
-    from starlette.responses import Response
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -65,25 +58,6 @@ def encode(result: object) -> tuple[bytes, bytes]:
     if isinstance(result, bytes | bytearray | memoryview):
         return BYTES, bytes(result)
     return JSON, dump(result)
-
-
-def value_of_response(response: Response) -> Any:
-    """The value in a predictor's own response, for a protocol without HTTP's bodies.
-
-    Raises:
-        HTTPError: its status is that of an error.
-        NotAcceptable: it has no body yet, because it streams.
-    """
-    content = getattr(response, "body", None)
-    if not isinstance(content, bytes):
-        raise NotAcceptable("the predictor returned a Response that streams")
-    if response.status_code >= 400:
-        detail = content[:MESSAGE_CHARACTERS].decode("utf-8", "replace")
-        raise HTTPError(response.status_code, detail, dict(response.headers))
-    kind = response.headers.get("content-type", "")
-    if kind.startswith("application/json"):
-        return parse(content)
-    return content.decode() if kind.startswith("text/") else content
 
 
 def text(result: str) -> bytes:

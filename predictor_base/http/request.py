@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
 import time
@@ -65,6 +66,8 @@ class Reply:
     """Called once the reply is sent."""
     result: object = None
     """What the predictor returned, for tracking."""
+    is_whole: bool = False
+    """Whether `body` and `headers` are those of `response`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +226,14 @@ async def off_loop(size: int, function: Callable[..., Answer], *arguments: objec
     return await asyncio.to_thread(function, *arguments)
 
 
+_random = random.Random()  # noqa: S311 - an id is no secret
+"""Of the runtime's own: predictors seed the one that all share."""
+os.register_at_fork(after_in_child=_random.seed)
+
+
 def mint_request_id() -> str:
     """A new UUIDv7: sortable by time."""
-    value = (time.time_ns() // 1_000_000) << 80 | random.getrandbits(74)
+    value = (time.time_ns() // 1_000_000) << 80 | _random.getrandbits(74)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.http.error_replies import clean_header
+from predictor_base.http.own_responses import contained
 from predictor_base.http.request import WRITE_REPLY, Exchange, Reply, Send
 from predictor_base.http.streaming import EVENTS, pings
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from predictor_base.settings import Settings
 
 CLOSE = (b"connection", b"close")
+BODILESS = (204, 304)
 
 
 class Sender:
@@ -28,15 +30,18 @@ class Sender:
 
     async def send(self, reply: Reply, exchange: Exchange, send: Send) -> None:
         exchange.status = reply.status
-        if reply.response is not None:
+        if reply.response is not None and not reply.is_whole:
             await self._send_response(reply, exchange, send)
         elif reply.chunks is not None:
             await self._send_chunks(reply, exchange, send)
         elif not self._write(reply, exchange):
-            headers = self._headers(reply, exchange)
-            headers.append((b"content-length", b"%d" % len(reply.body)))
+            headers, body = self._headers(reply, exchange), reply.body
+            if reply.status in BODILESS:
+                body = b""
+            else:
+                headers.append((b"content-length", b"%d" % len(body)))
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": reply.body})
+            await send({"type": "http.response.body", "body": body})
 
     def _write(self, reply: Reply, exchange: Exchange) -> bool:
         """Send a plain reply in one write, where the server can."""
@@ -65,30 +70,41 @@ class Sender:
         )
 
     def _headers(self, reply: Reply, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        headers = [
-            (b"content-type", reply.media_type),
+        """The runtime's headers, and those of the reply that are not among them; a content-type may be its own."""
+        own = [
             (b"x-request-id", exchange.request_id.encode()),
             *self._identity,
             (b"server-timing", exchange.timing()),
-            *reply.headers,
         ]
         if exchange.trace:
-            headers.append((b"traceresponse", exchange.trace.encode()))
+            own.append((b"traceresponse", exchange.trace.encode()))
+        names = {b"date", *(name for name, _ in own)}
+        headers = [header for header in reply.headers if header[0].lower() not in names]
+        if reply.media_type and not any(name.lower() == b"content-type" for name, _ in headers):
+            own.insert(0, (b"content-type", reply.media_type))
         if self._is_leaving() and CLOSE not in headers:
             headers.append(CLOSE)
-        return headers
+        return own + headers
 
     async def _send_response(self, reply: Reply, exchange: Exchange, send: Send) -> None:
         """Send a Starlette response that the predictor returned, with the runtime's headers."""
-        added = self._headers(reply, exchange)[1:]
+        reply.media_type = b""  # the response has its own
+        added = self._headers(reply, exchange)
+        names = {name for name, _ in added}
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*map(clean_header, message["headers"]), *added]
+                given = map(clean_header, message["headers"])
+                message["headers"] = [
+                    *(each for each in given if each[0].lower() not in names),
+                    *added,
+                ]
             await send(message)
             exchange.has_started = True
 
         assert reply.response is not None
+        if values := getattr(reply.response, "body_iterator", None):
+            reply.response.body_iterator = contained(values)  # type: ignore[attr-defined]
         await reply.response(exchange.scope, exchange.receive, send_with_headers)
 
     async def _send_chunks(self, reply: Reply, exchange: Exchange, send: Send) -> None:

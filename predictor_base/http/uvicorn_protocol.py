@@ -246,6 +246,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._leave_express()
         HttpToolsProtocol.on_headers_complete(self)
         if self.scope["http_version"] == "1.0":
+            self.cycle.waiting_for_100_continue = False  # RFC 9110, 10.1.1
             self.cycle.send = partial(send_unchunked, self.cycle)  # type: ignore[method-assign]
         self.scope["extensions"] = _extensions(self.cycle)
 

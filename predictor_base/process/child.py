@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import logging
 import os
@@ -119,5 +120,6 @@ def _run(supervisor: Supervisor, number: int, stacks: IO[bytes]) -> None:
         logger.exception("worker %d failed", number)
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            with contextlib.suppress(Exception):  # the predictor may have closed or replaced it
+                stream.flush()
         os._exit(code)

@@ -145,7 +145,11 @@ class Supervisor:
         state, stack = self.replica.state(child.number), child.stack()
         has_loaded = state not in (LOADING, RELOADING)
         self.replica.write(child.number, RELOADING if state != LOADING else LOADING)
+        extra = {"stack": stack} if stack else {}
         if not has_loaded and not any(map(self.replica.serves, self.replica.numbers)):
+            logger.error(
+                "worker %d ended with %d before it was ready", child.number, code, extra=extra
+            )
             self._exit_code = 1
             self._terminate()
             return
@@ -155,7 +159,6 @@ class Supervisor:
         again = f"in {pause:.0f} s" if pause else "now"
         settings, reason = self.settings, "stalled" if child.is_killed else "ended"
         restarts().labels(settings.served_name, settings.served_version, reason).inc()
-        extra = {"stack": stack} if stack else {}
         message = "worker %d ended with %d; starting another %s"
         logger.error(message, child.number, code, again, extra=extra)
 

@@ -94,13 +94,19 @@ class Worker:
         # A terminal sends it to all processes, and the supervisor forwards it. A program that the predictor
         # starts would inherit that it is ignored, but not a handler.
         signal.signal(signal.SIGINT, lambda *_: None)
-        forks.keep_signals_apart()
+        forks.keep_apart(self._sockets)
         sys.setswitchinterval(SWITCH_SECONDS)
         main = self._loop.create_task(self._live())
         main.add_done_callback(lambda _: self._executor.finish())
         self._loop.run_forever()
         main.result()
         return self.exit_code
+
+    def _sockets(self) -> list[int]:
+        """The descriptors of the connections."""
+        transports = [each.transport for each in list(self._connections.connections)]
+        found = [each.get_extra_info("socket") for each in transports if not each.is_closing()]
+        return [each.fileno() for each in found]
 
     def terminate(self) -> None:
         """Begin to drain; a second call exits at once."""

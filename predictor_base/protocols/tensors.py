@@ -211,8 +211,11 @@ def _numpy() -> Any:
 
 def _flat(data: Any) -> list[Any] | None:
     """The elements of nested lists; None where those of a level differ in length, or are mixed with others."""
-    flat = data if isinstance(data, list) else [data]
+    flat, depth = data if isinstance(data, list) else [data], 0
     while flat and isinstance(flat[0], list | tuple):
+        depth += 1
+        if depth > MAX_DIMENSIONS:  # a list may contain itself
+            return None
         if not set(map(type, flat)) <= {list, tuple} or len(set(map(len, flat))) != 1:
             return None
         flat = list(chain.from_iterable(flat))

@@ -15,6 +15,8 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from predictor_base.errors import text_of
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -25,7 +27,7 @@ logger = logging.getLogger("predictor_base")
 class Job:
     """One call in the pool; await its `future`, or be called back by `then`."""
 
-    __slots__ = ("argument", "context", "finished", "function", "future", "started", "then")
+    __slots__ = ("argument", "context", "function", "future", "then")
     future: asyncio.Future[Any]
 
     def __init__(
@@ -39,8 +41,6 @@ class Job:
         self.then = then
         """Called on the loop with the result or the error; None where there is a future."""
         self.context = contextvars.copy_context()
-        self.started = 0.0
-        self.finished = 0.0
 
     def is_cancelled(self) -> bool:
         return self.then is None and self.future.cancelled()
@@ -54,7 +54,8 @@ class Job:
             return
         if not isinstance(error, Exception | None) or isinstance(error, StopIteration):
             # A future cannot hold these, and the loop reacts to SystemExit.
-            error = RuntimeError(f"the predictor raised {type(error).__name__}")
+            cause, error = error, RuntimeError(f"{type(error).__name__}: {text_of(error)}")
+            error.__cause__ = cause
         if error is None:
             self.future.set_result(result)
         else:
@@ -98,11 +99,11 @@ class Executor:
     def _hand_over(self) -> None:
         # once for all that were read together: each wake-up of a thread contends for the interpreter
         self._handover_is_due = False
-        for job in self._submitted:
+        submitted, self._submitted = self._submitted, []
+        for job in submitted:
             self._jobs.put(job)
             if len(self._started) < self._threads:
                 self._start_thread()
-        self._submitted.clear()
 
     def oldest_start(self) -> float | None:
         """When the longest running job began, on the `perf_counter` clock."""
@@ -126,8 +127,12 @@ class Executor:
     def _start_thread(self) -> None:
         name = f"predict-{len(self._started)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the limit of threads; those that run take the jobs
+            logger.error("cannot start another thread for predict: %s", error)
+            return
         self._started.append(thread)
-        thread.start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -137,14 +142,14 @@ class Executor:
         if job.is_cancelled():
             return
         me = threading.get_ident()
-        self._busy[me] = job.started = time.perf_counter()
+        self._busy[me] = time.perf_counter()
         result, error = None, None
         try:
             result = job.context.run(job.function, job.argument)
         except BaseException as raised:  # noqa: BLE001 - even SystemExit fails only its request
             error = raised
         del self._busy[me]
-        self.last_finished = job.finished = time.perf_counter()
+        self.last_finished = time.perf_counter()
         self._done.put((job, result, error))
         if not self._delivery_is_due:  # waking the loop is most of the cost of a quick call
             self._delivery_is_due = True

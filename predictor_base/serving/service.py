@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from predictor_base.errors import (
@@ -15,14 +16,14 @@ from predictor_base.errors import (
     NotReady,
     PredictFailed,
     QueueFull,
-    RuntimeFailure,
+    as_failure,
 )
 from predictor_base.predictor.hooks import run_hook
 from predictor_base.serving.batching import Batcher
 from predictor_base.serving.waiting import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from predictor_base.predictor.loader import LoadedPredictor, Method
     from predictor_base.serving.executor import Executor, Job
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 ASYNC_CONCURRENCY = 128
 """Concurrent calls of an async predict, where the settings give no number."""
+CHUNKS_A_TURN = 16
+"""After so many chunks of a stream, the loop serves others: an async generator may never wait itself."""
 _END = object()
-
-logger = logging.getLogger("predictor_base")
 
 State = Literal["loading", "ready", "draining", "stopped"]
 clock = time.perf_counter
@@ -89,7 +90,7 @@ class Service:
             together = predictor.others.get("predict_batch", method)
             observe = self._metrics.observed["batch"].observe
             self._batcher = Batcher(
-                batching, lambda batch: self._run(together, batch, batch=True), observe_size=observe
+                batching, partial(self._run_batch, together), observe_size=observe
             )
         self._predictor = predictor
         self.post_predict = predictor.post_predict
@@ -119,13 +120,23 @@ class Service:
             raise NotImplementedHere(f"the predictor has no {name} method")
         return found
 
-    async def call(self, method: Method, request: Any) -> Any:
-        """What the method returns for this request."""
+    async def call(
+        self, method: Method, request: Any, on_thread: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """What the method returns for this request; where it blocks, what `on_thread` makes of it in its thread."""
         self._admit()
         try:
             if self._batcher is not None and method is self.predictor.predict:
                 return await self._batcher.answer(request)
-            return await self._run(method, request)
+            return await self._run(method, request, on_thread)
+        finally:
+            self.inside -= 1
+
+    async def awaited(self, result: Awaitable[Any], request: Any) -> Any:
+        """The result of something to await that a call returned."""
+        self._admit()
+        try:
+            return await self._outcome(self._run_async(lambda _: result, request))
         finally:
             self.inside -= 1
 
@@ -166,13 +177,18 @@ class Service:
         self._admit()
         guard, submitted, has_turn = Guard(request), clock(), False
         chunks = source if hasattr(source, "__anext__") else self._on_thread(source)
+        take = partial(anext, chunks, _END)
         guard.watch()
         try:
             has_turn = await guard.step(self._slots.acquire)
             request.queue_seconds += clock() - submitted
-            while (chunk := await guard.step(lambda: _next(chunks))) is not _END:
+            count = 0
+            while (chunk := await self._outcome(guard.step(take))) is not _END:
                 yield chunk
                 request.deadline = clock() + request.timeout
+                count += 1
+                if count % CHUNKS_A_TURN == 0:
+                    await asyncio.sleep(0)
         finally:
             guard.close()
             try:
@@ -208,11 +224,13 @@ class Service:
 
     # How each kind of method is called
 
-    async def _run(self, method: Method, request: Any, *, batch: bool = False) -> Any:
+    async def _run(
+        self, method: Method, request: Any, on_thread: Callable[[Any], Any] | None = None
+    ) -> Any:
         """Call the method off the loop, or await it if it is async."""
         if method.kind == "async":
-            return await self._outcome(self._run_async(method, request, batch=batch))
-        return await self._outcome(self._run_on_thread(method.call, request, batch=batch))
+            return await self._outcome(self._run_async(method.call, request))
+        return await self._outcome(self._run_on_thread(on_thread or method.call, request))
 
     async def _outcome(self, waiting: Awaitable[Any]) -> Any:
         """What is waited for; any failure as a RuntimeFailure."""
@@ -223,28 +241,24 @@ class Service:
                 raise
             raise PredictFailed("predict was cancelled by a task of its own") from error
         except BaseException as error:
-            raise _as_failure(error) from error
+            raise as_failure(error) from error
 
-    async def _run_on_thread(
-        self, function: Callable[[Any], Any], request: Any, *, batch: bool
-    ) -> Any:
-        submitted = clock()
+    async def _run_batch(self, method: Method, batch: Any) -> Any:
+        """Call the method for a batch, each request of which has its own guard."""
+        if method.kind != "async":
+            return await self._outcome(self._executor.submit(method.call, batch).future)
+        with self._noted():
+            return await self._outcome(method.call(batch))
+
+    async def _run_on_thread(self, function: Callable[[Any], Any], request: Any) -> Any:
         job = self._executor.submit(function, request)
-        if batch:  # each request of the batch has its own guard
-            return await job.future
         guard = Guard(request)
         try:
             return await guard.wait(job.future)
         finally:
             guard.close()
-            if job.finished:
-                request.queue_seconds = job.started - submitted
-                request.predict_seconds = job.finished - job.started
 
-    async def _run_async(self, method: Method, request: Any, *, batch: bool) -> Any:
-        if batch:
-            with self._noted():
-                return await method.call(request)
+    async def _run_async(self, function: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
         submitted = clock()
         guard = Guard(request)
         try:
@@ -255,7 +269,7 @@ class Service:
             request.queue_seconds = clock() - submitted
             try:
                 with self._noted() as started:
-                    call = asyncio.ensure_future(_guarded(method.call(request)))
+                    call = asyncio.ensure_future(_guarded(function(request)))
                     return await guard.wait(call)
             finally:
                 self._slots.release()
@@ -313,15 +327,6 @@ def is_stream(result: object) -> bool:
     return hasattr(result, "__next__") or hasattr(result, "__anext__")
 
 
-async def _next(chunks: AsyncIterator[Any]) -> Any:
-    try:
-        return await anext(chunks, _END)
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        raise _as_failure(error) from error
-
-
 async def _close(chunks: Any) -> None:
     """Close a stream's generator; an error in its `finally` is logged, because the reply is sent already."""
     if hasattr(chunks, "aclose"):
@@ -338,11 +343,4 @@ async def _guarded(call: Awaitable[Any]) -> Any:
     try:
         return await call
     except (SystemExit, KeyboardInterrupt) as error:
-        raise _as_failure(error) from error
-
-
-def _as_failure(error: BaseException) -> RuntimeFailure:
-    """The error itself if it is a RuntimeFailure; any other one as PredictFailed."""
-    if isinstance(error, RuntimeFailure):
-        return error
-    return PredictFailed(f"{type(error).__name__}: {error}")
+        raise as_failure(error) from error

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
 import orjson
+
+from predictor_base.errors import shortened
 
 if TYPE_CHECKING:
     from predictor_base.settings import Settings
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
 request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
 """The request that the current task or thread works on; log lines carry it."""
 trace_id_of_task: ContextVar[str] = ContextVar("trace_id", default="")
+
+MAX_CHARACTERS = 65536
+"""Of a message, and of a traceback: an exception may quote its payload."""
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -34,7 +41,7 @@ class JsonFormatter(logging.Formatter):
             "time": f"{moment}.{int(record.created % 1 * 1000):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": shortened(record.getMessage(), MAX_CHARACTERS),
             "deployment_id": self._deployment_id,
         }
         if request_id := request_id_of_task.get():
@@ -42,7 +49,7 @@ class JsonFormatter(logging.Formatter):
         if trace_id := trace_id_of_task.get():
             line["trace_id"] = trace_id
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = self.formatException(record.exc_info)[-MAX_CHARACTERS:]
         line.update((key, value) for key, value in vars(record).items() if key not in _OWN)
         try:
             return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
@@ -50,10 +57,35 @@ class JsonFormatter(logging.Formatter):
             return json.dumps(line, default=str, skipkeys=True)
 
 
-def configure(settings: Settings, stream: TextIO = sys.stdout) -> None:
-    """Send all logging of this process to the stream."""
-    handler = logging.StreamHandler(stream)
+class RuntimeLogger(logging.Logger):
+    """The runtime's own logger: what a predictor does to logging, or closes, costs neither lines nor answers."""
+
+    disabled = property(lambda _: False, lambda *_: None)
+
+    def isEnabledFor(self, level: int) -> bool:
+        return level >= self.level
+
+    def handle(self, record: logging.LogRecord) -> None:
+        with suppress(Exception):
+            super().handle(record)
+
+
+def _own_stdout() -> TextIO:
+    """Standard output, also after a predictor has closed or replaced it."""
+    try:
+        return os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return sys.stdout
+
+
+def configure(settings: Settings) -> None:
+    """Send all logging of this process to stdout."""
+    level = settings.log_level.upper()
+    handler = logging.StreamHandler(_own_stdout())
     handler.setFormatter(JsonFormatter(settings.deployment_id))
-    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    own = logging.getLogger("predictor_base")
+    own.__class__, own.handlers, own.propagate = RuntimeLogger, [handler], False
+    own.setLevel(level)
     for name in ("uvicorn", "python_multipart"):  # a line for each wrong request of a client
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -318,6 +318,8 @@ def _raw_rows() -> Iterator[Row]:
     yield Row("line ends in the path", get(host, start=b"GET /%0d%0aX:%20y HTTP/1.1"), (404,))
     yield Row("a path of 60 KB", get(host, start=b"GET /" + b"a" * 60_000 + b" HTTP/1.1"), (404,))
     yield Row("a path of 90 KB", get(host, start=b"GET /" + b"a" * 90_000 + b" HTTP/1.1"), (431,))
+    expects = post(b"{}", Expect="100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
+    yield Row("100-continue of HTTP/1.0", expects, (200,))
     many = b"GET /livez?" + b"a&" * 30_000 + b" HTTP/1.1"
     yield Row("30,000 parameters", get(host, start=many), (200,))
     yield Row("15,000 headers", get(host, *[b"a:"] * 15_000), (200,))

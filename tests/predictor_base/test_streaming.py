@@ -95,6 +95,7 @@ def test_a_stream_ends_when_its_client_leaves(folder: tuple[Server, Path], paylo
         assert next(stream.iter_raw())
     if payload == "forever" and "await" not in (path / "predictor.py").read_text():
         (path / "stop").touch()  # a thread cannot be interrupted, only informed afterwards
+    until((path / "closed").exists)
     until(lambda: payload in (path / "closed").read_text().split())
     until(lambda: server.metric("predictor_requests_in_progress") == 0)
     assert server.predict("x").status_code == 200
