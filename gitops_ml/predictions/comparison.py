@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.predictions import significance as tests
+from gitops_ml.predictions.observed_predictions import OTHER_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +95,7 @@ def _aspects(first: Predictions, second: Predictions) -> Iterator[Aspect]:
 
 def classes(first: Predictions, second: Predictions) -> Aspect:
     """The shares of the classes; rare ones are joined."""
+    first, second = _with_common_names(first, second)
     names = sorted(
         {*first.classes, *second.classes},
         key=lambda name: -(first.classes.get(name, 0) + second.classes.get(name, 0)),
@@ -105,6 +107,22 @@ def classes(first: Predictions, second: Predictions) -> Aspect:
     moved = max(names, key=lambda name: abs(_share(second, name) - _share(first, name)), default="")
     change = f"; the largest change is {moved!r}: {_share(first, moved):.1%} -> {_share(second, moved):.1%}"
     return Aspect(found.name, found.verdict, found.text + change, found.figures)
+
+
+def _with_common_names(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
+    """Where classes were counted together, those that only one of both names belong to them."""
+    pair = first, second
+    if not any(OTHER_CLASSES in each.classes for each in pair):
+        return pair
+    common = (first.classes.keys() & second.classes.keys()) - {OTHER_CLASSES}
+    one, two = (
+        replace(each, classes={
+            **{name: each.classes[name] for name in common},
+            OTHER_CLASSES: sum(n for name, n in each.classes.items() if name not in common),
+        })
+        for each in pair
+    )  # fmt: skip
+    return one, two
 
 
 def _share(predictions: Predictions, name: str) -> float:

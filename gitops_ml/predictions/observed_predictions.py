@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
+OTHER_CLASSES = "__other__"
+"""As the runtime counts the classes beyond those that it counts by name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:

@@ -48,6 +48,8 @@ _HISTOGRAMS = {
     "first_chunk": ("predictor_time_to_first_chunk_seconds", "Time to a stream's first chunk."),
     "batch": ("predictor_batch_size", "Requests handed to one call of predict."),
 }
+MAX_CODES = 10
+"""Pairs of method and status code counted as they are; codes of later ones as `4xx`: a predictor may answer any."""
 _STAGES = {"pre": "preprocess", "predict": "predict", "post": "postprocess", "explain": "explain"}
 """KServe's names by ours."""
 _COUNTERS = {
@@ -181,6 +183,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests: Tally[tuple[str, int]] = Tally()
         """By method and status code."""
+        self._codes: set[tuple[str, int]] = set()
         self.rejected: Tally[str] = Tally()
         """By reason."""
         self.tallies: Tally[str] = Tally()
@@ -217,7 +220,8 @@ class Metrics:
     def flush(self) -> None:
         """Move what was counted since the last flush into the series."""
         for (method, code), count in self._taken(self.requests):
-            self._requests.labels(method=method, code=str(code), **self._model).inc(count)
+            named = self._named_code(method, code)
+            self._requests.labels(method=method, code=named, **self._model).inc(count)
             outcome = self._success if code < 400 else self._failure
             outcome.labels(**self._model).inc(count)
         for reason, count in self._taken(self.rejected):
@@ -236,6 +240,12 @@ class Metrics:
         if self.last_request:
             self._gauges["last_request"].labels(**self._model).set(self.last_request)
         self.recent.keep()
+
+    def _named_code(self, method: str, code: int) -> str:
+        if (method, code) not in self._codes and len(self._codes) >= MAX_CODES:
+            return f"{code // 100}xx"
+        self._codes.add((method, code))
+        return str(code)
 
     @staticmethod
     def _taken(tally: Tally[Any]) -> list[tuple[Any, int]]:

@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 if TYPE_CHECKING:
     from predictor_base.settings import Monitoring
 
-MAX_CLASSES = 200
-"""Classes counted by name in one process; later ones are counted together."""
+MAX_CLASSES = 40
+"""Classes counted by name in one process; later ones are counted together: a replica has less than 300 series."""
 OTHER_CLASSES = "__other__"
 MAX_CLASS_LENGTH = 128
 MAX_PREDICTIONS = 1000
