@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, DeliveryResult, deliver_changes
 from gitops_ml.delivery.modes import EnvironmentMode, carried_along, environment_modes
 from gitops_ml.delivery.ownership import refuse_role_changes
+from gitops_ml.delivery.preview_places import preview_place
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import changes_against
 from gitops_ml.delivery.releases import current_releases, repository_of
@@ -22,9 +23,12 @@ from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.fleet_dashboards import fleet_dashboards
+from gitops_ml.gitops.previews import CHART as PREVIEW_CHART
+from gitops_ml.gitops.previews import previews_file
 from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.gitops.rights_file import rights_file
 from gitops_ml.gitops.root import root_file
+from gitops_ml.helm.charts import read_chart
 from gitops_ml.system.files import write_files
 
 if TYPE_CHECKING:
@@ -200,6 +204,7 @@ def _argo_files(
         others.setdefault(team, set()).update(destinations_in(content or b""))
     return (
         *chart_files([predictor_chart()]),
+        *_preview_files(workspace),
         *_files_to_apply(workspace),
         *environment_files(
             project,
@@ -209,6 +214,21 @@ def _argo_files(
             mode_of={mode.environment: mode.decided_by for mode in modes},
         ),
     )
+
+
+def _preview_files(workspace: Workspace) -> tuple[RenderedFile, ...]:
+    """The previews of the environments that have them, and their chart.
+
+    Raises:
+        UsageError: the forge of the GitOps repository has no labels, or is unknown.
+    """
+    project = workspace.project
+    files = [
+        previews_file(preview_place(project, name, folder=workspace.root))
+        for name in workspace.environments
+        if project.environments[name].previews is not None
+    ]
+    return (*chart_files([read_chart(PREVIEW_CHART)]), *files) if files else ()
 
 
 def _files_to_apply(workspace: Workspace) -> tuple[RenderedFile, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.hand_edits import undone_edits
+from gitops_ml.delivery.preview_lists import with_preview_lists
 from gitops_ml.delivery.push import (
     NOTHING_TO_PROPOSE_TO,
     CommitPlan,
@@ -236,8 +237,10 @@ def deliver_changes(
     proposes, warnings = _review(workspace, options, environments)
     pushes = not (proposes or options.dry_run)
     rules = RuleCheck(workspace, context.clients, topic.partition("/")[0], sources)
-    checked = _checked(context, make_plan, rules, pushes=pushes)
     head = head_branch(topic)
+    if proposes:
+        make_plan = with_preview_lists(make_plan, context.project, head=head)
+    checked = _checked(context, make_plan, rules, pushes=pushes)
     if options.dry_run:
         tried = _tried(repository.fetch(), checked, proposes=proposes)
         return _with_others(context, tried, head=head) if proposes else tried

@@ -6,15 +6,18 @@ releases/<environment>/<api>/release.yaml    what the ApplicationSet reads; wher
 releases/<environment>/<api>/manifest.yaml   the rendered objects, in mode ``manifests`` only
 argocd/<environment>.yaml                    one ApplicationSet per environment
 argocd/projects/<team>.yaml                  one AppProject per team
+argocd/previews/<environment>.yaml           AppProjects and ApplicationSets of its previews
 bootstrap/root.yaml                          the Application that syncs argocd/; applied once by ops
 bootstrap/rights.yaml                        the ClusterRoles of people and of CI; applied by ops
 bootstrap/dashboards/<environment>.yaml      the dashboard of all APIs; applied by ops
+previews/<environment>/<branch>.yaml         what a preview of the branch's pull request shows
 policy.yaml                                  limits for the releases of all projects; written by ops
 """
 
 from __future__ import annotations
 
 RELEASES, ARGOCD, POLICY = "releases", "argocd", "policy.yaml"
+PREVIEWS = "previews"
 ROOT, RIGHTS = "bootstrap/root.yaml", "bootstrap/rights.yaml"
 VALUES, RELEASE, MANIFEST = "values.yaml", "release.yaml", "manifest.yaml"
 
@@ -33,6 +36,14 @@ def application_set_path(environment: str) -> str:
 
 def app_project_path(team: str) -> str:
     return f"{ARGOCD}/projects/{team}.yaml"
+
+
+def previews_path(environment: str) -> str:
+    return f"{ARGOCD}/previews/{environment}.yaml"
+
+
+def preview_list_path(environment: str, branch: str) -> str:
+    return f"{PREVIEWS}/{environment}/{branch}.yaml"
 
 
 def fleet_dashboard_path(environment: str) -> str:

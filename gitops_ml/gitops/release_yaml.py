@@ -170,6 +170,12 @@ def rendered_as(content: bytes | str | None) -> tuple[Any, ...]:
     return (chart and chart.groups(), destination_of(content))
 
 
+def chart_of(content: bytes | str | None) -> str | None:
+    """Name and version of the chart: ``predictor/0.2.0``."""
+    match = _CHART.search(as_text(content))
+    return "/".join(each.strip('"') for each in match.groups()) if match else None
+
+
 def image_of(content: bytes | str | None) -> ImageRef | None:
     """The image; `None` where it has no digest."""
     match = _IMAGE.search(as_text(content))

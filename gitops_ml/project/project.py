@@ -149,6 +149,57 @@ class ClusterSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewQuota:
+    """What the pods of one preview may request together."""
+
+    cpu: str
+    memory: str
+    pods: int
+    gpus: int
+    """Of the preview's GPU class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewHours:
+    """When previews run; outside of these hours they have no replicas."""
+
+    start: str
+    end: str
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKey:
+    """A key of a Secret in the namespace of Argo CD."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewSpec:
+    """Previews of labelled pull requests, each in a namespace of its own."""
+
+    label: str
+    namespace_prefix: str
+    gpu_class: str | None
+    """``None``: previews have no GPU."""
+    hours: PreviewHours | None
+    quota: PreviewQuota
+    token_secret: SecretKey | None
+    """The token with which Argo CD lists pull requests; ``None`` for a public repository."""
+
+    def namespace_of(self, number: str) -> str:
+        """The namespace of a pull request."""
+        return f"{self.namespace_prefix}-pr-{number}"
+
+    @property
+    def namespaces(self) -> str:
+        """A pattern of all of these namespaces."""
+        return self.namespace_of("*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSpec:
     name: str
     cluster: str
@@ -159,6 +210,7 @@ class EnvironmentSpec:
     """``push`` or ``pull_request``."""
     protected: bool
     """A production environment: `create-update`, and resources stay when an Application is deleted."""
+    previews: PreviewSpec | None = None
     policies: tuple[Policy, ...] = ()
     """The project's, and the environment's own if it has one: manifests have to keep to each."""
 

@@ -16,6 +16,7 @@ from gitops_ml.manifest.cortex_spellings import original, todays_spelling
 from gitops_ml.project.checks import check_relations
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
+from gitops_ml.project.preview_checks import preview_findings
 from gitops_ml.project.price_fields import price_findings, with_prices
 from gitops_ml.project.project import ARGO_CDS_OWN, Project, minor_version, taken_team
 from gitops_ml.system.clean_text import without_credentials
@@ -112,6 +113,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     for name, environment in data["environments"].items():
         yield from _environment_cluster(environment.get("cluster"), clusters, name)
     yield from _shared_places(data["environments"], clusters)
+    yield from preview_findings(data)
     teams, default = data.get("teams") or {}, data.get("default_team")
     yield from _team_names(teams, default)
     if teams and default is not None and default not in teams:

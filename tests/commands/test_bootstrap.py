@@ -296,3 +296,22 @@ def test_without_a_gitops_repository_the_way_to_one_is_told(ann):
     ann.has(container_api("iris"))
     (ann.project / "gitops-ml.yaml").unlink()
     assert ann.runs("bootstrap").code == 2
+
+
+def test_previews_get_their_objects_and_their_chart(shop):
+    forge = {
+        "type": "gitea",
+        "api_url": "https://git.acme.example/api/v1",
+        "repository": "acme/gitops",
+    }
+    staging = {**ENVIRONMENTS["staging"], "previews": {"token_secret": {"name": "forge-token"}}}
+    shop.configures(environments={**ENVIRONMENTS, "staging": staging}, gitops={"forge": forge})
+    did(shop, "bootstrap")
+    documents = list(yaml.safe_load_all(shop.text("argocd/previews/staging.yaml")))
+    for document in documents:
+        check_custom_resource(document)
+    (chart,) = {path.rpartition("/templates/")[0] for path in shop.paths("charts/preview/")} - {""}
+    assert chart == documents[2]["spec"]["template"]["spec"]["source"]["path"]
+    assert shop.paths("argocd/previews/") == ["argocd/previews/staging.yaml"]
+    did(shop, "bootstrap")
+    assert shop.commits() == 1

@@ -48,7 +48,7 @@ Labels and annotations of the pods. Each change of them replaces all pods, so th
 {{- with .Values.api.deploymentId }}
 {{- $_ := set $ours "gitops-ml.dev/deployment-id" . }}
 {{- end }}
-{{- merge $ours .Values.podLabels | toYaml }}
+{{- merge $ours (.Values.podLabels | default dict) | toYaml }}
 {{- end }}
 
 {{- define "predictor.podAnnotations" -}}
@@ -63,7 +63,7 @@ Labels and annotations of the pods. Each change of them replaces all pods, so th
 {{- if .Values.metrics.scrapeAnnotations }}
 {{- $ours = merge $ours (dict "prometheus.io/scrape" "true" "prometheus.io/port" ((eq "probes" (include "predictor.metricsPort" .) | ternary .Values.container.probePort .Values.container.port) | toJson) "prometheus.io/path" .Values.metrics.path) }}
 {{- end }}
-{{- include "predictor.block" (merge $ours .Values.podAnnotations) | trim }}
+{{- include "predictor.block" (merge $ours (.Values.podAnnotations | default dict)) | trim }}
 {{- end }}
 
 {{/*

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-KUBERNETES = "1.36.3"
+KUBERNETES, GITEA = "1.36.3", "1.26.0"
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ MODULES = (
     ),
     GoModule("github.com/coredns/coredns", "1.14.7", (("coredns", "."),)),
     GoModule(
-        "code.gitea.io/gitea", "1.26.0", (("gitea", "."),),
-        flags=("-tags", "sqlite sqlite_unlock_notify"), cgo=True, in_place=True,
+        "code.gitea.io/gitea", GITEA, (("gitea", "."),), cgo=True, in_place=True,
+        # Argo CD's client refuses to list pull requests of a server without a version.
+        flags=("-tags", "sqlite sqlite_unlock_notify", "-ldflags", f"-X main.Version={GITEA}"),
     ),
     GoModule("sigs.k8s.io/gateway-api", "1.6.3", definitions="config/crd/standard"),
     GoModule(

@@ -8,6 +8,7 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.machine import binaries
@@ -25,7 +26,19 @@ def missing() -> list[str]:
     lacking = binaries.missing("gitea")
     if not binaries.gitea_files().exists():
         lacking.append("Gitea's templates (make e2e-binaries)")
+    if not lacking and binaries.GITEA not in _version():
+        lacking.append(
+            f"Gitea {binaries.GITEA} (remove {binaries.path('gitea')}, make e2e-binaries)"
+        )
     return lacking
+
+
+@cache
+def _version() -> str:
+    """What it reports; a build without one reports `development`."""
+    program = binaries.path("gitea") or "gitea"
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout
 
 
 class Gitea:

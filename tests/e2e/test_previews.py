@@ -1,0 +1,152 @@
+"""A preview of a labelled pull request: what it proposes, beside what runs, until the label goes."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from gitops_ml.gitops.previews import previews_file
+from tests.e2e.cluster import posted
+from tests.e2e.machine.argocd import NAMESPACE as ARGO_CD
+from tests.e2e.machine.gitea import USER
+from tests.e2e.machine.processes import until
+from tests.e2e.story import answer_api
+from tests.support.previews import FORGES, HOURS, place
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
+
+KINDS = ("applicationsets.argoproj.io", "appprojects.argoproj.io")
+
+
+@pytest.mark.parametrize("forge", FORGES)
+def test_the_api_server_takes_the_objects(cluster, namespace, forge):
+    for previews in ("{}", f"{{token_secret: {{name: t}}, gpu_class: mig, hours: {HOURS}}}"):
+        documents = [*yaml.safe_load_all(previews_file(place(previews, forge)).content)]
+        for each in documents:
+            each["metadata"]["namespace"] = namespace
+        cluster.apply(documents, "--dry-run=server")
+
+
+@pytest.fixture
+def prefix(story):
+    """The story with previews; the start of their namespaces."""
+    start = f"p{story.mark}"
+    place = {
+        "cluster": "main", "namespace": story.namespace, "previews": {"namespace_prefix": start},
+    }  # fmt: skip
+    story.configures(environments={story.environment: place})
+    yield start
+    for kind in KINDS:
+        for name in sets(story):
+            story.cluster.kubectl(
+                "delete", kind, name, "-n", ARGO_CD, "--wait=false", "--ignore-not-found"
+            )
+
+
+def test_a_labelled_pull_request_has_a_preview_until_the_label_goes(story, prefix):
+    apis = [answer_api(), answer_api(name="other")]
+    story.has(*apis)
+    story.bootstraps()
+    story.deploys()
+    pull = proposes(story, apis, factor=5)
+    namespace = f"{prefix}-pr-{pull.rpartition('/')[2]}"
+    refresh(story)
+    assert not namespace_exists(story, namespace)
+
+    label = labels(story, pull)
+    until(lambda: refreshed(story, namespace), "the preview is ready", seconds=240)
+    until(lambda: answers(story, namespace) == 35, "it answers as proposed", seconds=60)
+    assert story.predicts({"x": 7})[0] == {"answer": 14}
+    assert not story.pods_in(namespace, "other")
+    hard = story.cluster.get("resourcequota", "preview", namespace=namespace)["spec"]["hard"]
+    assert (hard["requests.cpu"], hard["pods"]) == ("2", "4")
+
+    assert proposes(story, apis, factor=6) == pull
+    until(
+        lambda: refreshed(story, namespace) and answers(story, namespace) == 42,
+        "a push to the pull request is previewed",
+        seconds=240,
+    )
+
+    story.site.forge.ask("DELETE", f"{issue(pull)}/labels/{label}")
+    until(lambda: gone(story, namespace), "the preview is gone", seconds=240)
+    assert story.predicts({"x": 7})[0] == {"answer": 14}
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+def proposes(story, apis, *, factor: int) -> str:
+    """The path of the pull request that changes the first API only."""
+    story.has(answer_api(predictor={"config": {"factor": factor}}), *apis[1:])
+    story.runs("deploy", "-e", story.environment, "--pull-request")
+    repository = f"/repos/{USER}/gitops-{story.mark}"
+    (pull,) = story.site.forge.ask("GET", f"{repository}/pulls")
+    return f"{repository}/pulls/{pull['number']}"
+
+
+def issue(pull: str) -> str:
+    return pull.replace("/pulls/", "/issues/")
+
+
+def labels(story, pull: str) -> int:
+    repository = pull.partition("/pulls/")[0]
+    label = story.site.forge.ask(
+        "POST", f"{repository}/labels", {"name": "preview", "color": "#00aabb"}
+    )
+    story.site.forge.ask("POST", f"{issue(pull)}/labels", {"labels": [label["id"]]})
+    return int(label["id"])
+
+
+def sets(story) -> tuple[str, str]:
+    start, end = "gitops-ml-preview", story.environment
+    return f"{start}s-{end}", f"{start}-places-{end}"
+
+
+def refresh(story) -> None:
+    """Have Argo CD list the pull requests now, and not in three minutes."""
+    note = {"metadata": {"annotations": {"argocd.argoproj.io/application-set-refresh": "true"}}}
+    for name in sets(story):
+        until(
+            lambda name=name: exists(story, KINDS[0], name, ARGO_CD), f"{name} exists", seconds=90
+        )
+        story.cluster.patch(KINDS[0], name, note, namespace=ARGO_CD)
+
+
+def refreshed(story, namespace: str) -> bool:
+    """Whether a pod is ready and all are."""
+    refresh(story)
+    found = story.pods_in(namespace)
+    states = [
+        {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
+        for pod in found
+    ]
+    return bool(states) and all(each.get("Ready") == "True" for each in states)
+
+
+def gone(story, namespace: str) -> bool:
+    refresh(story)
+    names = [each["metadata"]["name"] for each in story.applications()]
+    return not [name for name in names if name.startswith("preview-")] and not namespace_exists(
+        story, namespace
+    )
+
+
+# -- what runs -------------------------------------------------------------------------------------
+
+
+def exists(story, kind: str, name: str, namespace: str) -> bool:
+    return bool(story.cluster.kubectl("get", kind, name, "-n", namespace, "--ignore-not-found"))
+
+
+def namespace_exists(story, namespace: str) -> bool:
+    return exists(story, "namespace", namespace, "default")
+
+
+def answers(story, namespace: str) -> int | None:
+    service = story.cluster.get("service", "answer", namespace=namespace)["spec"]
+    url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}/predict"
+    try:
+        return posted(url, {"x": 7})[0]["answer"]
+    except OSError:
+        return None
