@@ -42,8 +42,9 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 demo: ## Train, deploy and serve an example on this machine: no cluster, Docker or registry needed
 	@$(PYTHON) examples/demo.py --home $(DEMO)
 
+# Many tests start programs of ours: these find their modules compiled, whatever the environment says.
 test: $(VENV)/.installed ## Run the test suite
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, rooms, tests
 	$(BIN)/ruff format --check .

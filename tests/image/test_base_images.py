@@ -130,7 +130,7 @@ def test_both_builders_make_images_on_it_that_predict_as_nobody_on_a_read_only_d
     image = {"repository": repository, "base": str(base), "python_version": VERSION}
     ann.configures(image=image | {"builder": builder})
     monkeypatch.setenv("DOCKER_HOST", docker_engine.address)
-    (built,) = ann.runs("build", "-o", "json").json
+    (built,) = ann.runs("build", "-o", "json").json["images"]
     settings = ann.home / "predictor.json"
     settings.write_text(json.dumps({"path": "predictor.py", "config": {"factor": 2}}))
     made = ImageRef(built["image"].rpartition(":")[0], digest=built["digest"])
