@@ -167,7 +167,7 @@ days of all series of all pods would be a hundred times as expensive.
 
 {{/* Compare the predictions of a day with those of the previous deployment, for a week after the rollout. */}}
 {{- define "predictor.driftGroup" -}}
-{{- $kind := dig "monitoring" "modelType" "" .Values.runtime }}
+{{- $kind := (.Values.runtime.monitoring | default dict).modelType }}
 {{- $other := .Values.monitoring.alerts.previousDeploymentId }}
 {{- if and $kind .Values.api.deploymentId }}
 {{- $series := include "predictor.series" . }}

@@ -93,7 +93,7 @@ rendering with a sentence that names the value to change.
 {{- if ne (len (pick . "httpGet" "tcpSocket" "exec" "grpc")) 1 }}
 {{- fail (printf "each probe of the sidecar %s needs exactly one of httpGet, tcpSocket, exec and grpc" $sidecar) }}
 {{- end }}
-{{- if eq "http" (dig "httpGet" "port" "" . | toString) (dig "tcpSocket" "port" "" . | toString) }}
+{{- if or (eq "http" (toString (.httpGet | default dict).port)) (eq "http" (toString (.tcpSocket | default dict).port)) }}
 {{- fail (printf "a probe of the sidecar %s uses the port http, which is the main container's: give the sidecar's port number" $sidecar) }}
 {{- end }}
 {{- end }}

@@ -13,8 +13,8 @@ without its source is left out. What is between two `@` is inserted.
 {{- $found := list }}
 {{- if .Values.runtime }}
 {{- $found = append $found "runtime" }}
-{{- with dig "monitoring" "modelType" "" .Values.runtime }}
-{{- $found = append $found . }}
+{{- with .Values.runtime.monitoring }}
+{{- $found = append $found .modelType }}
 {{- if and $monitoring.alerts.enabled $monitoring.alerts.previousDeploymentId }}{{ $found = append $found "drift" }}{{ end }}
 {{- end }}
 {{- if $monitoring.alerts.enabled }}{{ $found = append $found "alerts" }}{{ end }}
