@@ -17,7 +17,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from gitops_ml._version import __version__
 from gitops_ml.http.connections import Connections, address
 from gitops_ml.http.deadlines import WatchedSocket
-from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed, secrets_sent
+from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed, secrets_sent, without
 from gitops_ml.http.urls import is_loopback, is_same_server
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class HttpClient:
         try:
             answer = self._followed(request, url, redirects)
         except (OSError, http.client.HTTPException) as error:
-            raise RequestFailed(watch, error) from error
+            raise RequestFailed(watch, error, secrets=request.secrets) from error
         except ValueError:
             # the text of the error holds the header, which may be a secret
             invalid = http.client.InvalidURL("the address or a header has invalid characters")
@@ -116,7 +116,7 @@ class HttpClient:
             before, url = url, _redirected(url, target)
             if not is_same_server(before, url):
                 if redirects == "own":
-                    origin = _origin(url)
+                    origin = without(_origin(url), request.secrets)
                     text = f"it redirects credentials to another server ({origin})"
                     raise BadRedirect(text, origin=origin)
                 request = request.without_credentials()
@@ -164,7 +164,7 @@ class HttpClient:
 
         return HttpResponse(
             response, server.geturl(), watch=request.watch, done=done,
-            secrets=secrets_sent(request.headers),
+            secrets=request.secrets,
         )  # fmt: skip
 
     def _is_sent(
@@ -194,6 +194,10 @@ class _Request:
         self, method: str, headers: Mapping[str, str], body: Body | None, watch: Watch
     ) -> None:
         self.method, self.headers, self.body, self.watch = method, headers, body, watch
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return secrets_sent(self.headers)
 
     def without_credentials(self) -> _Request:
         kept = {k: v for k, v in self.headers.items() if k.lower() != "authorization"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import re
 import ssl
 import zlib
 from contextlib import suppress
@@ -42,9 +43,18 @@ class BadRedirect(http.client.HTTPException):
 class RequestFailed(Exception):
     """There is no whole answer. The message names the server and the reason."""
 
-    def __init__(self, watch: Watch, error: Exception, what: str = "cannot be reached") -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        error: Exception,
+        what: str = "cannot be reached",
+        *,
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        """``secrets`` are those of the request; the server may repeat them where HTTP begins."""
         self.error = error
-        self.reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
+        reason = str(getattr(error, "strerror", None) or error) or type(error).__name__
+        self.reason = without(reason, secrets)
         text = self.reason if self.gave_up else f"{watch.host} {what}: {self.reason}"
         super().__init__(text + (_UNTRUSTED if self.is_untrusted else ""))
 
@@ -75,6 +85,13 @@ def secrets_sent(headers: Mapping[str, str]) -> tuple[str, ...]:
             found += [pair, pair.partition(":")[2]]
     found += [quote(each, safe="") for each in found]
     return tuple(sorted({each for each in found if len(each) >= _SHORTEST_SECRET}, key=len))[::-1]
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """``text`` with ``***`` for each of ``secrets``, in small letters as well."""
+    for secret in secrets:
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+    return text
 
 
 def gave_up(error: Exception) -> bool:
@@ -121,9 +138,8 @@ class HttpResponse:
                 self._content = unpacked(self.pieces(_PIECE), encoding, most=self._watch.most)
             except BadEncoding as error:
                 self.close()
-                raise RequestFailed(
-                    self._watch, error, "sent a body that cannot be read"
-                ) from error
+                what = "sent a body that cannot be read"
+                raise RequestFailed(self._watch, error, what, secrets=self.secrets) from error
         return self._content
 
     def json(self) -> Any:
@@ -149,7 +165,7 @@ class HttpResponse:
         except (OSError, http.client.HTTPException) as error:
             self._end(is_whole=False)
             what = "closed the connection during its answer"
-            raise RequestFailed(self._watch, error, what) from error
+            raise RequestFailed(self._watch, error, what, secrets=self.secrets) from error
         except BaseException:
             self._end(is_whole=False)
             raise

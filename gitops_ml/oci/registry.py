@@ -15,7 +15,6 @@ from gitops_ml.errors import GitopsMlError, ServerFailed
 from gitops_ml.http.response import RequestFailed, gave_up
 from gitops_ml.oci.blob_upload import SLOW, Source, Upload
 from gitops_ml.oci.image_manifest import (
-    INDEX,
     INDEXES,
     MANIFESTS,
     BadManifest,
@@ -45,7 +44,8 @@ def _silent(_: str) -> None:
 
 
 PIECE = 1 << 20
-_ACCEPT = ", ".join((INDEX, *INDEXES[1:], *MANIFESTS))
+_KINDS = (*INDEXES, *MANIFESTS)
+_ACCEPT = ", ".join(_KINDS)
 _LARGEST_MANIFEST = 8 << 20
 _RESET_AFTER = 1 << 20
 """Bytes that must arrive before a broken connection counts as the first failure again."""
@@ -81,12 +81,30 @@ class OciRegistry:
         check(response, *_names(image))
         digest = response.headers.get("Docker-Content-Digest", "")
         size = response.headers.get("Content-Length", "")
-        if not is_digest(digest) or not _SIZE.fullmatch(size):
-            return self.manifest(image)[1]
+        kind = response.headers.get("Content-Type", "").partition(";")[0]
+        if not is_digest(digest) or not _SIZE.fullmatch(size) or kind not in _KINDS:
+            return self._read_descriptor(image)
         if image.digest and digest != image.digest:
             raise ServerFailed(f"{_names(image)[0]} answered for {image} with the digest {digest}")
-        kind = response.headers.get("Content-Type", "").partition(";")[0]
         return Descriptor(kind, digest, int(size))
+
+    def _read_descriptor(self, image: ImageRef) -> Descriptor:
+        """The descriptor of a manifest that the answer to ``HEAD`` does not describe.
+
+        Raises:
+            ServerFailed: what is there is no manifest, such as the page of a proxy for logins.
+        """
+        content, descriptor = self.manifest(image)
+        try:
+            parse_manifest(
+                content, media_type=descriptor.media_type if descriptor.media_type in _KINDS else ""
+            )
+        except BadManifest as error:
+            raise ServerFailed(
+                f"{_names(image)[0]} answered for {image} with something that is no image "
+                f"({descriptor.media_type or 'without a type'}): {error}"
+            ) from error
+        return descriptor
 
     def manifest(self, image: ImageRef) -> tuple[bytes, Descriptor]:
         """The manifest or index of a tag or digest, and its descriptor.

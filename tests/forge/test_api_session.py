@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.errors import ServerFailed, UsageError
+from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession, Unacceptable
 from gitops_ml.forge.token import ForgeToken, find_token
@@ -102,3 +102,31 @@ def test_a_forge_that_repeats_the_token_does_not_bring_it_into_a_message() -> No
         assert "***" in str(caught.value)
         sent = base64.b64encode(b"ann:s3cret-of-the-forge").decode()
         assert not any(text in str(caught.value) for text in ("s3cret", sent, sent[:12]))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: https://%s.evil.example/\r\nContent-Length: 0\r\n\r\n",
+        b"%s\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: 1\r\n\r\nx",
+    ],
+    ids=["redirect", "status", "encoding"],
+)
+def test_nor_where_it_repeats_it_outside_of_an_answer(answer: bytes) -> None:
+    class Repeating(Handler):
+        def do_GET(self) -> None:
+            sent = self.headers["Authorization"].split()[-1].encode()
+            self.wfile.write(answer.replace(b"%s", sent))
+            self.close_connection = True
+
+    with answering(Repeating) as host:
+        address = ForgeAddress(type="x", api_url=f"http://{host}", repository="a/b", host=host)
+        session = ForgeSession(
+            address=address, token=ForgeToken("S3cret-of-the-forge", "X"), environ={},
+            patience=RetryPolicy(attempts=1),
+        )  # fmt: skip
+        with pytest.raises(GitopsMlError) as caught:
+            session.get("/x")
+    assert "***" in str(caught.value)
+    assert "s3cret" not in str(caught.value).lower()

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import time
 from http.server import BaseHTTPRequestHandler
@@ -351,14 +352,36 @@ def always(
 
 
 def test_without_the_header_the_digest_is_that_of_the_body(tmp_path: Path) -> None:
-    with server(always(200, body=b'{"schemaVersion": 2}')) as address:
-        expected = "sha256:" + hashlib.sha256(b'{"schemaVersion": 2}').hexdigest()
-        assert ask(address, tmp_path) == expected
+    manifest = b'{"schemaVersion": 2, "manifests": []}'
+    with server(always(200, body=manifest)) as address:
+        assert ask(address, tmp_path) == "sha256:" + hashlib.sha256(manifest).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html>Log in to this network</html>"),
+        ("text/html", b""),
+        ("application/json", b'{"schemaVersion": 2}'),
+        ("application/vnd.docker.distribution.manifest.v1+prettyjws", b'{"schemaVersion": 1}'),
+        ("application/vnd.oci.image.manifest.v1+json", b'{"layers": "none"}'),
+    ],
+)
+def test_what_is_no_image_gets_no_digest(tmp_path: Path, kind: str, body: bytes) -> None:
+    """The page of a proxy, for example: a release would name an image that there is not."""
+    headers = {"Content-Type": kind}
+    if "oci" not in kind:
+        headers["Docker-Content-Digest"] = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    with (
+        server(always(200, headers, body)) as address,
+        pytest.raises(ServerFailed, match=rf"that is no image \({re.escape(kind)}\)"),
+    ):
+        ask(address, tmp_path)
 
 
 def test_another_digest_than_the_one_asked_for_is_a_failure(tmp_path: Path) -> None:
     other = "sha256:" + "b" * 64
-    answer = always(200, {"Docker-Content-Digest": other})
+    answer = always(200, {"Docker-Content-Digest": other, "Content-Type": MANIFEST_TYPE})
     with server(answer) as address, pytest.raises(ServerFailed, match=f"with the digest {other}"):
         ask(address, tmp_path, f"ml/iris@sha256:{'a' * 64}")
 
@@ -385,7 +408,7 @@ def test_other_answers_have_a_sentence(
 def test_a_short_failure_is_outlived(tmp_path: Path) -> None:
     answers = iter([(503, {}, b"")])
     digest = "sha256:" + "c" * 64
-    good: Answer = (200, {"Docker-Content-Digest": digest}, b"")
+    good: Answer = (200, {"Docker-Content-Digest": digest, "Content-Type": MANIFEST_TYPE}, b"")
     with server(lambda request: next(answers, good)) as address:
         assert ask(address, tmp_path) == digest
 
