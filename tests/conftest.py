@@ -19,7 +19,13 @@ hypothesis.settings.load_profile("here")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ("tests.support.whole_run", "tests.support.real", "tests.support.base_image")
+pytest_plugins = (
+    "tests.support.whole_run",
+    "tests.support.real",
+    "tests.support.base_image",
+    "tests.support.person_fixtures",
+    "tests.support.images_without_docker",
+)
 
 
 def pytest_report_header() -> str:

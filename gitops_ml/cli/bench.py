@@ -10,6 +10,7 @@ import click
 from gitops_ml.benchmark.figures import Load
 from gitops_ml.benchmark.latency_chart import chart
 from gitops_ml.cli import report
+from gitops_ml.cli.file_or_input import FileOrInput, NamedBytes
 from gitops_ml.cli.options import (
     ProjectChoice,
     first_environment_option,
@@ -24,15 +25,13 @@ from gitops_ml.facts.running_facts import benchmark_facts
 from gitops_ml.system.files import write_report
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from gitops_ml.benchmark.figures import Step
 
 CLIENTS = "1,2,4,8,16,32"
 
 
 def _options(
-    file: BinaryIO | None,
+    file: NamedBytes | None,
     clients: str,
     rate: str | None,
     duration: float,
@@ -46,7 +45,7 @@ def _options(
         loads=loads,
         seconds=duration,
         headers=named_headers(headers),
-        body=None if file is None else file.read(),
+        body=None if file is None else file.content,
         **others,
     )
 
@@ -66,7 +65,7 @@ def _loads(loop: Any, option: str, text: str) -> tuple[Load, ...]:
 
 @click.command("bench")
 @click.argument("target", metavar="API|URL")
-@click.argument("file", metavar="[FILE|-]", type=click.File("rb"), required=False)
+@click.argument("file", metavar="[FILE|-]", type=FileOrInput(), required=False)
 @project_option
 @first_environment_option
 @click.option(

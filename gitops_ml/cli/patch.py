@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli.changed import change_command
+from gitops_ml.cli.file_or_input import FileOrInput, NamedBytes
 from gitops_ml.cli.options import api_argument, force_option, one_environment_option
 from gitops_ml.commands.patch import patch
+from gitops_ml.documents.yaml_reader import LARGEST_FILE
 from gitops_ml.manifest.merge_patch import laid_together, setting, snippet
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument(
     "file",
     required=False,
-    type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True),
+    type=FileOrInput(LARGEST_FILE),
 )
 @one_environment_option
 @force_option
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @change_command
 def command(
-    context: ChangeContext, api: str, file: Path | None, settings: tuple[str, ...]
+    context: ChangeContext, api: str, file: NamedBytes | None, settings: tuple[str, ...]
 ) -> ChangeResult:
     """Change the configuration of a current release; keep its image.
 
@@ -44,9 +44,5 @@ def command(
       gitops-ml patch iris-classifier -e staging --set autoscaling.max_replicas=7
       gitops-ml patch iris-classifier -e staging changes.yaml
     """
-    fields = [snippet(_read(file), file=str(file), api=api)] if file else []
+    fields = [snippet(file.content, file=file.name, api=api)] if file else []
     return patch(context, api, laid_together(*fields, *map(setting, settings)))
-
-
-def _read(file: Path) -> bytes:
-    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()

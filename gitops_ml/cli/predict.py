@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gitops_ml.cli import report
+from gitops_ml.cli.file_or_input import FileOrInput, NamedBytes
 from gitops_ml.cli.options import (
     ProjectChoice,
     api_argument,
@@ -19,9 +20,6 @@ from gitops_ml.cli.options import (
 from gitops_ml.commands.predict import Call, Prediction, predict, predict_on_this_machine
 from gitops_ml.errors import UsageError
 from gitops_ml.facts.running_facts import prediction_facts
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 _JSON = "application/json"
 
@@ -44,7 +42,7 @@ def _header(text: str) -> tuple[str, str]:
 
 @click.command("predict")
 @api_argument
-@click.argument("file", metavar="JSON_FILE|-", type=click.File("rb"))
+@click.argument("file", metavar="JSON_FILE|-", type=FileOrInput())
 @project_option
 @first_environment_option
 @click.option("--path", help="Path below the API's endpoint, for example /v2/models/iris/infer.")
@@ -78,7 +76,7 @@ def _header(text: str) -> tuple[str, str]:
 @joined("call", "path", "headers", "content_type", "address", "timeout", make=_call)
 def command(
     api: str,
-    file: BinaryIO,
+    file: NamedBytes,
     project: ProjectChoice,
     call: Call,
     local: bool,
@@ -95,7 +93,7 @@ def command(
       echo '{"x": 1}' | gitops-ml predict iris-classifier - -e production
       gitops-ml predict iris-classifier sample.json --local
     """
-    body = file.read()
+    body = file.content
     if call.headers and call.headers["content-type"] == _JSON:
         _require_json(body, file.name)
     if local:

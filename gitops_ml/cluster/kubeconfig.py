@@ -13,6 +13,7 @@ import yaml
 
 from gitops_ml.errors import UsageError
 from gitops_ml.project.project import ARGO_CDS_OWN
+from gitops_ml.system.named_files import LARGEST_SETTINGS, read_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,7 +116,7 @@ def _merged(files: Iterable[Path]) -> dict[str, Any]:
     """The files merged; of two entries with one name the first wins, as in kubectl."""
     merged: dict[str, Any] = {}
     for file in files:
-        content = yaml.safe_load(file.read_bytes())
+        content = yaml.safe_load(read_named(file, limit=LARGEST_SETTINGS))
         for key, value in (content if isinstance(content, dict) else {}).items():
             if isinstance(value, list):
                 merged.setdefault(key, []).extend(value)

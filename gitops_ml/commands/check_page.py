@@ -10,6 +10,7 @@ from gitops_ml.errors import UsageError
 from gitops_ml.review.reports.html import detailed, html_page
 from gitops_ml.review.traffic import NOTHING, WEEK, Record, read_record, weeks_of
 from gitops_ml.system.files import link_of_a_checkout, write_report
+from gitops_ml.system.named_files import read_named
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,8 +52,8 @@ def _record(review: Review, traffic: str | None, clients: Clients | None, now: d
         # Such as to /proc/self/environ: a message about the file would hold the secrets of the job.
         raise UsageError(f"{traffic} is not read, because {link} is a link: name the file itself")
     try:
-        text = Path(traffic).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_named(Path(traffic)).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise UsageError(f"{traffic} cannot be read as text: {error}") from error
     return read_record(text, file=traffic)
 

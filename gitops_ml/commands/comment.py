@@ -12,7 +12,7 @@ from gitops_ml.forge.ci import forge_of_ci, pull_request_of_ci, repository_of_ci
 from gitops_ml.forge.open import forge_of
 from gitops_ml.forge.own_comment import CHECK, without_marker
 from gitops_ml.system.files import link_of_a_checkout
-from gitops_ml.system.project_files import CannotRead, read_file
+from gitops_ml.system.named_files import read_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,9 +91,7 @@ def text_of_others(file: Path) -> str:
         # Such as to /proc/self/environ, in a checkout or an artifact: the secrets of this job would be posted.
         raise UsageError(f"{file} is a link, or below one: only a file is posted")
     try:
-        text = read_file(file, limit=_LARGEST).decode("utf-8")
-    except CannotRead as failure:
-        raise UsageError(f"{file} cannot be read: {failure.reason}") from failure
+        text = read_named(file, limit=_LARGEST).decode("utf-8")
     except UnicodeDecodeError as failure:
         raise UsageError(f"{file} is not a text in UTF-8") from failure
     if not text.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gitops_ml.commands.history import find_deployment
@@ -22,9 +23,10 @@ from gitops_ml.predictions.prediction_log_files import (
 )
 from gitops_ml.release.monthly_cost import replica_hour
 from gitops_ml.release.resolve import resolve
+from gitops_ml.system.named_files import read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from gitops_ml.gitops.release_yaml import ReleaseRecord
@@ -99,16 +101,7 @@ def compare_logs(
 
 def read_logs(files: Iterable[Path], *, key: str = "") -> LogContent:
     """The events of log files."""
-    return read_events(_lines(files), key=key)
-
-
-def _lines(files: Iterable[Path]) -> Iterator[bytes]:
-    for file in files:
-        try:
-            with file.open("rb") as stream:
-                yield from stream
-        except OSError as error:
-            raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+    return read_events(chain.from_iterable(map(read_lines, files)), key=key)
 
 
 def _id_in(content: LogContent, wanted: str) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.errors import ProgramFailed, Refused
 from gitops_ml.system import process
 from gitops_ml.system.cache import home_folder
+from gitops_ml.system.named_files import LARGEST_SETTINGS
+from gitops_ml.system.project_files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +79,7 @@ def docker_folder(environ: Mapping[str, str]) -> Path:
 def read_config(path: Path) -> Mapping[str, Any]:
     """Docker's configuration; empty where there is none."""
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = json.loads(read_file(path, limit=LARGEST_SETTINGS).decode("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import UsageError
 from gitops_ml.oci.image_manifest import digest_of
+from gitops_ml.system.project_files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,9 +126,7 @@ def _content(named: str, place: str, *, root: Path, environ: Mapping[str, str]) 
         return environ[variable]
     path = root / os.path.expanduser(named)  # noqa: PTH111 - Path.expanduser raises without a home
     try:
-        if path.stat().st_size > _LARGEST_KEY:
-            raise UsageError(f"{path} ({place}) is too large for a signing key")
-        return path.read_text("ascii")
+        return read_file(path, limit=_LARGEST_KEY).decode("ascii")
     except UnicodeDecodeError as error:
         raise _no_key(f"the signing key {named} ({place})") from error
     except OSError as error:

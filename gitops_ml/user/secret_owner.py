@@ -15,6 +15,7 @@ from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.http.secret_destinations import TokenHosts, refusal
 from gitops_ml.system.cache import home_folder, user_folder
 from gitops_ml.system.process import TOKEN_HOSTS
+from gitops_ml.system.project_files import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -157,6 +158,8 @@ def netrc_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 def netrc_hosts(place: Path) -> Mapping[str, tuple[str, str]]:
     """User and password of each host; none if the file is missing or cannot be read."""
+    if not is_file(place):
+        return {}
     try:
         hosts = netrc.netrc(str(place)).hosts
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):

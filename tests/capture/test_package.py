@@ -13,9 +13,6 @@ from gitops_ml.capture.package import package
 from gitops_ml.capture.package_folder import keep_package
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.packages.installed import tops_of
-from tests.cli.fixtures import nobodys_settings
-
-__all__ = ["nobodys_settings"]
 
 PREDICTOR = "class PythonPredictor:\n    def predict(self, payload):\n        return {body}\n"
 

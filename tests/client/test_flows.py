@@ -20,10 +20,7 @@ import yaml
 from gitops_ml.oci.reference import ImageRef
 from tests.support import sessions
 from tests.support.git_servers import commit_files, git
-from tests.support.images_without_docker import mill
 from tests.support.wheels import make_wheel
-
-__all__ = ["mill"]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "metaflow-iris"
 BRANCH = "gitops-ml/deploy/staging/iris-flow"

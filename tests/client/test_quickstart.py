@@ -11,9 +11,6 @@ import yaml
 
 from tests.support import sessions
 from tests.support.git_servers import commit_files, git
-from tests.support.images_without_docker import mill
-
-__all__ = ["mill"]
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "notebook" / "quickstart.ipynb"
 RELEASE = "releases/staging/iris-notebook/release.yaml"

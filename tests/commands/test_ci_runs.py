@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -16,10 +16,11 @@ import yaml
 from gitops_ml._version import __version__
 from tests.support.forges.running import forge_running
 from tests.support.git_servers import TOKEN, bare_repository, git
-from tests.support.images_without_docker import Mill, mill
 from tests.support.person import container_api
 
-__all__ = ["mill"]
+if TYPE_CHECKING:
+    from tests.support.images_without_docker import Mill
+
 SOURCE = "acme/source"
 PLACES = {
     "staging": {"cluster": "main", "namespace": "ml-staging"},

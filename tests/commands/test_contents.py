@@ -12,10 +12,7 @@ import pytest
 from gitops_ml.oci.image_manifest import CONFIG, MANIFEST, ImageManifest, canonical_json, describe
 from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.reference import ImageRef
-from tests.support.images_without_docker import mill
 from tests.support.oci import silent, source
-
-__all__ = ["mill"]
 
 
 @pytest.fixture

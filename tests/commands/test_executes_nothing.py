@@ -21,7 +21,6 @@ from tests.commands.executes import CLIENT, EXECUTES, PROGRAMS
 from tests.commands.hostile import Trap, every_command, launcher, make_hostile, started
 from tests.support import controllers as k8s
 from tests.support.git_servers import git
-from tests.support.images_without_docker import Mill, mill
 from tests.support.kubernetes_server import Log, api_server
 from tests.support.life_of_a_release import Life
 from tests.support.person import NO_REGISTRY, container_api, predictor_api
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["mill"]
+    from tests.support.images_without_docker import Mill
 
 JINJA = "{{ cycler.__init__.__globals__.os.popen('touch executed').read() }}"
 
@@ -162,7 +161,7 @@ def calls(attack: Attack) -> Iterator[tuple[str, list[str], int]]:
 def tag(attack: Attack) -> str:
     result = attack.ann.runs("build", "-o", "json")
     assert result.code == 0, result
-    return str(json.loads(result.out)[0]["image"]).rpartition(":")[2]
+    return str(json.loads(result.out)["images"][0]["image"]).rpartition(":")[2]
 
 
 def test_no_command_executes_what_it_reads(attack):

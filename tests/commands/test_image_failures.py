@@ -15,12 +15,11 @@ from tests.image.test_builder import assert_whole
 from tests.oci.test_credentials_and_registries import token_registry
 from tests.oci.test_registry_session import an_authority
 from tests.support.faulty_registry import Fault, faulty_registry
-from tests.support.images_without_docker import mill
 from tests.support.oci import push_tiny_base, registry_of
 from tests.support.person import finished, started
 from tests.support.real import PASSWORD, USER, docker_config, small_disk
 
-__all__ = ["an_authority", "mill", "token_registry"]
+__all__ = ["an_authority", "token_registry"]
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def move(mill, host: str) -> None:
 
 
 def tag_of(mill) -> str:
-    (planned,) = mill.person.runs("build", "--no-push", "--dry-run", "-o", "json").json
+    (planned,) = mill.person.runs("build", "--no-push", "--dry-run", "-o", "json").json["images"]
     return ImageRef.parse(planned["image"]).tag
 
 
@@ -53,7 +52,7 @@ def assert_no_tag(mill) -> None:
 def assert_built(mill, result) -> None:
     assert result.code == 0, result
     image = ImageRef(mill.repository, tag_of(mill))
-    (built,) = result.json
+    (built,) = result.json["images"]
     assert mill.client.digest(image) == built["digest"]
     assert_whole(mill.client, image)
 

@@ -13,12 +13,9 @@ from gitops_ml.oci.image_manifest import Index, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO
-from tests.support.images_without_docker import mill
 from tests.support.person import NO_REGISTRY
 from tests.support.real import find
 from tests.support.wheels import make_wheel
-
-__all__ = ["mill"]
 
 
 def one(result):

@@ -8,10 +8,7 @@ import zlib
 
 import pytest
 
-from tests.support.images_without_docker import mill
 from tests.support.wheels import make_wheel
-
-__all__ = ["mill"]
 
 
 def test_a_lock_is_written_once_and_checked(mill):

@@ -12,10 +12,7 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.signatures import attestations_of, is_signed, signature_tag
 from tests.oci.test_keys import SIGNED_BY_COSIGN, public_key
 from tests.oci.test_signatures import COSIGN, cosign_verifies, is_accepted
-from tests.support.images_without_docker import mill
 from tests.support.person import written_below
-
-__all__ = ["mill"]
 
 PASSWORD = "fixture-password"
 SIGNING = {"key": "env://THE_KEY", "password_env": "THE_PASSWORD"}
@@ -34,7 +31,7 @@ def signer(mill, monkeypatch):
 def built(mill, *options):
     result = mill.person.runs("build", "-o", "json", *options)
     assert result.code == 0, result
-    (found,) = result.json
+    (found,) = result.json["images"]
     return ImageRef.parse(f"{found['image']}@{found['digest']}"), found["state"]
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.project.reader import default_project
-from tests.cli.fixtures import ann, nobodys_settings
 from tests.e2e.cluster import Cluster
 from tests.e2e.machine import local as machine
 from tests.e2e.machine import registry
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
     from tests.e2e.machine.local import Local
     from tests.support.person import Person
-
-__all__ = ["ann", "nobodys_settings"]
 
 # Read now: the tests themselves do not see the settings of the person who runs them.
 KUBECONFIG = os.environ.get("GITOPS_ML_E2E_KUBECONFIG")

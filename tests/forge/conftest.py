@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.fixtures import ann, nobodys_settings
 from tests.support.forges.running import KINDS, forge_running
 
 if TYPE_CHECKING:
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.forges.server import Forge
-
-__all__ = ["ann", "nobodys_settings"]
 
 
 @pytest.fixture(params=KINDS)

@@ -17,7 +17,6 @@ import pytest
 import requests
 
 from gitops_ml.oci.reference import ImageRef
-from tests.cli.fixtures import ann, nobodys_settings
 from tests.image.test_docker import ready, serving
 from tests.support.base_image import VERSION
 from tests.support.person import predictor_api
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from tests.support.real import Engine, RealRegistry
 
-__all__ = ["ann", "nobodys_settings"]
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "predictor_base" / "docker").glob("*.Dockerfile"))

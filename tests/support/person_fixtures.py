@@ -1,12 +1,19 @@
-"""Fixtures of the tests that call `gitops-ml`."""
+"""Fixtures of the tests that call `gitops-ml`, on the command line or in Python.
+
+A plugin, for all folders: pytest loses the fixtures of a conftest that it meets a second time, where files of several
+folders are interleaved on its command line.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.kubernetes_server import api_server
+from tests.support.life_of_a_release import Life
 from tests.support.person import Person
 
 
@@ -37,3 +44,12 @@ def ann(
     capsys: pytest.CaptureFixture[str],
 ) -> Person:
     return Person(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def life(ann: Person) -> Iterator[Life]:
+    """Ann has a release in a cluster that her kubeconfig names."""
+    with api_server() as server:
+        lives = Life(ann, server)
+        lives.has_kubeconfig()
+        yield lives
