@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
@@ -11,10 +13,13 @@ from tests.e2e.machine.argocd import NAMESPACE as ARGO_CD
 from tests.e2e.machine.gitea import USER
 from tests.e2e.machine.processes import until
 from tests.e2e.story import answer_api
+from tests.support.git_servers import git
+from tests.support.person import container_api
 from tests.support.previews import FORGES, HOURS, place
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
+ENFORCE = "pod-security.kubernetes.io/enforce"
 KINDS = ("applicationsets.argoproj.io", "appprojects.argoproj.io")
 
 
@@ -48,7 +53,7 @@ def test_a_labelled_pull_request_has_a_preview_until_the_label_goes(story, prefi
     story.has(*apis)
     story.bootstraps()
     story.deploys()
-    pull = proposes(story, apis, factor=5)
+    pull = proposes(story, *apis[1:], factor=5)
     namespace = f"{prefix}-pr-{pull.rpartition('/')[2]}"
     refresh(story)
     assert not namespace_exists(story, namespace)
@@ -61,7 +66,7 @@ def test_a_labelled_pull_request_has_a_preview_until_the_label_goes(story, prefi
     hard = story.cluster.get("resourcequota", "preview", namespace=namespace)["spec"]["hard"]
     assert (hard["requests.cpu"], hard["pods"]) == ("2", "4")
 
-    assert proposes(story, apis, factor=6) == pull
+    assert proposes(story, *apis[1:], factor=6) == pull
     until(
         lambda: refreshed(story, namespace) and answers(story, namespace) == 42,
         "a push to the pull request is previewed",
@@ -73,16 +78,47 @@ def test_a_labelled_pull_request_has_a_preview_until_the_label_goes(story, prefi
     assert story.predicts({"x": 7})[0] == {"answer": 14}
 
 
+def test_a_chart_of_the_pull_request_does_not_loosen_its_place(story, prefix):
+    story.has(container_api("answer"))
+    story.bootstraps()
+    pull = proposes(story, factor=None)
+    namespace = f"{prefix}-pr-{pull.rpartition('/')[2]}"
+    loosened = {
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": {ENFORCE: "privileged"}},
+    }  # fmt: skip
+    pushes(story, pull, "templates/place.yaml", loosened)
+    labels(story, pull)
+    name = f"preview-{story.environment}-{namespace.rpartition('-')[2]}-answer"
+    until(lambda: "not permitted" in message(story, name), "Argo CD refuses it", seconds=120)
+    found = story.cluster.get("namespace", namespace, namespace="default")["metadata"]["labels"]
+    assert found[ENFORCE] == "restricted"
+
+
 # -- steps -----------------------------------------------------------------------------------------
 
 
-def proposes(story, apis, *, factor: int) -> str:
-    """The path of the pull request that changes the first API only."""
-    story.has(answer_api(predictor={"config": {"factor": factor}}), *apis[1:])
+def proposes(story, *others, factor: int | None) -> str:
+    """The path of the pull request, which changes the factor of the first API only."""
+    if factor is not None:
+        story.has(answer_api(predictor={"config": {"factor": factor}}), *others)
     story.runs("deploy", "-e", story.environment, "--pull-request")
     repository = f"/repos/{USER}/gitops-{story.mark}"
     (pull,) = story.site.forge.ask("GET", f"{repository}/pulls")
     return f"{repository}/pulls/{pull['number']}"
+
+
+def pushes(story, pull: str, file: str, document) -> None:
+    """A file of the chart, on the branch of the pull request."""
+    branch = story.site.forge.ask("GET", pull)["head"]["ref"]
+    folder = story.ann.home / "branch"
+    git("clone", "-q", "-b", branch, story.repository, folder)
+    (chart,) = folder.glob("charts/predictor/*")
+    (chart / file).write_text(yaml.safe_dump(document))
+    git("add", "-A", cwd=folder)
+    git("commit", "-q", "-m", "by hand", cwd=folder)
+    access = f"http://{USER}:{story.site.forge.token}@"
+    git("push", "-q", story.repository.replace("http://", access), branch, cwd=folder)
 
 
 def issue(pull: str) -> str:
@@ -122,6 +158,15 @@ def refreshed(story, namespace: str) -> bool:
         for pod in found
     ]
     return bool(states) and all(each.get("Ready") == "True" for each in states)
+
+
+def message(story, name: str) -> str:
+    """What Argo CD reports about the sync of an Application."""
+    refresh(story)
+    if not exists(story, "applications.argoproj.io", name, ARGO_CD):
+        return ""
+    status = story.cluster.get("applications.argoproj.io", name, namespace=ARGO_CD).get("status")
+    return json.dumps(status)
 
 
 def gone(story, namespace: str) -> bool:

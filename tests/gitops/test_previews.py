@@ -67,9 +67,11 @@ def laid_over(values: Any, over: Any) -> Any:
     }
 
 
-def rendered(previews: str = "{}") -> dict[str, Any]:
+def rendered(previews: str = "{}", cluster: str = "") -> dict[str, Any]:
     """The objects of a preview by kind."""
-    values = laid_over(GREEDY, json.loads(json.dumps(preview_values(place(previews)))))
+    values = laid_over(
+        GREEDY, json.loads(json.dumps(preview_values(place(previews, cluster=cluster))))
+    )
     chart = chart_path("predictor")
     found = find_helm().template(chart, release="iris", namespace="preview-pr-12", values=values)
     return {each["kind"]: each for each in found}
@@ -196,6 +198,21 @@ def test_with_hours_a_preview_has_no_replica_outside_of_them():
             "desiredReplicas": "1",
         }
     ]
+
+
+def test_with_the_http_add_on_a_preview_has_no_replica_until_a_request():
+    found = rendered("{}", "http_addon: true")
+    assert set(found) >= {"InterceptorRoute", "ScaledObject"}
+    check_custom_resource(found["ScaledObject"])
+    check_custom_resource(found["InterceptorRoute"])
+    scaled = found["ScaledObject"]["spec"]
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (0, 1)
+    (rule,) = found["InterceptorRoute"]["spec"]["rules"]
+    assert rule["hosts"] == ["iris.preview-pr-12"]
+    (ingress,) = found["NetworkPolicy"]["spec"]["ingress"]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}} in (
+        ingress["from"]
+    )
 
 
 def test_gpus_are_those_of_the_small_class():

@@ -2,7 +2,7 @@
 
 `crd_schemas/<group>_<version>_<Kind>.json` holds the structure of the CustomResourceDefinitions, without
 descriptions and closed at every level: Argo CD 3.5.1, KEDA 2.20.2 and its HTTP add-on 0.15.0, Gateway API
-1.6.1, Prometheus Operator 0.93.0 and External Secrets; of the Grafana Operator 5 the fields that the chart uses.
+1.6.1, Prometheus Operator 0.93.0, External Secrets and Grafana Operator 5.21.4.
 """
 
 from __future__ import annotations

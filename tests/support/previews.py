@@ -34,8 +34,10 @@ FORGES = {
 }  # fmt: skip
 
 
-def place(previews: str = "{}", forge: str = "github") -> PreviewPlace:
+def place(previews: str = "{}", forge: str = "github", *, cluster: str = "") -> PreviewPlace:
+    """The previews of staging; ``cluster`` are further fields of its cluster."""
     text = PROJECT.format(previews=previews, host=FORGES[forge][0], forge=forge)
+    text = text.replace("    gpu_classes", f"    {cluster}\n    gpu_classes")
     project, problems = read_project(read_yaml(text.encode(), file="gitops-ml.yaml"))
     assert project, problems
     return preview_place(project, "staging", folder=Path("/"))

@@ -82,6 +82,7 @@ MODULES = (
     GoModule(
         "github.com/external-secrets/external-secrets", "0.20.4", definitions="config/crds/bases"
     ),
+    GoModule("github.com/grafana/grafana-operator/v5", "5.21.4", definitions="config/crd/bases"),
 )  # fmt: skip
 DEBIAN = {
     "containerd": "containerd", "ctr": "containerd", "runc": "runc", "iptables": "iptables",
@@ -204,5 +205,5 @@ def _go(*arguments: str, cwd: Path | None = None, cgo: bool = False) -> str:
 @cache
 def _short(module: GoModule) -> str:
     """`kubernetes` of `k8s.io/kubernetes`, `keda` of `github.com/kedacore/keda/v2`."""
-    parts = [part for part in module.path.split("/") if part not in {"v2", "v3", "server"}]
+    parts = [part for part in module.path.split("/") if part not in {"v2", "v3", "v5", "server"}]
     return parts[-1]
