@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import astuple
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ class ProofHere(Proof):
         except Exception as error:
             raise CannotImport(repr(error), staged) from error
         there = Surroundings("packaged", namespace, of_place=place.of_place)
-        nodes = json.dumps([astuple(each) for each in portrait(namespace[name], there)])
+        nodes = json.dumps([each.fields for each in portrait(namespace[name], there)])
         return [node_of(each) for each in json.loads(nodes)]
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def main() -> int:
     owner = root.__module__
     place = Surroundings(owner, vars(sys.modules[owner]), own, of_place=of_place)
     nodes = portrait(root, place)
-    Path(job["out"]).write_text(json.dumps([astuple(node) for node in nodes]))
+    Path(job["out"]).write_text(json.dumps([node.fields for node in nodes]))
     return 0
 
 

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +178,7 @@ def _fields(place: Surroundings) -> dict[str, Any]:
 
 
 def _digest(staged: Staged, here: list[Node]) -> str:
-    digest = hashlib.sha256(json.dumps([astuple(node) for node in here]).encode())
+    digest = hashlib.sha256(json.dumps([node.fields for node in here]).encode())
     for path, content in sorted(staged.files.items()):
         digest.update(b"%d:%s%d:" % (len(path.encode()), path.encode(), len(content)))
         digest.update(content)
