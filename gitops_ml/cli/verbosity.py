@@ -10,7 +10,7 @@ from gitops_ml.system import progress
 
 
 class Level(IntEnum):
-    """How much is said."""
+    """How much is reported."""
 
     QUIET = 0
     """Warnings and errors."""

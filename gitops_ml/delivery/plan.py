@@ -99,7 +99,7 @@ def uncommitted(
     known = workspace.project.protected
     protected = [name for name in workspace.environments if name in known]
     files = few(provenance.changed) or "files of the project"
-    text = f"no commit holds {files} as deployed: nobody else can review or rebuild this release"
+    text = f"no commit holds {files} as deployed: no reviewer can see them, and this release cannot be rebuilt"
     if protected and not (options.allow_dirty or options.dry_run):
         raise UsageError(
             f"{text}, and {', '.join(protected)} is protected. Commit first, or allow it with --allow-dirty"

@@ -40,7 +40,7 @@ def escaped(text: object) -> str:
 def disarmed(text: str) -> str:
     """Markdown of others without effects: its tables, headings and code stay.
 
-    It mentions nobody, links to nothing, shows no picture, and has no HTML and no commands of a forge.
+    It mentions no account, links to nothing, shows no picture, and has no HTML and no commands of a forge.
     """
     # An entity can spell any character of a mention.
     text = _ENTITY.sub("&amp;", text)

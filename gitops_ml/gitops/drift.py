@@ -39,7 +39,7 @@ class LiveDifference:
     git: Any = None
     live: Any = None
     owner: Owner | None = None
-    """Who set what the cluster has; `None` where nobody says so."""
+    """Who set what the cluster has; `None` where no field manager is recorded."""
     is_expected: bool = False
     """Whether another controller is meant to own it; Argo CD leaves it as it is."""
 

@@ -277,7 +277,7 @@ def preview_values(place: PreviewPlace) -> Mapping[str, Any]:
 
 
 def _autoscaling(place: PreviewPlace) -> Mapping[str, Any]:
-    """Zero replicas while nobody asks, where the cluster can do that; else one."""
+    """Zero replicas while no request comes, where the cluster can do that; else one."""
     hours, addon = place.previews.hours, place.cluster.http_addon
     if hours is None and not addon:
         return {"enabled": False}

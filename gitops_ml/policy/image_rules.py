@@ -57,7 +57,9 @@ def _bases(subject: Subject) -> Iterator[Breach]:
 def _dirty(subject: Subject) -> Iterator[Breach]:
     side = subject.after
     if side is not None and subject.environment.protected and side.origin.get("dirty"):
-        message = "it was built from files that no commit holds: nobody can review or rebuild it"
+        message = (
+            "it was built from files that no commit holds: it can be neither reviewed nor rebuilt"
+        )
         yield Breach((), message)
 
 
@@ -74,7 +76,7 @@ IMAGE_RULES = (
         id="by-tag",
         title="A release in a protected environment is not deployed by tag",
         severity="warning",
-        reason="`--by-tag` names an image that nobody has seen: it may be missing, or be built with other content.",
+        reason="`--by-tag` names an image that was not looked up: it may be missing, or be built with other content.",
         remedy="build the image first, and deploy without --by-tag",
         check=_by_tag,
     ),

@@ -58,7 +58,7 @@ INTERFACE_RULES = (
         title="An API keeps its kind",
         severity="warning",
         reason="Another kind is called in another way: its callers have to change with it.",
-        remedy="deploy the new kind under another name, and remove the old API when nobody calls it",
+        remedy="deploy the new kind under another name, and remove the old API when it receives no request any more",
         check=_kind,
     ),
     Rule(

@@ -109,7 +109,7 @@ LIMIT_RULES = (
         id="usage-limit",
         title="Teams and environments stay within their GPUs, replicas and cost",
         severity="error",
-        reason="One API at its most replicas can use what others need, or what nobody budgeted.",
+        reason="One API at its most replicas can use what others need, or more than is budgeted.",
         remedy="lower `autoscaling.max_replicas`, or ask for a higher limit in checks.limits",
         check=_beyond,
     ),

@@ -31,7 +31,7 @@ _HEAD = dedent("""\
       limits:
         - {team: fraud, environment: production, gpus: 8, cost: 20000}
       freezes:
-        - {start: fri 16:00, end: mon 08:00, timezone: Europe/Oslo, reason: Nobody is there.}
+        - {start: fri 16:00, end: mon 08:00, timezone: Europe/Oslo, reason: The team is away.}
       exceptions:
         - {rule: endpoint-changed, apis: [iris], reason: No callers yet., until: 2027-01-31}
     ```

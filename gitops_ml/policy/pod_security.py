@@ -122,7 +122,7 @@ def _container(container: Mapping[str, Any], pod: Pod) -> Iterator[str]:
         yield "allowPrivilegeEscalation is not false"
     if "ALL" not in (within(own, "capabilities").get("drop") or ()):
         yield "it does not drop all capabilities"
-    # With user namespaces of its own, root of the pod is nobody on the node.
+    # With user namespaces of its own, root of the pod has no rights on the node.
     if pod.spec.get("hostUsers") is not False:
         is_unset = own.get("runAsNonRoot") is None
         if (inherited if is_unset else own).get("runAsNonRoot") is not True:

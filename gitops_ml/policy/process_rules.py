@@ -51,7 +51,7 @@ PROCESS_RULES = (
         id="freeze",
         title="Nothing changes while an environment is frozen",
         severity="error",
-        reason="In these hours nobody is there to repair what a change breaks.",
+        reason="In these hours the team is away and cannot repair what a change breaks.",
         remedy="wait until the window ends, or except the API with a reason; `gitops-ml rollback` is always possible",
         check=_frozen,
     ),

@@ -1,7 +1,7 @@
 """What a release costs in a month: the requests of its pods, at the prices of its cluster.
 
 Requests are what a scheduler reserves, so they are what a pod makes a cluster pay for. Not in it: parts of
-nodes that nobody requests, the control plane, disks, load balancers and traffic.
+nodes that no pod requests, the control plane, disks, load balancers and traffic.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ def _shortest_span(hours: set[int]) -> tuple[int, int]:
 
 
 def _outside(traffic: Traffic, window: CronWindow) -> int:
-    """One replica outside of the window, or none where nobody called."""
+    """One replica outside of the window, or none where it received no request."""
     start, end = (int(line.split()[1]) for line in (window.start, window.end))
     is_weekly = window.start.endswith("1-5")
     inside = {(start + n) % 24 for n in range((end - start) % 24 or 24)}

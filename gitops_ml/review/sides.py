@@ -216,7 +216,7 @@ def _settings(project: Project) -> Any:
 
 
 def _pinned(base: str) -> str:
-    """A base image by digest; a tag without one stands for itself, and no registry is asked."""
+    """A base image by digest; a tag without one is taken as it is, and no registry is asked."""
     image = ImageRef.parse(base)
     return base if image.digest else f"{base}@{_digest(base)}"
 

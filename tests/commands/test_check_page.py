@@ -113,7 +113,7 @@ def test_what_cannot_be_is_refused_with_a_reason(ann):
     none = ann.runs(*words, "p.html", "--traffic", "prometheus")
     assert "set clusters.main.prometheus.address" in none.err
     missing = ann.runs(*words, "p.html", "--traffic", "gone.csv")
-    assert "gone.csv cannot be read as text" in missing.err
+    assert "gone.csv does not exist" in missing.err
     place = ann.runs(*words, "no/such/folder/p.html")
     assert "no/such/folder/p.html cannot be written" in place.err
 

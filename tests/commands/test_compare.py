@@ -269,4 +269,4 @@ def test_a_log_without_the_deployment_names_those_it_has(ann):
     assert result.code == 2
     assert f"did you mean '{OLD}'" in result.err
     result = ann.runs("compare", OLD, NEW, "--log", ann.project / "gone.jsonl")
-    assert (result.code, "gone.jsonl cannot be read" in result.err) == (2, True)
+    assert (result.code, "gone.jsonl does not exist" in result.err) == (2, True)

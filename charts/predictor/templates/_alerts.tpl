@@ -286,7 +286,7 @@ grows with the number of classes, and Kolmogorov-Smirnov's distance of values.
     and on () sum(predictor_model_ready{ {{- $series -}} }) > 0
   for: 10m
   {{- $summary := "no request for 7 days" }}
-  {{- $description := "Its replicas cost money, and nobody has called it for 7 days." }}
+  {{- $description := "Its replicas cost money, and it received no request for 7 days." }}
   {{- include "predictor.alertMetadata" (dict "root" . "severity" "info" "page" "unused" "summary" $summary "description" $description) | nindent 2 }}
 {{- end }}
 
