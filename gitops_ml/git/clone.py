@@ -93,7 +93,13 @@ class Clone:
         for stale in self._of_others():
             shutil.rmtree(stale, ignore_errors=True)
         if self.folder.is_dir():
-            for place in (self.folder.glob("*.lock"), (self.folder / "refs").rglob("*.lock")):
+            for place in (
+                self.folder.glob("*.lock"),
+                (self.folder / "refs").rglob("*.lock"),
+                # of a disk that was full
+                self.folder.glob("fast_import_crash_*"),
+                (self.folder / "objects" / "pack").glob("tmp_*"),
+            ):
                 for stale in place:
                     stale.unlink(missing_ok=True)
 

@@ -74,6 +74,8 @@ def push_failure(
     if _MOVED.search(f"{status}\n{text}"):
         held = [line for line in text.splitlines() if "File exists" in line]
         why = "; ".join([status, *held] if status else [text])
+        if held:
+            why += "; remove that file if no push has run there for minutes"
         return RepositoryMoved(f"{branch} of {remote} moved meanwhile ({why})")
     if status and "unpacker error" not in status:
         return Refused(f"{remote} refused the commit on {branch}: {status}\n{text}".rstrip())

@@ -202,7 +202,9 @@ def test_a_lock_that_another_push_holds_on_the_server_means_moved(bare, reposito
     commit = repository.commit(base, [Change("a", None, b"a")], message="m", author=AUTHOR)
     (bare / "refs" / "heads" / "main.lock").touch()
 
-    with pytest.raises(RepositoryMoved, match=r"Unable to create '.*/main\.lock': File exists"):
+    with pytest.raises(
+        RepositoryMoved, match=r"Unable to create '.*/main\.lock': File exists.*remove that"
+    ):
         repository.push(commit, base=base)
 
 
@@ -544,12 +546,16 @@ def test_locks_and_half_made_clones_of_a_killed_process_are_swept_away(bare, tmp
     for name in ("config.lock", "HEAD.lock", "packed-refs.lock", "refs/remotes/origin/main.lock"):
         (folder / name).touch()
     (folder / "refs" / "gitops-ml" / "pending.lock").touch()
+    of_a_full_disk = (folder / "fast_import_crash_1", folder / "objects" / "pack" / "tmp_idx_x")
+    for path in of_a_full_disk:
+        path.touch()
     folder.with_name(folder.name + ".new-12345678").mkdir()
 
     add(opened(bare, tmp_path), "second")
 
     assert files_of(bare) == ["README.md", "first", "second"]
     assert sorted(p.name for p in folder.parent.iterdir()) == [folder.name, f"{folder.name}.lock"]
+    assert not any(path.exists() for path in of_a_full_disk)
 
 
 def test_many_small_commits_are_packed_by_us_and_not_by_surprise(bare, repository, tmp_path):
