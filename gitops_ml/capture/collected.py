@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,22 @@ class NoSource(Exception):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(name)
+
+
+def attribute(value: Any, name: str) -> Any:
+    """An attribute of an object of the session, whose own code may raise anything; `None` without one."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001
+        return None
+
+
+def unwrapped(value: Any) -> Any:
+    """The function inside of decorators that name it, else the value itself."""
+    try:
+        return inspect.unwrap(value) if callable(value) else value
+    except Exception:  # noqa: BLE001 - as for an attribute
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +61,7 @@ class Repairs:
     """Expressions that are assigned a value of the session at the end: ``("Settings.rounds", 2)``."""
     included: frozenset[int] = frozenset()
     """Positions of statements that are included."""
+    made: frozenset[str] = frozenset()
+    """Names that get the statement that made them, not their value: they share memory with others."""
     needed: frozenset[str] = frozenset()
     """Functions and classes that nothing names, such as those in a registry."""

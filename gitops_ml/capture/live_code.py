@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.collected import unwrapped
 from gitops_ml.capture.comparison.code_digest import codes_of, is_same_code
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _is_made_by(value: Any, statement: Statement, flags: int) -> bool:
     written = next(code for code in codes_of(compiled) if code.co_name == name)
     if isinstance(value, type):
         return value.__name__ == written.co_name and _same_class(value, written)
-    function = inspect.unwrap(value) if callable(value) else value
+    function = unwrapped(value)
     # The result of a decorator can be anything.
     return not isinstance(function, FunctionType) or is_same_code(function.__code__, written)
 
@@ -65,7 +65,7 @@ def agrees(value: Any, statement: Statement) -> bool:
     if isinstance(value, type) and isinstance(node, ast.ClassDef):
         held = vars(value)
         return all(_is_literal(each, held[name]) for name, each in _assigned(node) if name in held)
-    function = inspect.unwrap(value) if callable(value) else value
+    function = unwrapped(value)
     if isinstance(function, FunctionType) and isinstance(node, ast.FunctionDef):
         return all(map(_is_literal, node.args.defaults, function.__defaults__ or ()))
     return True

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import linecache
 import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.collected import attribute, unwrapped
 from gitops_ml.capture.statements import Source, read_source
 
 if TYPE_CHECKING:
@@ -114,12 +115,12 @@ def _run_files(namespace: Mapping[str, Any]) -> tuple[str, ...]:
     """The files that ``%run`` or ``python -i`` executed in the session."""
     files: dict[str, None] = {}
     for value in list(namespace.values()):
-        if getattr(value, "__module__", None) != MAIN:
+        if attribute(value, "__module__") != MAIN:
             continue
-        code = getattr(inspect.unwrap(value), "__code__", None) if callable(value) else None
+        code = attribute(unwrapped(value), "__code__")
         if isinstance(value, type):
-            methods = (getattr(each, "__code__", None) for each in vars(value).values())
-            code = next((each for each in methods if each is not None), None)
-        if code is not None and os.path.isfile(code.co_filename):  # noqa: PTH113 - any text
+            methods = (attribute(each, "__code__") for each in vars(value).values())
+            code = next((each for each in methods if isinstance(each, CodeType)), None)
+        if isinstance(code, CodeType) and os.path.isfile(code.co_filename):  # noqa: PTH113 - any text
             files[code.co_filename] = None
     return tuple(Path(file).read_text("utf-8", errors="replace") for file in files)

@@ -17,9 +17,16 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.collected import Collected, NoSource, Repairs
+from gitops_ml.capture.collected import Collected, NoSource, Repairs, attribute
 from gitops_ml.capture.live_code import agrees, is_made_by
-from gitops_ml.capture.live_imports import gives, import_of, imported_as, is_setting, roots
+from gitops_ml.capture.live_imports import (
+    WHOLE_PROCESS,
+    Settings,
+    gives,
+    import_of,
+    imported_as,
+    roots,
+)
 from gitops_ml.capture.live_secrets import (
     doubtful_names,
     is_doubtful,
@@ -131,9 +138,10 @@ class _Collector:
 
     def repair(self) -> None:
         """Add what an earlier text lacked, and what the session set in modules that the text uses."""
-        tops = {each.module.partition(".")[0] for each in self.imports}
+        tops = {each.module.partition(".")[0] for each in self.imports} | WHOLE_PROCESS
+        settings = Settings(self.namespace, self.source, tops - {"os"})
         for statement in self.source.statements:
-            if is_setting(statement, self.namespace, tops - {"os", "sys"}):
+            if settings.has(statement):
                 self._include(statement, "a setting")
         for name in sorted(self.repairs.needed):
             self.need(name, user=name, before=None)
@@ -223,8 +231,8 @@ class _Collector:
 
     def _is_own(self, value: Any) -> bool:
         """Whether it is a class or function of the session."""
-        is_here = getattr(value, "__module__", None) == self.owner
-        return callable(value) and is_here and hasattr(value, "__qualname__")
+        is_here = attribute(value, "__module__") == self.owner
+        return callable(value) and is_here and attribute(value, "__qualname__") is not None
 
     def _is_defined_here(self, name: str) -> bool:
         statements = self.source.binding(name)
@@ -275,6 +283,8 @@ class _Collector:
         last = made[-1] if made else None
         if last is not None and is_of_place(last, self.source, is_plain(value)):
             self.of_place.add(name)
+            self._include(last, name)
+        elif last is not None and name in self.repairs.made:
             self._include(last, name)
         elif name in self.repairs.written:
             self._write(name, user, value, last=last)

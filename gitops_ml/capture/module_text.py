@@ -7,6 +7,8 @@ import pprint
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.collected import attribute
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -91,7 +93,7 @@ def literal(value: Any) -> str:
 
 def holds_state(value: Any, depth: int = 0) -> bool:
     """Whether ``value`` is or contains data or a model, which a file of code cannot hold."""
-    if isinstance(value, type) or callable(getattr(value, "__code__", None)):
+    if isinstance(value, type) or callable(attribute(value, "__code__")):
         return False
     if any(_has(value, name) for name in _STATE):
         return True

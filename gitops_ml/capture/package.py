@@ -20,6 +20,7 @@ from gitops_ml.capture.comparison.portrait import Surroundings
 from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, reason
 from gitops_ml.capture.live_secrets import is_secret, session_secrets
 from gitops_ml.capture.live_session import MAIN, Session, current_session
+from gitops_ml.capture.of_machine import files_named, variables_set
 from gitops_ml.capture.own_secrets import secret_reasons
 from gitops_ml.capture.package_folder import keep_package
 from gitops_ml.capture.statements import imported_modules
@@ -84,6 +85,10 @@ class Package:
     """Files beside these modules that are too large for code."""
     doubts: tuple[str, ...] = ()
     """Names in the source whose values may be secrets."""
+    named_files: tuple[str, ...] = ()
+    """Files of this machine that the source names, which are not in the package."""
+    variables: tuple[str, ...] = ()
+    """Variables that the session set in its environment and a replica has not."""
 
     def notes(self) -> tuple[str, ...]:
         """Notes for the author and the reviewer."""
@@ -99,6 +104,16 @@ class Package:
             notes.append(
                 f"check {', '.join(self.doubts)} for secrets: list a secret under `secrets` of the API and "
                 "read it from os.environ, because many people can read a package"
+            )
+        if self.named_files:
+            notes.append(
+                f"the source names {', '.join(self.named_files)} of this machine, which a replica does not "
+                'have: give a file that it reads as models={"name": "file"}, or read it in a cell'
+            )
+        if self.variables:
+            notes.append(
+                f"this session set {', '.join(self.variables)} in its environment, which a replica does not "
+                "have: list what it needs under `env` or `secrets` of the API"
             )
         if self.left_out:
             notes.append(f"too large to be packaged as code: {', '.join(self.left_out)}")
@@ -160,6 +175,7 @@ def package(
     if conda_packages:
         files["conda-packages.txt"] = "".join(f"{each}\n" for each in conda_packages).encode()
     folder, fingerprint = keep_package(api, files, environ=environ)
+    pod = (proof or Proof()).pod
     return Package(
         folder=folder,
         fingerprint=fingerprint,
@@ -171,6 +187,8 @@ def package(
         pickled=found.pickled,
         left_out=own.left_out,
         doubts=found.doubts,
+        named_files=files_named(found.source, session.folder, packaged=files),
+        variables=tuple(sorted(variables_set(session.source) - {*pod.env, *pod.secrets})),
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
 _FUTURE = "__future__"
+_DEFERRED = f"from {_FUTURE} import annotations\n"
 _CHANGING = frozenset(
     {
         "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop",
@@ -66,7 +67,7 @@ class Statement:
 
     @cached_property
     def _needs(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        now, later = _names(self.text)
+        now, later = _names(f"{_DEFERRED}{self.text}" if self.is_deferred else self.text)
         evaluated, quoted = _annotated(self.node)
         # Since Python 3.12 `symtable` lists the variables of comprehensions among the outer names.
         quoted.update(

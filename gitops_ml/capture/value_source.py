@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import sys
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.module_text import holds_state, is_plain
 
 if TYPE_CHECKING:
@@ -116,6 +118,11 @@ def secret_reason(name: str) -> str:
 def unwritten_reason(name: str, value: Any, last: Statement | None) -> str:
     if holds_state(value):
         return pass_it(name, value)
+    if (module := attribute(value, "__module__")) and module in sys.modules and callable(value):
+        return (
+            f"uses {name!r}, which {module} does not have any more: import it again, as after a reload of "
+            "the module"
+        )
     if last is None or not is_value_statement(last):
         return f"uses {name!r}, {described(value)} whose source is not known"
     return (

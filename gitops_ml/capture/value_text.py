@@ -248,6 +248,9 @@ def _array(writer: _Writer, value: Any, depth: int) -> str:
 
     if value.dtype.hasobject:
         raise CannotWrite
+    if not value.flags.writeable:
+        text = _array(writer, value.copy(order="K"), depth)
+        return f"{writer.imported('numpy', 'broadcast_to')}({text}, {value.shape})"
     if value.dtype.kind in "US":
         writer.result.texts += [str(each) for each in value.ravel().tolist()]
     is_finite = value.dtype.kind in "biuU" or (
@@ -255,7 +258,9 @@ def _array(writer: _Writer, value: Any, depth: int) -> str:
     )
     if 0 < value.size <= _IN_TEXT and value.ndim and is_finite:
         array = writer.imported("numpy", "array")
-        return f"{array}({value.tolist()!r}, dtype={value.dtype.str!r})"
+        by_columns = value.flags.f_contiguous and not value.flags.c_contiguous
+        order = ", order='F'" if by_columns else ""
+        return f"{array}({value.tolist()!r}, dtype={value.dtype.str!r}{order})"
     content = io.BytesIO()
     numpy.save(content, value, allow_pickle=False)
     return writer.file(writer.imported("numpy", "load"), suffix=".npy", content=content.getvalue())
@@ -280,9 +285,15 @@ def _series(writer: _Writer, value: Any, depth: int) -> str:
 
 
 def _numpy_scalar(writer: _Writer, value: Any, depth: int) -> str:
-    if value.dtype.kind not in "biufcUS":
+    if value.dtype.kind not in "biufcUSmM":
         raise CannotWrite
     name = writer.imported("numpy", type(value).__name__)
+    if value.dtype.kind in "mM":
+        unit = value.dtype.name.partition("[")[2].rstrip("]")
+        text = (
+            str(value) if value.dtype.kind == "M" or str(value) == "NaT" else int(value.view("i8"))
+        )
+        return f"{name}({text!r}, {unit!r})"
     return f"{name}({writer.expression(value.item(), depth + 1)})"
 
 

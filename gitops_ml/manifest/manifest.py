@@ -180,7 +180,9 @@ def _manifest(
     return Manifest(
         name=body.pop("name"),
         kind=body.pop("kind"),
-        environments=body.pop("environments", None) or {},
+        environments={
+            name: own or {} for name, own in (body.pop("environments", None) or {}).items()
+        },
         body=body,
         submitted=submitted,
         file=document.file,

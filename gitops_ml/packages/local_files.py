@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from gitops_ml.errors import Problem
+from gitops_ml.packages.requirements import is_malformed
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
 
@@ -37,6 +38,16 @@ IN_A_LAYER = (
 
 _NESTED = ("-r", "--requirement", "-c", "--constraint")
 _LOCAL = ("-e", "--editable", "-f", "--find-links")
+_SHORT_OPTIONS = ("-r", "-c", "-e", "-f", "-i")
+_OPTIONS = frozenset(
+    {
+        *_NESTED, *_LOCAL, "-i", "--index-url", "--extra-index-url", "--no-index", "--no-binary",
+        "--only-binary", "--prefer-binary", "--require-hashes", "--pre", "--trusted-host", "--use-feature",
+        "--pypi-url", "--global-option", "--config-settings", "--config-setting", "--hash",
+    }
+)  # fmt: skip
+_ONE_EQUALS_SIGN = re.compile(r"([\w.-]+)\s*=\s*(\d[\w.]*)")
+"""``numpy=1.26``, as conda writes it."""
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz")
 _SAFE = re.compile(r"[\w./@+ -]*")
 _DIRECT = re.compile(r"[\w.-]+(?:\[[^\]]*\])?\s*@\s*(?=\S)")
@@ -157,19 +168,49 @@ def leaves_project(path: str) -> bool:
 def requirement_problems(
     names: Iterable[str], *, read: Callable[[str], str | None], place: Callable[[str], str]
 ) -> Iterator[Problem]:
-    """Each line of the requirement files ``names`` and their includes that leaves the project.
+    """Each line of the requirement files ``names`` and their includes that leaves the project or is wrong.
 
     Files beyond the limits are a problem, too. ``place`` makes the name of a file for messages.
     """
     files, excess = _requirement_files(names, read=read)
     for file in _inside(files):
-        for number, option, target in _references(read(file) or ""):
+        text = read(file) or ""
+        for number, option, target in _references(text):
             path = _joined(file, target) if option in _NESTED else _normal(target)
             if leaves_project(path):
                 message = f"names {path[:200]}, which leaves the project: copy it into it"
                 yield Problem(place(file), number, 1, "", message, rule="context")
+            elif option in _NESTED and read(path) is None:
+                message = f"includes {path[:200]}, which does not exist"
+                yield Problem(place(file), number, 1, "", message, rule="context")
+        for number, message in _malformed(text) if excess is None else ():
+            yield Problem(place(file), number, 1, "", message, rule="context")
     if excess is not None:
         yield Problem(place(excess.file), excess.line, 1, "", excess.reason, rule="context")
+
+
+@lru_cache(maxsize=_MOST_FILES)
+def _malformed(text: str) -> tuple[tuple[int, str], ...]:
+    """Line number and message of each line that pip could not read."""
+    found = []
+    for number, line in _lines(text):
+        fields = _split(line)
+        if not fields or _local_path(_address(fields), is_option=False) or "://" in line:
+            continue
+        line = _COMMENT.sub("", _BLANKS.sub(" ", line)).strip()
+        option = re.match(r"--?[\w-]+", line)
+        if option and option[0] not in _OPTIONS and not line.startswith(_SHORT_OPTIONS):
+            found.append((number, f"{option[0][:80]} is not an option of a requirements file"))
+        elif not option and is_malformed(line):
+            shown = "this line" if has_secret_shape(line) else repr(line[:80])
+            hint = _ONE_EQUALS_SIGN.match(line)
+            remedy = (
+                f"did you mean {hint[1]}=={hint[2]}?"
+                if hint
+                else "write a name and a version, such as numpy==2.1.0"
+            )
+            found.append((number, f"{shown} is not a requirement that pip can read; {remedy}"))
+    return tuple(found)
 
 
 def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:

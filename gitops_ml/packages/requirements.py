@@ -67,11 +67,13 @@ def malformed(lines: Iterable[str]) -> str | None:
     >>> malformed(["numpy; rm -rf"])
     'numpy; rm -rf'
     """
-    for line in lines:
-        text = _BEHIND.sub("", line.strip()).strip()
-        if text and not _PIPS_OWN.match(text) and _name(text) is None:
-            return line
-    return None
+    return next((line for line in lines if is_malformed(line)), None)
+
+
+def is_malformed(line: str) -> bool:
+    """Whether pip could not read a line that is no option, path or address."""
+    text = _BEHIND.sub("", line.strip()).strip()
+    return bool(text) and not _PIPS_OWN.match(text) and _name(text) is None
 
 
 def naming_a_file(lines: Iterable[str]) -> str | None:

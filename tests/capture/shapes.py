@@ -383,4 +383,111 @@ SHAPES: dict[str, Shape] = {
         body="KEY",
         reason="SHAPE_KEY",
     ),
+    # -- what belongs to the process
+    "an error state that is kept": _packaged(
+        "import numpy as np",
+        "_old = np.seterr(all='raise')",
+        body="np.geterr()['over']",
+        answer="raise",
+    ),
+    "limits of the interpreter": _packaged(
+        "import sys, socket",
+        "sys.setrecursionlimit(4321)\nsocket.setdefaulttimeout(5)",
+        body="(sys.getrecursionlimit(), socket.getdefaulttimeout())",
+        answer=(4321, 5.0),
+    ),
+    "a function that seeds": _packaged(
+        "import random\nimport numpy as np\ndef seed_all(n=0):\n    'Seed.'\n    random.seed(n)\n    np.random.seed(n)",
+        "seed_all(3)",
+        body="(random.seed(3), random.random() == random.Random(3).random())[1]",
+        answer=True,
+    ),
+    "a function that seeds and trains": _packaged(
+        "import random\nruns = []\ndef train():\n    random.seed(3)\n    runs.append(1)\n    return 1",
+        "model = train()\ntrain()",
+        body="(model, 'train' in globals())",
+        answer=(1, True),
+    ),
+    "random numbers without a seed": _packaged(
+        "import random\nimport numpy as np\nfrom random import choice",
+        "choice([1, 2]), np.random.rand()",
+        body="(choice([1]), random.choice([1]), np.random.rand(1).shape)",
+        answer=(1, 1, (1,)),
+    ),
+    "a class that is registered with a library": _packaged(
+        "import pandas as pd\n@pd.api.extensions.register_dataframe_accessor('shape_marks')\nclass Marks:\n    def __init__(self, df): self.df = df\n    def n(self): return len(self.df)",
+        body="pd.DataFrame({'a': [payload]}).shape_marks.n()",
+        answer=1,
+    ),
+    "a class that is registered with a base class": _packaged(
+        "import collections.abc\nclass Window:\n    def __len__(self): return 1",
+        "collections.abc.Sequence.register(Window)",
+        body="isinstance(Window(), collections.abc.Sequence)",
+        answer=True,
+    ),
+    "a variable that a method reads": _refused(
+        "import os\nos.environ['SHAPE_KEY'] = 'x'",
+        body="os.environ['SHAPE_KEY']",
+        reason="P reads SHAPE_KEY: a replica has no SHAPE_KEY",
+    ),
+    "a variable with a default in a method": _refused(
+        "from os import environ, getenv\nenviron.update(SHAPE_KEY='x')",
+        body="(environ.get('SHAPE_OTHER', 'y'), getenv('SHAPE_KEY'))",
+        reason="P reads SHAPE_KEY",
+    ),
+    # -- the order of sets, which differs in each process
+    "labels in the order of a set": _packaged(
+        "class Encoder:\n    def __init__(self, words): self.index = {w: i for i, w in enumerate(set(words))}",
+        "encoder = Encoder(['yes', 'no', 'maybe', 'never', 'always'])",
+        body="sorted(encoder.index.values())",
+        answer=[0, 1, 2, 3, 4],
+    ),
+    "a default in the order of a set": _refused(
+        "def f(names=list({'yes', 'no', 'maybe', 'never', 'always'})): return names",
+        body="f()",
+        reason="f (default 0)",
+    ),
+    # -- arrays
+    "two arrays of one memory": _packaged(
+        "import numpy as np\na = np.zeros(3)\nb = a[:2]",
+        body="(b.__setitem__(0, 7), a.tolist())[1]",
+        answer=[7.0, 0.0, 0.0],
+    ),
+    "a read-only array by columns": _packaged(
+        "import numpy as np\na = np.asfortranarray(np.arange(6.0).reshape(2, 3))\na.flags.writeable = False",
+        body="(a.flags.writeable, a.flags.f_contiguous, a.ravel(order='K').tolist())",
+        answer=(False, True, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]),
+    ),
+    "times of numpy": _packaged(
+        "import numpy as np\nstart, step = np.datetime64('2020-01-01T00:00', 'm'), np.timedelta64(90, 's')",
+        "start += step",
+        body="(str(start), str(step))",
+        answer=("2020-01-01T00:01:30", "90 seconds"),
+    ),
+    # -- what is held weakly, and objects with an opinion
+    "values in a weak dictionary": _refused(
+        "from weakref import WeakKeyDictionary\nclass Field:\n    def __init__(self): self.held = WeakKeyDictionary()\n    def __get__(self, owner, kind=None): return self.held[owner]\n    def __set__(self, owner, value): self.held[owner] = value\nclass Config:\n    rate = Field()",
+        "config = Config()\nconfig.rate = 5",
+        body="config.rate",
+        reason="Config.rate.held",
+    ),
+    "a weak reference": _packaged(
+        "import weakref\nclass A: rate = 1\na = A()\nr = weakref.ref(a)",
+        "a.rate = 3",
+        body="r().rate",
+        answer=3,
+    ),
+    "a default of a context variable": _packaged(
+        "from contextvars import ContextVar\nv = ContextVar('v', default={'a': 1})",
+        "v.get()['a'] = 2",
+        body="v.get()",
+        answer={"a": 2},
+    ),
+    "an object whose attributes raise": _packaged(
+        "class Strict:\n    def __getattr__(self, name): raise RuntimeError(name)\nclass Meta(type):\n    def __getattr__(cls, name): raise RuntimeError(name)\nclass Model(metaclass=Meta): rate = 2",
+        "strict = Strict()",
+        "strict.rate = 3",
+        body="(strict.rate, Model.rate)",
+        answer=(3, 2),
+    ),
 }

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.packages.local_files import index_options, needs_pip, pip_files, shell_files
+from gitops_ml.packages.local_files import (
+    index_options,
+    needs_pip,
+    pip_files,
+    requirement_problems,
+    shell_files,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +98,46 @@ def test_indexes_are_named_by_requirement_files_too() -> None:
         ("--extra-index-url", "https://b/simple"),
         ("--trusted-host", "b"),
     )
+
+
+MALFORMED = {
+    "six=1.16.0": "'six=1.16.0' is not a requirement that pip can read; did you mean six==1.16.0?",
+    "numpy=1.26=py311": "did you mean numpy==1.26?",
+    'six = "^1.16"': "is not a requirement that pip can read; write a name and a version",
+    "six^1.16": "'six^1.16' is not a requirement",
+    "scikit learn": "'scikit learn' is not a requirement",
+    "six; python_versionn > '3'": "is not a requirement",
+    "six; python_version > \u201c3\u201d": "is not a requirement",
+    "six\u2010x==1": "is not a requirement",
+    "six==1.16.0#pinned": "is not a requirement",
+    "${SIX}": "is not a requirement",
+    "six\0": "is not a requirement",
+    "--frobnicate yes": "--frobnicate is not an option of a requirements file",
+    "-c limits.txt": "includes limits.txt, which does not exist",
+    "--requirement=more.txt": "includes more.txt, which does not exist",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), MALFORMED.items(), ids=ascii)
+def test_a_line_that_pip_cannot_read_is_a_problem_with_its_place(line: str, message: str) -> None:
+    texts = {"r.txt": f"numpy==2.1.0\n\n{line}\n"}
+    [problem] = requirement_problems(["r.txt"], read=texts.get, place=str)
+    assert (problem.file, problem.line) == ("r.txt", 3)
+    assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "six (==1.16.0)", "six===1.16.0", "six==1.*", "SIX ~= 1.16 # new", "six\t==\t1.16.0", "six[a, b]>1,<2",
+        "six==1.16.0;python_version>'3'", "six @ https://x.example/six.whl", "git+https://x.example/a.git@main",
+        "./wheels/a-1-py3-none-any.whl", "'./a b/a-1-py3-none-any.whl'", "lib/", "-e .", "-e ./lib", "-ilocal",
+        "--index-url=https://x.example/simple", "--no-binary :all:", "--pre",
+        "six==1 --hash=sha256:ab \\\n  --hash=sha256:cd",
+        "--extra-index-url https://${TOKEN}@x.example/simple", "six==1 --config-settings=a=b", "-rr.txt",
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_what_pip_can_read_is_no_problem(line: str) -> None:
+    texts = {"r.txt": f"{line}\n"}
+    assert not [*requirement_problems(["r.txt"], read=texts.get, place=str)]

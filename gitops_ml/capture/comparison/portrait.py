@@ -15,6 +15,7 @@ from functools import cached_property
 from types import CodeType, ModuleType
 from typing import Any
 
+from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.comparison.code_digest import codes_of, used_names
 
 Label = tuple[str, str]
@@ -78,12 +79,12 @@ class Surroundings:
 
     def reference(self, value: Any) -> str | None:
         """``module:name``, if that is how an installed module gives it."""
-        module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+        module, name = attribute(value, "__module__"), attribute(value, "__qualname__")
         if not (isinstance(module, str) and isinstance(name, str)) or self.is_own(module):
             return None
         holder: Any = sys.modules.get(module)
         for part in name.split("."):
-            holder = getattr(holder, part, None)
+            holder = attribute(holder, part)
         return f"{module}:{name}" if holder is value else None
 
 
@@ -114,8 +115,22 @@ def portrait(root: Any, surroundings: Surroundings) -> list[Node]:
             node.home = " ".join(surroundings.names_of(value))
         node.edges = [(label, walk.place(each)) for label, each in seen.edges]
         walk.nodes.append(node)
+    _join_arrays(walk)
     _close_resources(walk.nodes)
     return walk.nodes
+
+
+def _join_arrays(walk: _Walk) -> None:
+    """Join arrays that share memory: what is written to one is then in the other."""
+    first: dict[int, int] = {}
+    for number, (node, value) in enumerate(zip(walk.nodes, walk.values, strict=True)):
+        if node.kind != "array":
+            continue
+        while type(base := getattr(value, "base", None)) is type(value):
+            value = base
+        other = first.setdefault(id(value), number)
+        if other != number:
+            node.edges = [*node.edges, (("memory", ""), other)]
 
 
 _CARRIERS = frozenset({"instance", "dict", "list", "tuple", "set"})
@@ -176,7 +191,8 @@ class OfPlace:
 def globals_of(function: Any, surroundings: Surroundings) -> Edges:
     """The globals that a function uses, and what it reads through modules."""
     names = used_names(function.__code__)
-    module = function.__globals__.get("__name__")
+    # The names of a file that `%run` executed have none.
+    module = function.__globals__.get("__name__") or function.__module__
     if not surroundings.is_own(module):
         return
     if _DYNAMIC & names.keys():

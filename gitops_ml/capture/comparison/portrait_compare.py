@@ -130,6 +130,8 @@ def shown(path: Path) -> str:
                 text += f".{name}"
             case "item":
                 text += f"[{name}]"
+            case "memory":
+                text += " (memory of another array)"
             case _:
                 text += f" ({' '.join(filter(None, (kind, name)))})"
     return text or "the class"

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import logging
 import queue
+import sys
 import types
 import typing
 import weakref
@@ -51,7 +52,7 @@ _DESCRIPTORS = (
     types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType,
     types.MethodWrapperType,
 )  # fmt: skip
-_CACHES = (weakref.ref, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
+_WEAK_DICTS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 _DISPATCH = getattr(functools.singledispatch(repr), "__code__", None)
 
 
@@ -60,6 +61,8 @@ def found(value: Any, place: Surroundings) -> Found:
     kind = type(value)
     if kind in _SCALARS:
         return Found("value", f"{kind.__name__} {_short(_scalar(value, place))}")
+    if shared := _shared_method(value, place):
+        return Found("installed", shared)
     if kind in _BY_TYPE:
         return _BY_TYPE[kind](value, place)
     if isinstance(value, types.ModuleType):
@@ -74,6 +77,19 @@ def found(value: Any, place: Surroundings) -> Found:
     if place.reference(kind) is None and kind.__flags__ & _HEAP:
         return _own_instance(value, place)
     return _instance(value, place)
+
+
+def _shared_method(value: Any, place: Surroundings) -> str | None:
+    """The name of a method that a module shares as a function, such as `random.choice`.
+
+    What its object holds belongs to the process; the statements that set it are in the package.
+    """
+    if not isinstance(value, types.MethodType | types.BuiltinMethodType):
+        return None
+    module, name = type(value.__self__).__module__, str(value.__name__)
+    if place.is_own(module) or getattr(sys.modules.get(module), name, None) is not value:
+        return None
+    return f"{module}:{name}"
 
 
 def _short(text: str) -> str:
@@ -143,6 +159,11 @@ def _array(value: Any, place: Surroundings) -> Found:
         return Found("array", f"{value.dtype.str} {value.shape}", edges, has_identity=True)
     digest = hashlib.sha256(value.tobytes()).hexdigest()
     text = f"{value.dtype.descr} {value.shape} {digest}"
+    flags = value.flags
+    if not flags.writeable:
+        text += " read-only"
+    if flags.f_contiguous and not flags.c_contiguous:
+        text += " by columns"
     return Found("array", text, has_identity=True)
 
 
@@ -343,11 +364,32 @@ def _forward(value: Any, place: Surroundings) -> Found:
 
 
 def _context_variable(value: ContextVar[Any], place: Surroundings) -> Found:
-    return Found("context variable", value.name, [(("value", ""), value.get(None))])
+    held: Any = Builtin("")
+    with contextlib.suppress(LookupError):  # neither a value nor a default
+        held = value.get()
+    return Found("context variable", value.name, [(("value", ""), held)])
 
 
-def _cache(value: Any, place: Surroundings) -> Found:
-    return Found("cache", type(value).__name__)
+def _weak_dict(value: Any, place: Surroundings) -> Found:
+    """Only what it says of the user's own instances; what it says of classes is a cache."""
+    held = {key: each for key, each in list(value.items()) if _is_own_instance(key, each, place)}
+    return Found("cache", type(value).__name__, list(_dict_edges(held, place)))
+
+
+def _is_own_instance(key: Any, value: Any, place: Surroundings) -> bool:
+    kinds = [type(each).__module__ for each in (key, value) if not isinstance(each, type)]
+    return any(map(place.is_own, kinds))
+
+
+def _weak_set(value: Any, place: Surroundings) -> Found:
+    held = {each for each in value if _is_own_instance(each, type, place)}
+    return Found("cache", type(value).__name__, list(_set(held, place).edges))
+
+
+def _weak_reference(value: Any, place: Surroundings) -> Found:
+    target = value()
+    edges = [(("target", ""), target)] if _is_own_instance(target, type, place) else []
+    return Found("cache", type(value).__name__, edges)
 
 
 _BY_TYPE: Mapping[type, Callable[[Any, Surroundings], Found]] = {
@@ -373,7 +415,9 @@ _BY_KIND: tuple[tuple[Any, Callable[[Any, Surroundings], Found]], ...] = (
     (type, _class),
     (types.FunctionType, _function),
     (_DESCRIPTORS, _descriptor),
-    (_CACHES, _cache),
+    (_WEAK_DICTS, _weak_dict),
+    (weakref.WeakSet, _weak_set),
+    (weakref.ref, _weak_reference),
     (functools._lru_cache_wrapper, _cached),
     (functools.cached_property, _cached_property),
     (queue.Queue, _queue),

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.collected import Collected, Repairs
@@ -22,6 +23,9 @@ from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
 from gitops_ml.capture.comparison.portrait_compare import Difference, differences
 from gitops_ml.capture.comparison.repairs import repaired
 from gitops_ml.capture.live_source import collect
+from gitops_ml.capture.module_text import holds_state
+from gitops_ml.capture.of_machine import takes_order, variables_read
+from gitops_ml.capture.value_source import pass_it
 from gitops_ml.errors import Unpackageable
 from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment
 from gitops_ml.system.memory import key as memory_key
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from gitops_ml.system.memory import Memory
 
 _ROUNDS = 6
+_TIMES = 6
+"""Imports of a package that takes the order of a set: one may have the order of the session by chance."""
 _PROGRAM = "from gitops_ml.capture.comparison.clean_import import main"
 _READS = re.compile(r"KeyError: '(\w+)'")
 
@@ -94,13 +100,15 @@ class Proof:
             roots = (root, *(session.namespace[name] for name in sorted(also)))
             found = tuple(each for one in roots for each in self.differences(one, place, staged))
             found, reasons = self._of_place(found, session, collected)
+            reasons += self._of_environment(root.__name__, collected, reasons)
             if not found and not reasons:
                 return collected
             more, left = repaired(found, repairs, session=session)
             if left or reasons or more is repairs:
                 break
             repairs = more
-        raise Unpackageable(root.__name__, [*reasons, *map(reason, left or found)])
+        told = (reason(each, session.namespace) for each in left or found)
+        raise Unpackageable(root.__name__, [*reasons, *told])
 
     def differences(self, root: Any, place: Surroundings, staged: Staged) -> tuple[Difference, ...]:
         """Where the imported package differs from the session.
@@ -113,9 +121,12 @@ class Proof:
         known = self.memory.recall([key]).get(key) if self.memory else None
         if known is not None:
             return tuple(_difference(each) for each in json.loads(known))
-        there = self._imported(root.__name__, place, staged)
         secrets = [*self.pod.secret_values(), *secrets_in(self.pod.environ)]
-        found = tuple(each.without_secrets(secrets) for each in differences(here, there))
+        for _ in range(_TIMES if _takes_order(staged) else 1):
+            there = self._imported(root.__name__, place, staged)
+            found = tuple(each.without_secrets(secrets) for each in differences(here, there))
+            if found:
+                break
         if self.memory:
             self.memory.keep({key: json.dumps([asdict(each) for each in found])})
         return found
@@ -152,6 +163,19 @@ class Proof:
                 reasons.append(f"{name} is another value in a replica: {_not_there(lacking)}")
         return tuple(each for each in found if each.path not in places), reasons
 
+    def _of_environment(self, name: str, collected: Collected, known: list[str]) -> list[str]:
+        """Why what a method reads of the environment is not there in a replica."""
+        lacking = self.pod.lacking(variables_read(collected.text))
+        lacking = [each for each in lacking if not any(each in reason for reason in known)]
+        return [f"{name} reads {each}: {_not_there([each])}" for each in lacking]
+
+
+def _takes_order(staged: Staged) -> bool:
+    texts = [content for path, content in staged.files.items() if path.endswith(".py")]
+    return any(b"set(" in each for each in texts if each is not staged.files[staged.path]) or (
+        takes_order(staged.files[staged.path].decode())
+    )
+
 
 def _not_there(variables: list[str]) -> str:
     names = ", ".join(variables)
@@ -161,9 +185,11 @@ def _not_there(variables: list[str]) -> str:
     )
 
 
-def reason(difference: Difference) -> str:
+def reason(difference: Difference, namespace: Mapping[str, Any] = MappingProxyType({})) -> str:
     """A difference with what to do about it."""
     kind, name = difference.path[0] if difference.path else ("", "")
+    if kind == "global" and holds_state(namespace.get(name)):
+        return f"the package {pass_it(name, namespace[name])}"
     if kind == "through" or "." in name:
         return (
             f"{difference}: this session changed it, or its file changed after the import; write it in its "

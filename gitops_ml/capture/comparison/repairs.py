@@ -59,6 +59,8 @@ class _Mender:
         if added := self._of_a_registry(difference, repairs):
             return added
         kind, lacking = difference.path[-1]
+        if kind == "memory" and name not in repairs.made and self.source.binding(name):
+            return replace(repairs, made=repairs.made | {name})
         is_name = kind in ("global", "subclass") and difference.is_missing
         if is_name and lacking not in repairs.needed:
             return replace(repairs, needed=repairs.needed | {lacking})

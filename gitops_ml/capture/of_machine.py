@@ -1,0 +1,151 @@
+"""What a text takes from the machine that it runs on: variables, files, and the order of sets."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gitops_ml.capture.statements import Source
+
+_LONGEST = 200
+"""Characters of a text that may be the name of a file."""
+_OF_A_SYSTEM = ("/dev/", "/etc/", "/proc/", "/sys/", "/usr/", "/opt/", "/lib/", "/bin/")
+_READING = frozenset({"get", "pop", "getenv"})
+_WRITING = frozenset({"setdefault", "putenv"})
+_WITHOUT_ORDER = frozenset(
+    {
+        "len", "sorted", "min", "max", "sum", "any", "all", "set", "frozenset", "isinstance", "bool",
+        "union", "intersection", "difference", "symmetric_difference", "update", "issubset", "issuperset",
+        "isdisjoint", "difference_update", "intersection_update", "symmetric_difference_update",
+    }
+)  # fmt: skip
+"""Functions and methods whose results do not depend on the order of a set."""
+_OF_SETS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
+
+
+# -- variables of the environment ------------------------------------------------------------------
+
+
+def variables_read(text: str) -> set[str]:
+    """The variables that a text reads by name, as in ``os.environ["A"]`` and ``os.getenv("A")``."""
+    return set(_variables(ast.parse(text), is_read=True))
+
+
+def variables_set(source: Source) -> set[str]:
+    """The variables that the statements of a session set, also by ``%env``."""
+    return {name for each in source.statements for name in _variables(each.node, is_read=False)}
+
+
+def _variables(tree: ast.AST, *, is_read: bool) -> Iterator[str]:
+    kind, methods = (ast.Load, _READING) if is_read else (ast.Store, _WRITING)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=holder, slice=ast.Constant(value=str(name)), ctx=context):
+                if _last(holder) == "environ" and isinstance(context, kind):
+                    yield name
+            case ast.Call(func=function, args=[ast.Constant(value=str(name)), *_]):
+                of_environ = _last(getattr(function, "value", function)) == "environ"
+                if _last(function) in methods and (of_environ or _last(function).endswith("env")):
+                    yield name
+                elif _last(function) == "run_line_magic" and not is_read:
+                    yield from _by_magic(node)
+        if not is_read and isinstance(node, ast.Call) and _last(node.func) == "update":
+            yield from _updated(node)
+
+
+def _updated(node: ast.Call) -> Iterator[str]:
+    """Those of ``os.environ.update(A="1")`` and ``os.environ.update({"A": "1"})``."""
+    if _last(getattr(node.func, "value", node.func)) != "environ":
+        return
+    yield from (each.arg for each in node.keywords if each.arg)
+    keys = [key for each in node.args if isinstance(each, ast.Dict) for key in each.keys]
+    for key in keys:
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            yield key.value
+
+
+def _by_magic(node: ast.Call) -> Iterator[str]:
+    """That of ``%env A=1`` and ``%env A 1``, which IPython writes as a call."""
+    words = [each.value for each in node.args if isinstance(each, ast.Constant)]
+    match words:
+        case ["env" | "set_env", str(line)] if "=" in line or " " in line.strip():
+            yield line.replace("=", " ").split()[0]
+
+
+def _last(node: ast.AST) -> str:
+    """``environ`` for ``os.environ``."""
+    return str(getattr(node, "attr", None) or getattr(node, "id", ""))
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def files_named(text: str, folder: Path, *, packaged: Iterable[str]) -> tuple[str, ...]:
+    """The files of this machine that a text names and that a package does not have."""
+    known = set(packaged)
+    found = {
+        node.value
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return tuple(sorted(each for each in found if each not in known and _is_file(each, folder)))
+
+
+def _is_file(text: str, folder: Path) -> bool:
+    if not 0 < len(text) <= _LONGEST or not text.isprintable() or text.startswith(_OF_A_SYSTEM):
+        return False
+    if not (PurePosixPath(text).suffix or "/" in text):
+        return False
+    try:
+        return (folder / text).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+# -- the order of sets -----------------------------------------------------------------------------
+
+
+def takes_order(text: str) -> bool:
+    """Whether it makes something in the order of a set, which differs in each process."""
+    tree = ast.parse(text)
+    sets = _Sets()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and sets.is_set(node.value):
+            sets.names |= {_last(each) for each in node.targets} - {""}
+    return any(map(sets.is_ordered, ast.walk(tree)))
+
+
+class _Sets:
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        """Names and attributes that were bound to sets."""
+
+    def is_set(self, node: ast.AST) -> bool:
+        match node:
+            case ast.Set() | ast.SetComp():
+                return True
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                return name in self.names
+            case ast.BinOp(left=left, right=right):
+                return self.is_set(left) or self.is_set(right)
+            case ast.Call(func=ast.Name(id="set" | "frozenset")):
+                return True
+            case ast.Call(func=ast.Attribute(attr=name, value=value)):
+                return name in _OF_SETS and self.is_set(value)
+        return False
+
+    def is_ordered(self, node: ast.AST) -> bool:
+        """Whether a node takes the members of a set one after the other, or the hash of something."""
+        match node:
+            case ast.Call(func=ast.Name(id="hash")):
+                return True
+            case ast.Call(func=ast.Attribute(attr="pop", value=value), args=[]):
+                return self.is_set(value)
+            case ast.Call(func=function, args=arguments):
+                return _last(function) not in _WITHOUT_ORDER and any(map(self.is_set, arguments))
+            case ast.For(iter=taken) | ast.comprehension(iter=taken) | ast.Starred(value=taken):
+                return self.is_set(taken)
+        return False
