@@ -38,6 +38,8 @@ Place = tuple[int, int]
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_SOME_BREAK = re.compile("[\x85\u2028\u2029]")
+"""A line break of YAML 1.1, and so of libyaml, but not of YAML 1.2."""
 _HALF = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS = 18
 """Of a whole number; what has more is text, as it stays exact and YAML readers differ about it."""
@@ -214,11 +216,13 @@ def _decode(text: bytes) -> str:
         raise _Unreadable(
             place, f"byte 0x{text[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from error
-    if match := _UNPRINTABLE.search(decoded):
-        name = "a NUL byte" if match[0] == "\0" else f"the control character U+{ord(match[0]):04X}"
-        before_it = decoded[: match.start()]
-        place = (before_it.count("\n") + 1, len(before_it) - before_it.rfind("\n"))
-        raise _Unreadable(place, f"{name} cannot be in a YAML file")
+    if match := _UNPRINTABLE.search(decoded) or _SOME_BREAK.search(decoded):
+        before, code = decoded[: match.start()], f"{ord(match[0]):04x}"
+        name = "a NUL byte" if match[0] == "\0" else f"the control character U+{code.upper()}"
+        message = f"{name} cannot be in a YAML file"
+        if _SOME_BREAK.match(match[0]):
+            message = f'U+{code.upper()} ends a line for some readers of YAML only; write "\\u{code}" in quotes'
+        raise _Unreadable((before.count("\n") + 1, len(before) - before.rfind("\n")), message)
     return decoded
 
 

@@ -98,6 +98,13 @@ def test_a_dict_with_more_than_plain_data_is_refused(data):
         (b"a: @b", "api.yaml:1:4: a value cannot start with '@'; quote it"),
         (b"a: b: c", "api.yaml:1:5: ': ' is not allowed here; quote the value, or check the "),
         (b"a: *b", "api.yaml:1:4: found undefined alias"),
+        # A comment of YAML 1.2, and a key of YAML 1.1.
+        (
+            "a: 1 # x\u2028b: 2".encode(),
+            "api.yaml:1:9: U+2028 ends a line for some readers",
+        ),
+        ('c: d\na: "x\x85y"'.encode(), "api.yaml:2:6: U+0085 ends a line for some"),
+        ("a: |\n  x\u2029".encode(), "api.yaml:2:4: U+2029 ends a line for some"),
         (b"a: {<<: 1}", "api.yaml:1:9: '<<' merges a mapping or a list of mappings"),
     ],
 )

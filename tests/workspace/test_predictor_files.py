@@ -114,3 +114,8 @@ def test_a_source_is_judged_once(tmp_path, monkeypatch):
     first = problems(tmp_path, PREDICTOR.replace("payload", "data"))
     monkeypatch.setattr("gitops_ml.workspace.predictor_files.judge_source", None)
     assert problems(tmp_path, PREDICTOR.replace("payload", "data")) == first
+
+
+@pytest.mark.parametrize("override", [None, {}, {"predictor": None}, {"predictor": {"env": None}}])
+def test_an_override_without_fields_changes_nothing(tmp_path, override):
+    assert problems(tmp_path, PREDICTOR, environments={"staging": override}) == []
