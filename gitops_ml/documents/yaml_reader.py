@@ -217,12 +217,12 @@ def _decode(text: bytes) -> str:
             place, f"byte 0x{text[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from error
     if match := _UNPRINTABLE.search(decoded) or _SOME_BREAK.search(decoded):
-        before, code = decoded[: match.start()], f"{ord(match[0]):04x}"
+        start, code = decoded[: match.start()], f"{ord(match[0]):04x}"
         name = "a NUL byte" if match[0] == "\0" else f"the control character U+{code.upper()}"
         message = f"{name} cannot be in a YAML file"
         if _SOME_BREAK.match(match[0]):
             message = f'U+{code.upper()} ends a line for some readers of YAML only; write "\\u{code}" in quotes'
-        raise _Unreadable((before.count("\n") + 1, len(before) - before.rfind("\n")), message)
+        raise _Unreadable((start.count("\n") + 1, len(start) - start.rfind("\n")), message)
     return decoded
 
 
