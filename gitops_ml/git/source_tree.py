@@ -101,13 +101,24 @@ class SourceRepository:
         return SourceTree(state.commit, state.is_dirty, files, local)
 
     def sizes(self, ids: Iterable[str]) -> dict[str, int]:
-        """Bytes of each blob that is here."""
+        """Bytes of each blob.
+
+        Raises:
+            UsageError: one is not here. A file that cannot be read would count as one that is not there.
+        """
         found = {}
+        missing = 0
         for line in self._batch("--batch-check", ids).decode("ascii", "replace").splitlines():
             id, _, rest = line.partition(" ")
             kind, _, size = rest.partition(" ")
             if kind == "blob":
                 found[id] = int(size)
+            missing += kind == "missing"
+        if missing:
+            raise UsageError(
+                f"{self.checkout.root} does not have {missing} of the files that are compared: it is a "
+                "partial clone, or damaged; clone it without --filter (in CI, check out without a filter)"
+            )
         return found
 
     def blobs(self, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:

@@ -287,6 +287,21 @@ def test_a_tree_that_git_would_not_check_out_is_refused_or_harmless(victim):
     assert not (victim.home / "through.txt").exists()
 
 
+def test_a_partial_clone_is_refused_and_not_read_as_a_base_without_rules(victim, tmp_path):
+    """Else the rules of the base would be missing, and those of the change count."""
+    source = victim.source
+    source.configures("policy.hosts", ["*"])
+    source.sets("iris", "autoscaling.max_replicas", 9)
+    source.commits()
+    git("config", "uploadpack.allowFilter", "true", cwd=source.folder)
+    address = f"file://{source.folder}"
+    git("clone", "-q", "--filter=blob:none", "-b", "change", address, "partial", cwd=tmp_path)
+    source.folder = tmp_path / "partial"
+    done = victim.is_unharmed(victim.checks("--base=origin/main"))
+    assert (done.code, done.stdout) == (2, "")
+    assert "partial clone" in done.stderr
+
+
 def test_huge_and_odd_files_neither_stop_the_check_nor_fill_the_memory(victim):
     source = victim.source
     source.text("iris/weights.bin", bytes(40 << 20))
