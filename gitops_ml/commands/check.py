@@ -23,6 +23,7 @@ from gitops_ml.review.review import Review, State
 from gitops_ml.review.rule_findings import with_findings
 from gitops_ml.review.scope import project_folder
 from gitops_ml.review.sides import read_checkout_releases
+from gitops_ml.workspace.manifest_files import PROJECT_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,6 +84,9 @@ def check(
         place = Path(d).resolve()
         tip = repository.at_commit(repository.commit(options.base))
         before, after, base, head = _trees(repository, tip, options)
+        tip, before, after = (
+            repository.followed(each, PROJECT_FILES) for each in (tip, before, after)
+        )
         start = project_folder((tip.files, before.files, after.files), start)
         states = read_states(repository, before, after, start=start, folder=place)
         review, pairs = make_review(states, base, head, options.choice)

@@ -7,9 +7,10 @@ git's objects. The files that a checkout has beyond its commit are compared by t
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +33,7 @@ _BATCH = 32 << 20
 LARGEST_BLOB = 16 << 20
 """A larger blob is not read: its id decides whether it changes."""
 _MOST_UNTRACKED = 100_000
+_MOST_LINKS = 8
 
 
 class SourceFile(NamedTuple):
@@ -99,6 +101,29 @@ class SourceRepository:
                     files[path] = found
                     local[found.id] = self.checkout.root / path
         return SourceTree(state.commit, state.is_dirty, files, local)
+
+    def followed(self, tree: SourceTree, names: Iterable[str]) -> SourceTree:
+        """The state with the files that links of these names lead to in place of the links, inside the repository."""
+        wanted = frozenset(names)
+        links = [
+            path
+            for path, file in tree.files.items()
+            if file.mode == LINK and posixpath.basename(path) in wanted
+        ]
+        found = {path: file for path in links if (file := self._target(tree, path)) is not None}
+        return replace(tree, files={**tree.files, **found}) if found else tree
+
+    def _target(self, tree: SourceTree, path: str) -> SourceFile | None:
+        for _ in range(_MOST_LINKS):
+            file = tree.files.get(path)
+            if file is None or file.mode != LINK:
+                return file
+            if (local := tree.local.get(file.id)) is not None:
+                target = os.readlink(local)  # noqa: PTH115 - as git stores it
+            else:
+                target = os.fsdecode(dict(self.blobs([file.id])).get(file.id, b""))
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        return None
 
     def sizes(self, ids: Iterable[str]) -> dict[str, int]:
         """Bytes of each blob.

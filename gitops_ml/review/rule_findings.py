@@ -11,12 +11,12 @@ from gitops_ml.delivery.rules import problem_of
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.policy.base_rules import beyond_base, rule_changes, with_base_rules
 from gitops_ml.policy.evaluate import evaluate
-from gitops_ml.policy.rule import Fleet, Subject
+from gitops_ml.policy.rule import Fleet, FleetRule, Subject
 from gitops_ml.policy.rule import Side as RuleSide
 from gitops_ml.system.current_folder import standing_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from gitops_ml.manifest.manifest import Manifest
@@ -49,7 +49,8 @@ def with_findings(
     changed = {(each.environment, each.api) for each in review.releases}
     standing = tuple(each for place, each in usage.items() if place not in changed)
     fleet = Fleet(subjects, project, existing=review.counts, standing=standing)
-    found = evaluate(fleet, rules_of(rules.checks), checks=rules.checks, today=now.date())
+    known_rules = rules_of(rules.checks)
+    found = evaluate(fleet, known_rules, checks=rules.checks, today=now.date())
     found += tuple(f for each in subjects for f in beyond_base(each, rules))
     if trusted.file:
         changes = rule_changes(before, after.project)
@@ -59,7 +60,13 @@ def with_findings(
         for planned in after.planned.values()
     }
     with standing_in(after.folder):
-        found = tuple(_placed(each, manifests) for each in found)
+        several = {each.id for each in known_rules if isinstance(each, FleetRule)}
+        found = tuple(
+            _at_a_release(each, changed, manifests)
+            if each.rule in several
+            else _placed(each, manifests)
+            for each in found
+        )
     releases = tuple(replace(each, findings=_of(each, found)) for each in review.releases)
     known = {(each.environment, each.api) for each in review.releases}
     rest = tuple(each for each in found if (each.environment, each.api) not in known)
@@ -76,6 +83,19 @@ def _placed(finding: RuleFinding, manifests: Mapping[tuple[str, str], Manifest])
         return finding
     problem = problem_of(finding, manifests)
     return replace(finding, file=problem.file, line=problem.line)
+
+
+def _at_a_release(
+    finding: RuleFinding,
+    changed: Iterable[Place],
+    manifests: Mapping[tuple[str, str], Manifest],
+) -> RuleFinding:
+    """A finding about several releases, at the manifest of the first that changes and exists after it."""
+    for environment, api in sorted(changed):
+        if finding.environment in ("", environment) and (environment, api) in manifests:
+            place = _placed(replace(finding, environment=environment, api=api), manifests)
+            return replace(finding, file=place.file, line=place.line)
+    return _placed(finding, manifests)
 
 
 def _of(release: ReleaseReview, found: tuple[RuleFinding, ...]) -> tuple[RuleFinding, ...]:

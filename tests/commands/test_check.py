@@ -223,3 +223,18 @@ def test_a_repository_without_a_manifest_is_a_usage_error(ann):
     git("branch", "-M", "main", cwd=ann.project)
     result = checked(ann)
     assert (result.code, "there is no manifest (api.yaml)" in result.err) == (2, True)
+
+
+def test_a_project_file_that_is_a_link_is_followed_inside_of_the_repository(source):
+    real, link = source.project / "shared" / "settings.yaml", source.project / "gitops-ml.yaml"
+    real.parent.mkdir()
+    link.rename(real)
+    link.symlink_to("shared/settings.yaml")
+    source.commits_source()
+    git("branch", "-f", "main", cwd=source.project)
+    assert checked(source).json["releases"] == []
+    real.write_text(real.read_text().replace("namespace: ml-staging", "namespace: ml-other"))
+    for arguments in ((), ("--head", source.commits_source())):
+        found = checked(source, *arguments).json["releases"]
+        assert {each["environment"] for each in found} == {"staging"}, arguments
+        assert {each["api"] for each in found} == {"iris", "roses"}

@@ -198,7 +198,10 @@ def test_limits_count_the_releases_that_do_not_change(ann):
             container_api("iris", autoscaling={"max_replicas": most}), folder=ann.project / "iris"
         )
         (ann.project / "iris" / "gitops-ml.yaml").unlink()
-        assert broken(checked(ann)) == rules
+        result = checked(ann)
+        assert broken(result) == rules
+        places = [(each["file"], each["line"]) for each in result.json["findings"]]
+        assert places == [("iris/api.yaml", 1)] * len(rules)
 
 
 def test_a_severity_of_an_unknown_rule_is_reported(proposer):
