@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 import tempfile
+import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -53,6 +56,9 @@ _OPTIONS = (
 )  # fmt: skip
 _LONGEST_MESSAGE = 4000
 """Characters of what git and the server write to stderr."""
+
+
+_IMPORT = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +231,9 @@ def _gitpython(folder: Path, environ: Mapping[str, str]) -> git.Git:
             ("git",), 127, "git is not on PATH; install it, or name it in GIT_PYTHON_GIT_EXECUTABLE"
         )
     # The import runs the first git on PATH for its version, which could be a file of the project.
-    with environment_variable("GIT_PYTHON_GIT_EXECUTABLE", program):
+    named = environment_variable("GIT_PYTHON_GIT_EXECUTABLE", program)
+    # Once: other threads copy the environment meanwhile.
+    with _IMPORT, nullcontext() if "git" in sys.modules else named:
         try:
             import git
         except ImportError as error:  # the user's configuration cannot be read, for example

@@ -114,7 +114,12 @@ def test_a_slow_burn_warns_and_does_not_page(
     day = 24 * 60
     scenario = Scenario(day, pods(failed=from_step(day // 2, 0.004)))
     expected = {day + 60: (), day + 11 * 60: ("warning",)}
-    options: dict[str, Any] = {"promtool": promtool, "folder": tmp_path, "step": 120}
+    options: dict[str, Any] = {
+        "promtool": promtool,
+        "folder": tmp_path,
+        "step": 120,
+        "evaluated": 600,
+    }
     assert not firing(rules, scenario, expected=expected, label="severity", **options)
 
 

@@ -292,11 +292,11 @@ def test_the_token_is_nowhere(dan, github):
 
 # -- many at once ----------------------------------------------------------------------------------
 
-CLIENTS = 20
+CLIENTS = 10
 
 
 def deploy_at_once(folder: Path, forge, *, pull_request: bool) -> None:
-    """One `deploy` for each of twenty projects, all at once; each has a clone of its own."""
+    """One `deploy` for each of ten projects, all at once; each has a clone of its own."""
     with ThreadPoolExecutor(CLIENTS) as pool:
         calls = [
             pool.submit(_deploy_one, folder / str(number), number, forge, pull_request)
@@ -321,9 +321,7 @@ def _deploy_one(folder: Path, number: int, forge, pull_request: bool):
     return deploy(workspace, clients=clients, options=DeployOptions(pull_request=pull_request))
 
 
-def test_twenty_projects_that_deploy_at_once_all_land_in_one_line(
-    tmp_path, nobodys_settings, github
-):
+def test_ten_projects_that_deploy_at_once_all_land_in_one_line(tmp_path, nobodys_settings, github):
     deploy_at_once(tmp_path / "clients", github, pull_request=False)
     names = git("ls-tree", "-r", "--name-only", "main", cwd=github.bare).splitlines()
     landed = [name for name in names if re.fullmatch("releases/.*/values.yaml", name)]
@@ -332,7 +330,7 @@ def test_twenty_projects_that_deploy_at_once_all_land_in_one_line(
     assert git("rev-list", "--count", "main", cwd=github.bare) == str(CLIENTS + 1)
 
 
-def test_twenty_projects_that_propose_at_once_have_a_pull_request_each(
+def test_ten_projects_that_propose_at_once_have_a_pull_request_each(
     tmp_path, nobodys_settings, github
 ):
     deploy_at_once(tmp_path / "clients", github, pull_request=True)

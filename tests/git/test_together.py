@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.git_servers import bare_repository, git
 
-PUSHERS = 20
+PUSHERS = 12
 
 
 def start(bare: Path, cache: Path, name: str, count: int = 1) -> subprocess.Popen[bytes]:
