@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import BadRequest, PredictFailed
+from predictor_base.http.request import off_loop
 from predictor_base.jsontext import dump, parse
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _CHARSET = re.compile(rb";[ \t]*charset[ \t]*=[ \t]*\"?([^;\", \t]{0,40})")
 _BOUNDARY = re.compile(
     rb";[ \t]*boundary=(?:\"([^\"\\]{1,70})\"|([^;\" \t,]{1,70}))[ \t]*(?:;|\Z)", re.IGNORECASE
 )
-PIECE_BYTES = 65536
-"""Bytes of a form that are read before the event loop serves probes."""
+PIECE_BYTES = 2**18
+"""Bytes of a form that are read before another thread gets the interpreter."""
 
 
 async def decode(content_type: bytes, body: bytes) -> Any:
@@ -45,7 +45,7 @@ async def decode(content_type: bytes, body: bytes) -> Any:
     if kind.startswith(b"text/plain"):
         return _text(charset_of(kind), body)
     if kind.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
-        return await _form(content_type, charset_of(kind), body)
+        return await off_loop(len(body), _form, content_type, charset_of(kind), body)
     return body
 
 
@@ -93,14 +93,13 @@ def _text(charset: str, body: bytes) -> str:
         raise BadRequest(f"the body is not {charset} text: {reason}") from None
 
 
-async def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
+def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
     from starlette.datastructures import Headers
     from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
     async def chunks() -> Any:
         for start in range(0, len(body), PIECE_BYTES):
             yield body[start : start + PIECE_BYTES]
-            await asyncio.sleep(0)
         yield b""  # the parser's last callback
 
     parser: FormParser | MultiPartParser
@@ -115,11 +114,15 @@ async def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
     else:
         parser = FormParser(Headers(raw=[]), chunks())
     try:
-        return await parser.parse()
+        parser.parse().send(None)
+    except StopIteration as parsed:  # it waits for nothing: the body is in memory
+        form: FormData = parsed.value
+        return form
     except MultiPartException as error:
         raise BadRequest(f"the form cannot be read: {error.message}") from None
     except (KeyError, ValueError) as error:
         raise BadRequest(f"the form cannot be read: {error}") from None
+    raise AssertionError("the parser waits for more than the body")
 
 
 def _boundary(content_type: bytes) -> bytes:
