@@ -18,6 +18,7 @@
     │   └── BodiesFull        the bodies of other requests use the memory for bodies
     ├── TimedOut          the request exceeded its time limit
     ├── ClientGone        the client has left
+    ├── UpstreamFailed    the container behind the proxy did not answer as HTTP demands
     ├── PredictFailed     the predictor raised, or returned what cannot be sent
     ├── ModelUnavailable  a model could not be fetched or loaded
     │   ├── StoreError        the store refused, or sent other bytes than it listed
@@ -158,6 +159,10 @@ class TimedOut(RuntimeFailure):
 
 class ClientGone(RuntimeFailure):
     """The client has left."""
+
+
+class UpstreamFailed(RuntimeFailure):
+    """The container behind the proxy did not answer, or not as HTTP demands."""
 
 
 class PredictFailed(RuntimeFailure):

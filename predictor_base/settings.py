@@ -94,6 +94,8 @@ class Settings:
     model_name: str = ""
     """The name in /v2/models/{name}; the API's name when empty."""
     model_version: str = ""
+    upstream_port: int | None = None
+    """The port of a ready-made container in the same pod, to which this server forwards: it has no predictor then."""
     class_name: str | None = None
     type: Literal["python", "tensorflow", "onnx"] = "python"
     python_path: str | None = None
@@ -177,7 +179,7 @@ class Settings:
     def from_document(cls, document: object, *, source: str = "settings") -> Settings:
         """The settings in this JSON value; InvalidSettings has every problem, not only the first."""
         problems: list[str] = []
-        if isinstance(document, Mapping) and "path" not in document:
+        if isinstance(document, Mapping) and not {"path", "upstreamPort"} & document.keys():
             problems.append("path: is required")
         settings = _convert(document, cls, "", problems)
         problems.extend(_contradictions(settings) if not problems else ())
@@ -201,6 +203,7 @@ _POSITIVE = (
     "stall_seconds",
     "health_timeout_seconds",
     "probe_port",
+    "upstream_port",
 )
 _NOT_NEGATIVE = ("max_queue_length", "drain_delay_seconds", "grace_seconds", "close_seconds")
 

@@ -133,6 +133,7 @@ def _put(
     """Export an image to an OCI layout or a local engine."""
     from gitops_ml.oci.image_layout import write_layout
 
+    image = image.with_plan()
     assert image.choice, "an image of our own has one"
     if not isinstance(image.plan, OciPlan):
         if options.layout:

@@ -89,4 +89,5 @@ def _metrics(review: Review, cluster: ClusterSpec) -> tuple[str, ...]:
 
 def in_flight_metric(spec: ReleaseSpec) -> str | None:
     """The gauge of a release; a ready-made container may have none."""
-    return spec.container.in_flight_metric if spec.container else IN_FLIGHT
+    container = spec.container
+    return IN_FLIGHT if container is None or container.proxy else container.in_flight_metric

@@ -129,9 +129,9 @@ def preview(workspace: Workspace, *, clients: Clients) -> Previews:
     found = []
     for apis, image in built_images(images):
         assert image.choice, "an image of our own has one"
-        blobs = None
-        if isinstance(image.plan, OciPlan):
-            built = clients.oci.build(image.plan, progress=clients.progress)
+        blobs, plan = None, image.with_plan().plan
+        if isinstance(plan, OciPlan):
+            built = clients.oci.build(plan, progress=clients.progress)
             blobs = clients.oci.push_preview(built, image.ref.repository)
         found.append(Preview(apis, str(image.ref), image.choice, blobs))
     return Previews(tuple(found), image_warnings(images.values()))

@@ -87,6 +87,7 @@ def derive_release(
     release = make_release(
         planned,
         image=image,
+        proxy=_proxy(source, planned) if planned.has_proxy else None,
         content_hash=source.content_hash if image == source.image else None,
         manifest_file=source.manifest_file,
     )
@@ -176,6 +177,20 @@ def _image(
             "else tomorrow: deploy it with a digest first"
         )
     return image
+
+
+def _proxy(source: ReleaseRecord, planned: PlannedRelease) -> ImageRef:
+    """The image of the proxy, which the current release has.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if source.proxy is None or source.proxy.digest is None:
+        raise UsageError(
+            f"{planned.name} gets a proxy, whose image is not known by digest, and this verb builds "
+            f"none: `gitops-ml deploy -e {planned.environment.name} -a {planned.name}` does"
+        )
+    return source.proxy
 
 
 def _refuse_other_inputs(was: ReleaseSpec, spec: ReleaseSpec) -> None:

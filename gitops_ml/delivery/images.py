@@ -20,6 +20,7 @@ from gitops_ml.image.planner import (
 from gitops_ml.oci.reference import split_repository
 from gitops_ml.packages.locking import LockOutcome, Locks
 from gitops_ml.release.model_artifacts import SCHEME, artifacts_of
+from gitops_ml.release.proxy import PROXY
 from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.project_files import read_file
 from gitops_ml.workspace.source import read_provenance
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 def plan_images(
     workspace: Workspace, clients: Clients, locks: Locks = Locks.KNOWN
 ) -> dict[str, PlannedImage]:
-    """The image of each release, by the release's directory."""
+    """The image of each release, by the release's directory; that of their proxies by `PROXY`."""
     planner = ImagePlanner(
         workspace.project.image,
         registry=clients.registry,
@@ -46,10 +47,13 @@ def plan_images(
         progress=clients.progress,
         memory=workspace.memory,
     )
-    return {
+    images = {
         planned.directory: planner.plan(image_request(workspace, planned))
         for planned in workspace.releases
     }
+    if any(planned.has_proxy for planned in workspace.releases):
+        images[PROXY] = planner.plan_proxy()
+    return images
 
 
 def image_request(workspace: Workspace, planned: PlannedRelease) -> ImageRequest:

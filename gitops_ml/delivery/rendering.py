@@ -17,6 +17,7 @@ from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_files import Release, ReleaseText, release_text
 from gitops_ml.gitops.whole_release import faults_of_objects, faults_of_text
 from gitops_ml.helm.charts import Chart, chart_path, read_chart
+from gitops_ml.release.proxy import PROXY
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.workspace.remembered import remembered
@@ -48,12 +49,16 @@ def make_releases(
         (
             plan,
             images[plan.directory].ref,
+            images[PROXY].ref if plan.has_proxy else None,
             _hex(images[plan.directory]),
             workspace.source_path(plan.manifest),
         )
         for plan in planned
     ]
-    keys = [memory_key("text", plan.key, str(image), *others) for plan, image, *others in wanted]
+    keys = [
+        memory_key("text", plan.key, str(image), str(proxy or ""), *others)
+        for plan, image, proxy, *others in wanted
+    ]
     texts = remembered(
         workspace.memory,
         zip(keys, wanted, strict=True),
@@ -63,24 +68,35 @@ def make_releases(
     )
     return tuple(
         _release(plan, image, content_hash, text)
-        for (plan, image, content_hash, _), (text, _) in zip(wanted, texts, strict=True)
+        for (plan, image, _, content_hash, _), (text, _) in zip(wanted, texts, strict=True)
     )
 
 
 def make_release(
-    plan: PlannedRelease, *, image: ImageRef, content_hash: str | None, manifest_file: str
+    plan: PlannedRelease,
+    *,
+    image: ImageRef,
+    proxy: ImageRef | None,
+    content_hash: str | None,
+    manifest_file: str,
 ) -> Release:
     """The release with its deployment id."""
-    return _release(plan, image, content_hash, _text(plan, image, content_hash, manifest_file))
+    text = _text(plan, image, proxy, content_hash, manifest_file)
+    return _release(plan, image, content_hash, text)
 
 
 def _text(
-    plan: PlannedRelease, image: ImageRef, content_hash: str | None, manifest_file: str
+    plan: PlannedRelease,
+    image: ImageRef,
+    proxy: ImageRef | None,
+    content_hash: str | None,
+    manifest_file: str,
 ) -> ReleaseText:
     return release_text(
         plan.spec,
         plan.cluster,
         image=image,
+        proxy=proxy,
         content_hash=content_hash,
         chart=predictor_chart(),
         project=plan.project.name,

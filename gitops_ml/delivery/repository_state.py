@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.git.commits import blob_id
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.release_yaml import destination_of, image_of, project_of
+from gitops_ml.gitops.release_yaml import destination_of, images_of, project_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,9 +57,9 @@ class RepositoryState:
         """The digest of every image that is deployed, by ``repository:tag``."""
         found = {}
         for content in self.releases.values():
-            image = image_of(content)
-            if image is not None and image.digest:
-                found[f"{image.repository}:{image.tag}"] = image.digest
+            for image in images_of(content):
+                if image.digest:
+                    found[f"{image.repository}:{image.tag}"] = image.digest
         return found
 
     def destinations(self, *, besides: str) -> dict[str, set[Destination]]:

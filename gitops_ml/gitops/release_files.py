@@ -125,6 +125,7 @@ def release_text(
     cluster: ClusterSpec,
     *,
     image: ImageRef,
+    proxy: ImageRef | None = None,
     content_hash: str | None,
     chart: Chart,
     project: str,
@@ -135,7 +136,7 @@ def release_text(
 
     ``manifest`` is the API as submitted; ``manifest_file`` is relative to the source project.
     """
-    values = chart_values(spec, cluster, image=image)
+    values = chart_values(spec, cluster, image=image, proxy=proxy)
     identity = deployment_id(
         spec.name, {"chart": [chart.name, chart.pod_version], "values": pod_part(values)}
     )
@@ -149,13 +150,18 @@ def release_text(
         "project": project,
         "deployment_id": identity,
         "chart": {"name": chart.name, "version": chart.version},
-        "image": {"repository": image.repository, "tag": image.tag, "digest": image.digest},
+        "image": _image(image),
+        **({"proxy": _image(proxy)} if proxy else {}),
         "content_hash": content_hash,
         "manifest_file": manifest_file,
         "manifest": manifest,
     }
     data = json.dumps(values, ensure_ascii=False)
     return ReleaseText(identity, write_yaml(values), write_yaml(facts), data)
+
+
+def _image(image: ImageRef) -> dict[str, str | None]:
+    return {"repository": image.repository, "tag": image.tag, "digest": image.digest}
 
 
 def release_files(

@@ -37,7 +37,7 @@ _DESTINATION = re.compile(
 )
 _CHART = re.compile(r"^chart:\n  name: (?P<name>\S+)\n  version: (?P<version>\S+)$", re.M)
 _IMAGE = re.compile(
-    r'^image:\n  repository: "?(?P<repository>[^\s"]+)"?\n  tag: (?:null|"?(?P<tag>[^\s"]+)"?)\n'
+    r'^(?:image|proxy):\n  repository: "?(?P<repository>[^\s"]+)"?\n  tag: (?:null|"?(?P<tag>[^\s"]+)"?)\n'
     r'  digest: "?(?P<digest>sha256:[0-9a-f]{64})"?$',
     re.M,
 )
@@ -84,6 +84,8 @@ class ReleaseRecord:
     chart: str
     chart_version: str
     image: ImageRef
+    proxy: ImageRef | None
+    """The image of the proxy before a ready-made container, where it has one."""
     content_hash: str | None
     refresh: Refresh | None
     text: str = field(repr=False, compare=False)
@@ -179,7 +181,16 @@ def chart_of(content: bytes | str | None) -> str | None:
 def image_of(content: bytes | str | None) -> ImageRef | None:
     """The image; `None` where it has no digest."""
     match = _IMAGE.search(as_text(content))
-    return ImageRef(match["repository"], match["tag"], match["digest"]) if match else None
+    if match is None or not match[0].startswith("image"):
+        return None
+    return ImageRef(match["repository"], match["tag"], match["digest"])
+
+
+def images_of(content: bytes | str | None) -> tuple[ImageRef, ...]:
+    """The images with a digest: that of the API, and that of its proxy."""
+    text = without_manifest(as_text(content))
+    found = _IMAGE.finditer(text)
+    return tuple(ImageRef(each["repository"], each["tag"], each["digest"]) for each in found)
 
 
 def split_provenance(content: bytes | str | None) -> tuple[str, str]:
@@ -203,13 +214,18 @@ def _release(part: str, text: str) -> ReleaseRecord | None:
             deployment_id=str(fields["deployment_id"]),
             chart=str(chart["name"]),
             chart_version=str(chart["version"]),
-            image=ImageRef(image["repository"], image.get("tag"), image.get("digest")),
+            image=_image(image),
+            proxy=_image(fields["proxy"]) if fields.get("proxy") else None,
             content_hash=fields.get("content_hash"),
             refresh=_refresh(fields),
             text=text,
         )
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
         return None
+
+
+def _image(fields: Mapping[str, Any]) -> ImageRef:
+    return ImageRef(fields["repository"], fields.get("tag"), fields.get("digest"))
 
 
 def _refresh(fields: Mapping[str, Any]) -> Refresh | None:

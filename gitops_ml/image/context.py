@@ -131,6 +131,20 @@ def read_context(
     )
 
 
+def runtime_context(runtime: RuntimeFiles) -> BuildContext:
+    """The context of an image that has the runtime and no project."""
+    return BuildContext(
+        inputs=runtime.inputs,
+        roots={RUNTIME: runtime.directory},
+        dependencies=Dependencies(pip=None, conda=None, shell=None, system=()),
+        pip_files=(),
+        needs_pip=(),
+        shell_files=(),
+        left_out=(),
+        warnings=(),
+    )
+
+
 def _project_tree(
     directory: Path, manifests: set[str], cache: Path | None
 ) -> tuple[Tree, IgnoreRules]:

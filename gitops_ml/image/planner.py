@@ -6,16 +6,19 @@ import os
 import posixpath
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.image.context import read_context, read_runtime_files
+from gitops_ml.image.context import read_context, read_runtime_files, runtime_context
 from gitops_ml.image.dockerfile import DockerPlan, docker_plan
 from gitops_ml.image.recipe import (
     BuilderChoice,
     OciPlan,
     PredictorSource,
     choose_builder,
+    proxy_hash,
     unlocked_hash,
 )
 from gitops_ml.oci.reference import ImageRef
@@ -30,12 +33,12 @@ from gitops_ml.packages.locking import (
     requirement_lines_of,
     why_stale,
 )
+from gitops_ml.release.proxy import REPOSITORY
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
-from gitops_ml.system.cache import cache_place
+from gitops_ml.system.cache import cache_folder, cache_place, folder_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from gitops_ml.image.content_hash import ContentHash
     from gitops_ml.image.context import BuildContext, RuntimeFiles
@@ -67,12 +70,20 @@ class PlannedImage:
     choice: BuilderChoice | None = None
     plan: DockerPlan | OciPlan | None = None
     """How it is built; ``None`` for a ready-made image, or without a lock."""
+    make_plan: Callable[[], OciPlan] | None = None
+    """Makes the plan when the image is built, where its name needs none."""
     lock: LockOutcome | Unlocked | None = None
     manifest: Callable[[], bytes] | None = None
     """The text of the manifest of its API."""
 
     def with_digest(self, digest: str | None) -> PlannedImage:
         return replace(self, ref=replace(self.ref, digest=digest or self.ref.digest))
+
+    def with_plan(self) -> PlannedImage:
+        """The image with the plan that a build needs."""
+        if self.plan is not None or self.make_plan is None:
+            return self
+        return replace(self, plan=self.make_plan())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +143,28 @@ class ImagePlanner:
         plan = self._with_docker if choice.builder == "docker" else self._without_docker
         image = plan(request.name, context, predictor)
         return replace(image, context=context, choice=choice, manifest=request.manifest_text)
+
+    def plan_proxy(self) -> PlannedImage:
+        """The image of the proxy before ready-made containers, one for the project.
+
+        Raises:
+            UsageError: the digest of the base image cannot be found.
+        """
+        settings, base = self._settings, self._base(self._settings.base)
+        context = runtime_context(self._runtime_files)
+        epoch, python = source_date_epoch(os.environ), settings.python_version
+        hashed = proxy_hash(
+            context, base=base, platforms=settings.platforms, python=python, epoch=epoch
+        )
+        return PlannedImage(
+            self._ref(REPOSITORY, hashed),
+            hashed,
+            context=context,
+            choice=BuilderChoice("oci", "the proxy needs no container"),
+            make_plan=partial(
+                proxy_plan, context, settings, base=base, named=hashed, progress=self._progress
+            ),
+        )
 
     def lock_facts(self, request: ImageRequest) -> LockFacts | None:
         """The facts that the lock of a release is made from; ``None`` where it has no lock."""
@@ -328,6 +361,42 @@ def _in_registry(
     if digest and image.content_hash and not is_trusted(image.with_digest(digest)):
         return None
     return digest
+
+
+def proxy_plan(
+    context: BuildContext,
+    settings: ImageSettings,
+    *,
+    base: ImageRef,
+    named: ContentHash,
+    progress: Progress,
+) -> OciPlan:
+    """The plan of the image of the proxy.
+
+    Its lock is resolved for each build and kept nowhere: the constraints of the runtime decide it, and a cache
+    is not to be believed.
+
+    Raises:
+        GitopsMlError, Refused, ServerFailed: the packages cannot be resolved.
+    """
+    empty = folder_in(cache_folder(os.environ), "proxy")
+    with TemporaryDirectory(prefix="gitops-ml-proxy-") as folder:
+        facts = lock_facts(
+            replace(context, roots={**context.roots, APP: Path(folder)}),
+            predictor_type="python",
+            python=settings.python_version,
+            platforms=settings.platforms,
+        )
+        lock = ensure_lock(facts, environ=os.environ, progress=progress).lock
+    return OciPlan(
+        context=replace(context, roots={**context.roots, APP: empty}),
+        lock=lock,
+        base=base,
+        platforms=settings.platforms,
+        epoch=source_date_epoch(os.environ),
+        named=named,
+        asked=partial(requirement_lines_of, facts),
+    )
 
 
 def lock_facts(

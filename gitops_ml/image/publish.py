@@ -83,6 +83,7 @@ def build_image(
         EngineFailed: no engine answers, or a build in it failed.
         GitopsMlError: a wheel is not available, a file changed meanwhile, or the disk is full.
     """
+    image = image.with_plan()
     assert image.choice, "only an image with inputs is built"
     progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")
     if isinstance(image.plan, OciPlan):

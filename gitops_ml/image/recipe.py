@@ -88,6 +88,8 @@ class OciPlan:
     predictor: PredictorSource | None = None
     epoch: int = 0
     """The time of everything in the image: ``SOURCE_DATE_EPOCH``."""
+    named: ContentHash | None = None
+    """The hash of an image whose lock is not decided by its project."""
     asked: Callable[[], Sequence[RequirementLine]] | None = field(default=None, compare=False)
     """What the requirements ask for: the wheels must be what they come to, and no more."""
 
@@ -103,6 +105,8 @@ class OciPlan:
 
     @cached_property
     def content_hash(self) -> ContentHash:
+        if self.named is not None:
+            return self.named
         recipe = oci_recipe(
             base=self.base,
             platforms=self.platforms,
@@ -135,6 +139,29 @@ def unlocked_hash(context: BuildContext, *, base: ImageRef, inputs: str) -> Cont
     return content_hash(_without_lock_file(context).inputs, recipe=recipe)
 
 
+def proxy_hash(
+    context: BuildContext, *, base: ImageRef, platforms: Iterable[str], python: str, epoch: int
+) -> ContentHash:
+    """The hash of the image of the proxy: the runtime alone, whose constraints decide its packages.
+
+    It is the same on every machine, before anything is resolved.
+    """
+    recipe = Recipe(
+        builder=f"{BUILDER} proxy",
+        template=_template(),
+        base=base,
+        platform=",".join(sorted(platforms)),
+        python_version=python,
+        build_args={"epoch": str(epoch)} if epoch else {},
+    )
+    return content_hash(context.inputs, recipe=recipe)
+
+
+def _template() -> str:
+    constants = [_ENV, _PATH, ENTRYPOINT, PREFIX, RUNTIME, APP, PORT, USER_ID]
+    return hashlib.sha256(canonical_json(constants)).hexdigest()
+
+
 def _without_lock_file(context: BuildContext) -> BuildContext:
     path = f"{APP}/{lock_path(context.dependencies.pip)}"
     return replace(context, inputs=tuple(file for file in context.inputs if file.path != path))
@@ -150,11 +177,10 @@ def oci_recipe(
 ) -> Recipe:
     """How the image is made: the part of the content hash beside the inputs."""
     chosen = sorted(platforms)
-    constants = [_ENV, _PATH, ENTRYPOINT, PREFIX, RUNTIME, APP, PORT, USER_ID]
     locks = {f"lock:{platform}": lock.fingerprint(platform) for platform in chosen}
     return Recipe(
         builder=BUILDER,
-        template=hashlib.sha256(canonical_json(constants)).hexdigest(),
+        template=_template(),
         base=base,
         platform=",".join(chosen),
         python_version=lock.python,

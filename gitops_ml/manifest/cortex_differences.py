@@ -158,9 +158,9 @@ DIFFERENCES = (
     ),
     Difference(
         ("container", "max_concurrency"),
-        "Cortex passed one request at a time to a container and let 100 wait; here all reach the "
-        "program in it, which must refuse what is beyond its capacity. container.max_concurrency "
-        "is the number that the autoscaler plans with",
+        "Cortex passed one request at a time to a container and let 100 wait; here all reach it. "
+        "container.max_concurrency: 1 restores that, by a proxy that also scales the API on its "
+        "requests",
         _of_container("container", "max_concurrency"),
     ),
     Difference(

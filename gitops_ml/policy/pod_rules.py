@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.release.proxy import CONTAINER as QUEUE_PROXY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -75,6 +77,8 @@ def place(side: Side, container: str, *fields: str) -> Path:
     own = side.spec.container
     if own is None:
         return ("predictor",) if container in (MAIN, "tensorflow-serving") else ()
+    if container == QUEUE_PROXY:
+        return ("container", "proxy")
     for index, sidecar in enumerate(own.sidecars):
         if sidecar.name == container:
             return ("container", "sidecars", index, *fields)

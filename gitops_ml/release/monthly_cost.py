@@ -120,7 +120,11 @@ def _machine(spec: ReleaseSpec, prices: Prices) -> float:
 def _requests(spec: ReleaseSpec) -> Iterator[tuple[str, str]]:
     """CPU and memory of each container. TensorFlow Serving has its part of the predictor's."""
     yield spec.compute.cpu, spec.compute.mem
-    for sidecar in spec.container.sidecars if spec.container else ():
+    if spec.container is None:
+        return
+    if (proxy := spec.container.proxy) is not None:
+        yield proxy.cpu, proxy.mem
+    for sidecar in spec.container.sidecars:
         yield sidecar.cpu, sidecar.mem
 
 

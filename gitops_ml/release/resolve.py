@@ -15,6 +15,7 @@ from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.merge import merged, overridden
 from gitops_ml.documents.structure import structure
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.release.proxy import has_proxy, with_proxy
 from gitops_ml.release.spec import ReleaseSpec
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSp
     cluster = project.clusters[place.cluster]
     given = merged_fields(manifest, place)
     body = load_schema("api").with_defaults(given)
+    if has_proxy(given, is_intercepted=_wakes_by(body, cluster) == "http"):
+        given = with_proxy(given)
+        body = load_schema("api").with_defaults(given)
     body["update_strategy"] = _update_strategy(given, body, cluster)
     body["autoscaling"] = _autoscaling(body, cluster)
     body["networking"] = _networking(manifest.name, body, cluster)
@@ -242,8 +246,8 @@ def _autoscaling(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, 
     autoscaling = dict(body["autoscaling"])
     if autoscaling.get("target_in_flight") is None:
         autoscaling["target_in_flight"] = _concurrency(body)
-    if autoscaling["min_replicas"] == 0 and not autoscaling.get("scale_to_zero"):
-        autoscaling["scale_to_zero"] = _wakes_by(autoscaling, body, cluster)
+    if autoscaling["min_replicas"] == 0:
+        autoscaling["scale_to_zero"] = _wakes_by(body, cluster)
     return autoscaling
 
 
@@ -257,10 +261,13 @@ def _concurrency(body: Mapping[str, Any]) -> float:
     return float(predictor["processes_per_replica"] * predictor["threads_per_process"])
 
 
-def _wakes_by(
-    autoscaling: Mapping[str, Any], body: Mapping[str, Any], cluster: ClusterSpec
-) -> str | None:
-    """What makes KEDA scale from 0 to 1; ``None`` if nothing does, which the rules refuse."""
+def _wakes_by(body: Mapping[str, Any], cluster: ClusterSpec) -> str | None:
+    """What makes KEDA scale from 0 to 1; ``None`` if nothing does or has to."""
+    autoscaling = body["autoscaling"]
+    if autoscaling["min_replicas"] > 0:
+        return None
+    if chosen := autoscaling.get("scale_to_zero"):
+        return str(chosen)
     if any(t["type"] not in ("cpu", "memory", "cron") for t in autoscaling["triggers"]):
         return "trigger"
     if _is_intercepted(body, cluster):

@@ -135,6 +135,14 @@ class Sidecar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySpec:
+    """The proxy before a ready-made container: it counts, queues and forwards requests."""
+
+    cpu: Quantity
+    mem: Quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """A ready-made image that already speaks HTTP."""
 
@@ -149,6 +157,8 @@ class ContainerSpec:
     """Where the container serves Prometheus metrics, if it does."""
     in_flight_metric: str | None
     """The gauge of requests in progress that the container exposes; what the autoscaler reads."""
+    proxy: ProxySpec | None
+    """``None``: requests reach the container itself."""
     readiness_probe: KubernetesObject | None
     liveness_probe: KubernetesObject | None
     pre_stop: KubernetesObject | None

@@ -19,6 +19,7 @@ from gitops_ml.image.planner import ImagePlanner, PlannedImage, Unlocked
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.lock_file import BadLock, lock_path, parse_lock
 from gitops_ml.packages.locking import Locks
+from gitops_ml.release.proxy import PROXY
 from gitops_ml.release.resolve import merged_fields
 from gitops_ml.review.predictor_sources import openapi_of, sources_of
 from gitops_ml.review.review import Side
@@ -193,6 +194,7 @@ def _plan(state: StateReleases, touched: set[str], registry: OciRegistry | None 
             request = replace(request, predictor=replace(request.predictor, image=pinned))
         try:
             image = planner.plan(request)
+            proxy = planner.plan_proxy() if planned.has_proxy else None
         except InvalidDocument as failure:
             # A file that a manifest names and that is missing is among the errors already.
             problems += () if workspace.problems.errors else failure.problems
@@ -201,6 +203,8 @@ def _plan(state: StateReleases, touched: set[str], registry: OciRegistry | None 
         else:
             state.planned[planned.directory] = planned
             state.images[planned.directory] = _stand_in(image)
+            if proxy is not None:
+                state.images[PROXY] = _stand_in(proxy)
     state.problems = tuple(problems)
     state.make()
 

@@ -131,6 +131,7 @@ class PlannedRelease:
     team: str
     ready_image: str | None = None
     """The image that the manifest names; `None` where one is built."""
+    has_proxy: bool = False
     key: bytes = b""
     """Of everything that the release follows from, except its image."""
     _spec: ReleaseSpec | None = None
@@ -412,7 +413,7 @@ def resolve_releases(
         memory,
         wanted,
         make=lambda item: check_planned(*item),
-        facts=lambda plan: [plan.team, plan.ready_image],
+        facts=lambda plan: [plan.team, plan.ready_image, plan.has_proxy],
         of_facts=_planned_of_facts,
     ):
         planned.append(plan)
@@ -431,7 +432,8 @@ def check_planned(
     spec = resolve(manifest, project, environment)
     image = spec.container.image if spec.container else None
     place = project.environments[environment]
-    plan = PlannedRelease(manifest, project, place, spec.team, image, key, spec)
+    has_proxy = spec.container is not None and spec.container.proxy is not None
+    plan = PlannedRelease(manifest, project, place, spec.team, image, has_proxy, key, spec)
     findings = (
         *check_release(
             spec, plan.cluster, environment=place, teams=project.teams, images=project.image
@@ -442,7 +444,7 @@ def check_planned(
 
 
 def _planned_of_facts(
-    item: tuple[Manifest, Project, str, bytes], facts: tuple[str, str | None]
+    item: tuple[Manifest, Project, str, bytes], facts: tuple[str, str | None, bool]
 ) -> PlannedRelease:
     manifest, project, environment, key = item
     return PlannedRelease(manifest, project, project.environments[environment], *facts, key)

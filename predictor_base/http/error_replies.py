@@ -22,6 +22,7 @@ STATUS: Mapping[type[errors.RuntimeFailure], int] = {
     errors.NotReady: 503,
     errors.TimedOut: 504,
     errors.ClientGone: 499,  # counted, not sent
+    errors.UpstreamFailed: 502,
     errors.PredictFailed: 500,
 }
 _FRAMING = frozenset(

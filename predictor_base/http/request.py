@@ -186,7 +186,7 @@ class Exchange:
         length = self.header.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             raise TooLarge(f"the body has {int(length)} bytes, more than {limit}")
-        message = await self._part()
+        message = await self.part()
         body: bytes = message.get("body", b"")
         self.held = bodies.hold(len(body))
         if message.get("more_body"):
@@ -199,7 +199,7 @@ class Exchange:
     async def _read_rest(self, first: bytes, limit: int, bodies: Bodies) -> bytes:
         body = bytearray(first)
         while len(body) <= limit:
-            message = await self._part()
+            message = await self.part()
             part: bytes = message.get("body", b"")
             self.held += bodies.hold(len(part))
             body += part
@@ -209,7 +209,7 @@ class Exchange:
                 raise TimedOut("the request took longer than it may while its body arrived")
         return bytes(body)
 
-    async def _part(self) -> MutableMapping[str, Any]:
+    async def part(self) -> MutableMapping[str, Any]:
         """The next message; the server closes the connection where none arrives in time."""
         message = await self.receive()
         if message["type"] == "http.disconnect":

@@ -69,6 +69,16 @@ class Sender:
             exchange.timing(),
         )
 
+    def own_lines(self, exchange: Exchange) -> bytes | None:
+        """The header lines that the server adds to a response that it passes on in one write."""
+        if self._is_leaving():
+            return None
+        return b"x-request-id: %b\r\n%bserver-timing: %b\r\n" % (
+            exchange.request_id.encode(),
+            self._identity_lines,
+            exchange.timing(),
+        )
+
     def _headers(self, reply: Reply, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         """The runtime's headers, and those of the reply that are not among them; a content-type may be its own."""
         own = [

@@ -30,6 +30,9 @@ BYTES_A_SECOND = 65536
 """A body that arrives at this rate per second may take longer than the time limit."""
 REFUSED_SECONDS = 2
 """How long data of a refused client is discarded before the connection closes."""
+NO_WEBSOCKETS = (
+    "the proxy does not forward WebSockets; use server-sent events, or an API without proxy"
+)
 LEAVING_SECONDS = 0.5
 """How long a body may pause once the server drains."""
 
@@ -41,6 +44,7 @@ _REASONS = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     431: "Request Header Fields Too Large",
+    501: "Not Implemented",
     503: "Service Unavailable",
 }
 logger = logging.getLogger("predictor_base")
@@ -155,6 +159,10 @@ class GuardedProtocol(HttpToolsProtocol):
         method = self.parser.get_method()
         if method == b"CONNECT":
             self.refuse(405, "this server is not a proxy")
+            return
+        offers = [value.lower() for name, value in self.scope["headers"] if name == b"upgrade"]
+        if b"websocket" in offers and self.server_state.settings.upstream_port is not None:
+            self.refuse(501, NO_WEBSOCKETS)
             return
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (method, self.url, version)]

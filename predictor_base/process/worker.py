@@ -71,11 +71,10 @@ class Worker:
         self._executor = Executor(self._loop, threads=_threads(settings))
         self._metrics = Metrics(settings, worker=number)
         self.service = Service(settings, self._executor, self._metrics)
-        self._app = App(settings, self.service, self._metrics)
-        self._app.add_routes(all_routes(self._app, replica))
+        self._app = self._new_app()
         self._connections = Connections(settings)
         self._connections.count = lambda: self._metrics.rejected.update(connection=1)
-        if settings.cors is None:
+        if settings.cors is None and settings.upstream_port is None:
             self._connections.express = Express(self._app, self._loop)
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
@@ -87,6 +86,15 @@ class Worker:
         self._servers: dict[int, asyncio.AbstractServer] = {}
         """By the number of the worker whose socket it is."""
         self._health: HealthWatch | None = None
+
+    def _new_app(self) -> App:
+        if self.settings.upstream_port is not None:
+            from predictor_base.proxy.forwarding import ProxyApp
+
+            return ProxyApp(self.settings, self.service, self._metrics)
+        app = App(self.settings, self.service, self._metrics)
+        app.add_routes(all_routes(app, self._replica))
+        return app
 
     def run(self) -> int:
         """Serve until a signal; returns the process's exit code."""
@@ -229,6 +237,12 @@ class Worker:
     # Loading
 
     async def _load(self) -> None:
+        if self.settings.upstream_port is not None:
+            self._metrics.describe(self.settings, self._app.schema_hash)
+            self._app.service.serve()
+            logger.info("forwarding to port %d", self.settings.upstream_port)
+            self._beat()
+            return
         job = self._executor.submit(lambda _: self._assemble(), None)
         try:
             self._assembled = await job.future

@@ -43,6 +43,11 @@ BASES: tuple[dict[str, Any], ...] = (
         "image": {"repository": "ghcr.io/acme/iris", "tag": "1"},
         "route": {"gateway": {"name": "public"}},
     },
+    {
+        "image": {"repository": "ghcr.io/acme/iris", "tag": "1"},
+        "runtime": {"path": "predictor.py"},
+        "proxy": {"enabled": True, "image": {"repository": "ghcr.io/acme/proxy", "tag": "1"}},
+    },
 )
 """Values with which each value has an effect."""
 REFERENCED: dict[str, Any] = {
@@ -97,7 +102,10 @@ OTHER: dict[str, Any] = {
     "monitoring.dashboard.currency": "EUR",
     "networkPolicy.egress.rules": [{"ports": [{"port": 443}]}],
     "networkPolicy.from": [{"namespaceSelector": {}}],
+    "podMonitor.containerPath": "/other",
     "podMonitor.interval": "16s",
+    "proxy.image.digest": "sha256:" + "2" * 64,
+    "proxy.image.repository": "ghcr.io/acme/other",
     "resources.gpu.resource": "amd.com/gpu",
     "resources.gpu.tolerations": [TOLERATION],
     "route.hosts": ["iris.acme.example"],
@@ -187,6 +195,13 @@ def templates(render_exactly: Callable[..., Any]) -> list[tuple[dict[str, Any], 
     return [(base, pod_template(render_exactly(base))) for base in BASES]
 
 
+def has_effect(base: dict[str, Any], path: str) -> bool:
+    if path.startswith("proxy.") or path == "podMonitor.containerPath":
+        return "proxy" in base
+    is_of_runtime = path.startswith(("runtime.", "preflight.", "writable"))
+    return "proxy" not in base and ("runtime" in base or not is_of_runtime)
+
+
 @pytest.mark.parametrize("path", [path for path in LEAVES if path != IDENTITY])
 def test_a_value_moves_the_pod_template_exactly_if_the_deployment_id_has_it(
     path: str, render_exactly: Callable[..., Any], templates: list[tuple[dict[str, Any], Any]]
@@ -194,7 +209,7 @@ def test_a_value_moves_the_pod_template_exactly_if_the_deployment_id_has_it(
     moves = any(
         pod_template(render_exactly(changed(base, path))) != template
         for base, template in templates
-        if "runtime" in base or not path.startswith(("runtime.", "preflight.", "writable"))
+        if has_effect(base, path)
     )
     assert moves == is_pod_value(path)
 

@@ -12,6 +12,7 @@ from tests.support.manifest_parts import (
     TOLERATION,
     container,
     env,
+    setting,
     sidecar,
     trigger,
     volume,
@@ -36,6 +37,17 @@ CONTAINER_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         container(max_concurrency=8, metrics_path="/m", in_flight_metric="busy"),
         lambda r: trigger(r, "prometheus")["metadata"]["threshold"],
         "8",
+    ),
+    "container.max_queue_length": (container(max_queue_length=5), setting("maxQueueLength"), 5),
+    "container.proxy.cpu": (
+        container(proxy={"cpu": "500m"}),
+        lambda r: r.pod["containers"][0]["resources"]["requests"]["cpu"],
+        "500m",
+    ),
+    "container.proxy.mem": (
+        container(proxy={"mem": 268435456}),
+        lambda r: r.pod["containers"][0]["resources"]["limits"]["memory"],
+        "256Mi",
     ),
     "container.metrics_path": (
         container(metrics_path="/stats"),

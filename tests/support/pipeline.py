@@ -43,6 +43,8 @@ KUBERNETES_VERSIONS = ("1.35", "1.36", "1.37")
 CHART = resource_directory("charts") / "predictor"
 DIGEST = "sha256:" + "ab" * 32
 
+PROXY_IMAGE = ImageRef("ghcr.io/acme/ml/gitops-ml-proxy", "h-0123456789abcdef0123", DIGEST)
+
 PROJECT: Mapping[str, Any] = {
     "project": "acme",
     "image": {"repository": "ghcr.io/acme/ml"},
@@ -116,7 +118,9 @@ class Rendered:
 
     @property
     def container(self) -> Any:
-        return self.pod["containers"][0]
+        """The container of the API: a sidecar where a proxy is before it."""
+        containers = (*self.pod["containers"], *self.pod.get("initContainers", ()))
+        return next(each for each in containers if each["name"] == "predictor")
 
     @property
     def settings(self) -> Any:
@@ -220,6 +224,7 @@ def text_of(
         spec,
         project.clusters[spec.cluster],
         image=image or image_of(spec),
+        proxy=PROXY_IMAGE if spec.container and spec.container.proxy else None,
         content_hash=None if spec.container else "ab" * 32,
         chart=chart,
         project=project.name,

@@ -55,14 +55,18 @@ rendering with a sentence that names the value to change.
 {{- end }}
 {{- $gpus := list }}
 {{- $containers := list "predictor" }}
+{{- include "predictor.checkProxy" . }}
+{{- if .Values.proxy.enabled }}
+{{- $containers = append $containers "queue-proxy" }}
+{{- end }}
 {{- if and $models (not .Values.models.imageVolumes) }}
-{{- if not .Values.runtime }}
+{{- if not (include "predictor.isPredictor" .) }}
 {{- fail "models.artifacts of a ready-made container need models.imageVolumes true: only an image with the runtime can copy them" }}
 {{- end }}
 {{- $containers = append $containers "fetch-models" }}
 {{- end }}
 {{- if .Values.writableProject }}
-{{- if not .Values.runtime }}
+{{- if not (include "predictor.isPredictor" .) }}
 {{- fail "writableProject needs the runtime: a ready-made container has no project" }}
 {{- end }}
 {{- $containers = append $containers "copy-project" }}
@@ -108,11 +112,33 @@ rendering with a sentence that names the value to change.
 {{- end }}
 {{- $secrets = append $secrets .name }}
 {{- end }}
-{{- if and (include "predictor.hasPreflight" .) (not .Values.runtime) }}
+{{- if and (include "predictor.hasPreflight" .) (not (include "predictor.isPredictor" .)) }}
 {{- fail "preflight.check needs the runtime: set it to none for a ready-made container" }}
 {{- end }}
 {{- if and (not .Values.metrics.path) (or .Values.podMonitor.enabled .Values.metrics.scrapeAnnotations) }}
 {{- fail "podMonitor.enabled and metrics.scrapeAnnotations need a metrics.path" }}
+{{- end }}
+{{- end }}
+
+{{- define "predictor.checkProxy" -}}
+{{- $proxy := .Values.proxy }}
+{{- if $proxy.enabled }}
+{{- if not (and $proxy.image.repository (or $proxy.image.digest $proxy.image.tag)) }}
+{{- fail "proxy.enabled needs proxy.image: the repository and the digest (or tag) of an image with the runtime" }}
+{{- end }}
+{{- if not .Values.runtime }}
+{{- fail "proxy.enabled needs runtime, which has the settings of the proxy: for example {maxConcurrency: 8}" }}
+{{- end }}
+{{- if has (int $proxy.port) (list (int .Values.container.port) (int .Values.container.probePort)) }}
+{{- fail "proxy.port is also container.port or container.probePort: the containers of a pod share its ports" }}
+{{- end }}
+{{- if eq (int .Values.service.port) (int .Values.container.probePort) }}
+{{- fail "service.port is also container.probePort, which the Service has for KEDA" }}
+{{- end }}
+{{- else if and .Values.runtime (not .Values.runtime.path) }}
+{{- fail "runtime.path is required: the file of the predictor, for example predictor.py" }}
+{{- else if .Values.podMonitor.containerPath }}
+{{- fail "podMonitor.containerPath needs proxy.enabled: without a proxy the path is metrics.path" }}
 {{- end }}
 {{- end }}
 

@@ -86,12 +86,17 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* The image: by digest where there is one. */}}
+{{/* The image of the main container. */}}
 {{- define "predictor.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{ include "predictor.imageOf" .Values.image }}
+{{- end }}
+
+{{/* An image: by digest where there is one. */}}
+{{- define "predictor.imageOf" -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag }}
+{{ .repository }}:{{ .tag }}
 {{- end -}}
 {{- end }}
 
@@ -106,6 +111,9 @@ annotations:
 {{- end }}
 {{- with .Values.image.digest }}
 {{- $_ := set $facts "imageDigest" . }}
+{{- end }}
+{{- if .Values.proxy.enabled }}
+{{- $_ := set $facts "upstreamPort" .Values.container.port }}
 {{- end }}
 {{- range $key, $value := .Values.runtime }}
 {{- $_ := set $facts $key $value }}
@@ -127,6 +135,16 @@ annotations:
 {{/* The name of the port with the metrics: the runtime answers them apart from the API. */}}
 {{- define "predictor.metricsPort" -}}
 {{ ternary "probes" "http" (not (empty .Values.runtime)) }}
+{{- end }}
+
+{{/* The name of the port that requests come to. */}}
+{{- define "predictor.requestPort" -}}
+{{ ternary "proxy" "http" .Values.proxy.enabled }}
+{{- end }}
+
+{{/* Whether the main container is a predictor in the runtime; empty means no. */}}
+{{- define "predictor.isPredictor" -}}
+{{- if and .Values.runtime (not .Values.proxy.enabled) }}yes{{ end -}}
 {{- end }}
 
 {{/* The memory limit of the main container. */}}

@@ -7,7 +7,7 @@
 
 {{/* The default handler of a probe. Takes `root` and the runtime's `path`. */}}
 {{- define "predictor.defaultHandler" -}}
-{{- if .root.Values.runtime -}}
+{{- if include "predictor.isPredictor" .root -}}
 httpGet:
   path: {{ .path | quote }}
   port: probes

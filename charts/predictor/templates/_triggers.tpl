@@ -33,7 +33,7 @@ avg_over_time(sum({{ $inFlight.metric }}{namespace={{ .Release.Namespace | quote
   name: in-flight
   metricType: AverageValue
   metadata:
-    url: http://{{ include "predictor.fullname" . }}.{{ .Release.Namespace }}.svc.cluster.local:{{ int64 .Values.container.port }}{{ .Values.metrics.path }}
+    url: http://{{ include "predictor.fullname" . }}.{{ .Release.Namespace }}.svc.cluster.local:{{ ternary .Values.container.probePort .Values.container.port .Values.proxy.enabled | int64 }}{{ .Values.metrics.path }}
     format: prometheus
     valueLocation: {{ $inFlight.metric | quote }}
     targetValue: {{ $inFlight.target | toJson | quote }}

@@ -30,7 +30,8 @@ _SOME_IMAGE = ImageRef("registry.example/image", "tag", None)
 def chart_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     """What the chart refuses of the values of a release that breaks no other rule."""
     image = ImageRef.parse(spec.container.image) if spec.container else _SOME_IMAGE
-    for found in _schema().findings(_as_json(chart_values(spec, cluster, image=image))):
+    values = chart_values(spec, cluster, image=image, proxy=_SOME_IMAGE)
+    for found in _schema().findings(_as_json(values)):
         message = f"the chart does not accept {dotted(found.path)}: {found.message}"
         yield error(_nearest(found.path), message, rule="chart")
 
@@ -54,6 +55,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "shmSize": ("predictor",),
     "models": ("predictor", "models"),
     "container": ("container",),
+    "proxy": ("container", "proxy"),
     "sidecars": ("container", "sidecars"),
     "probes": ("container",),
     "autoscaling": ("autoscaling",),

@@ -10,6 +10,7 @@ from gitops_ml.project.project import taken_team
 from gitops_ml.release.rules.autoscaling import autoscaling_findings
 from gitops_ml.release.rules.chart_schema import chart_findings
 from gitops_ml.release.rules.compute import compute_findings
+from gitops_ml.release.rules.container_proxy import proxy_findings
 from gitops_ml.release.rules.limits import limit_findings
 from gitops_ml.release.rules.models import model_findings
 from gitops_ml.release.rules.pods import pod_findings
@@ -44,6 +45,7 @@ def check_release(
         *trigger_findings(spec),
         *model_findings(spec, cluster, environment, images),
         *pod_findings(spec, cluster, environment),
+        *proxy_findings(spec, images),
         *policy_findings(spec, cluster, environment),
     )
     yield from found

@@ -73,16 +73,18 @@ def _others(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[tuple[str, str,
         yield "networking", "endpoint", _NO_ROUTE
     if cluster.gateway is None or cluster.gateway.type != "ingress":
         yield "networking", "tls_secret", _NO_INGRESS
-    if spec.container is not None or not cluster.prometheus.alerts:
+    is_measured = spec.container is None or spec.container.proxy is not None
+    if not (is_measured and cluster.prometheus.alerts):
         reason = _NOT_MEASURED if cluster.prometheus.alerts else _NO_ALERTS.format(cluster.name)
         yield "slo", "availability", reason
         yield "slo", "latency", reason
-    bound, default = (
-        "only bounds target_in_flight",
-        "is the default and a bound of target_in_flight",
-    )
-    yield "container", "max_queue_length", _NOT_ENFORCED.format(bound)
-    yield "container", "max_concurrency", _NOT_ENFORCED.format(default)
+    if spec.container is not None and spec.container.proxy is None:
+        bound, default = (
+            "only bounds target_in_flight",
+            "is the default and a bound of target_in_flight",
+        )
+        yield "container", "max_queue_length", _NOT_ENFORCED.format(bound)
+        yield "container", "max_concurrency", _NOT_ENFORCED.format(default)
 
 
 _INITIAL = (
@@ -90,7 +92,10 @@ _INITIAL = (
     "for more replicas at a given time"
 )
 _WINDOW = "an average of the requests in progress needs Prometheus (prometheus.address)"
-_NO_GAUGE = "requests in progress are unknown without container.metrics_path and in_flight_metric"
+_NO_GAUGE = (
+    "the requests in progress of this container are unknown: give it a proxy (container.proxy: {}), "
+    "or container.metrics_path and in_flight_metric"
+)
 _NO_PROMETHEUS = (
     "without Prometheus (prometheus.address in the project file) the requests in progress of "
     "an API at 0 replicas are unknown, so only its schedule and triggers count"
@@ -110,6 +115,6 @@ _NOT_MEASURED = (
 _NO_ALERTS = "cluster {!r} has no alerts; set prometheus.alerts in the project file"
 _NO_INGRESS = "only an Ingress has it; the listeners of a Gateway have their own certificates"
 _NOT_ENFORCED = (
-    "nothing counts the requests of a ready-made container: this field {}; the container "
-    "must refuse requests beyond its capacity"
+    "the container counts its requests itself (in_flight_metric): this field {}; without "
+    "in_flight_metric, a proxy keeps it"
 )

@@ -74,6 +74,9 @@ def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
         yield from _memory(("predictor", "shm_size"), spec.predictor.shm_size)
     if spec.container is not None:
         yield from _memory(("container", "shm_size"), spec.container.shm_size)
+        if (proxy := spec.container.proxy) is not None:
+            yield from _cpu(("container", "proxy", "cpu"), proxy.cpu)
+            yield from _memory(("container", "proxy", "mem"), proxy.mem)
         for index, sidecar in enumerate(spec.container.sidecars):
             at: Path = ("container", "sidecars", index)
             yield from _cpu((*at, "cpu"), sidecar.cpu)

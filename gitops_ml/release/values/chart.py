@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.release import tensorflow_serving
 from gitops_ml.release.model_artifacts import artifact_values, mounted
+from gitops_ml.release.proxy import probe_port, proxy_settings, proxy_values
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.release.values.exact_json import exact
 from gitops_ml.release.values.nodes import memory, resources, scheduling
@@ -27,8 +28,13 @@ if TYPE_CHECKING:
     from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar, Volume
 
 
-def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) -> dict[str, Any]:
-    """The values of ``charts/predictor`` for ``spec``, without ``api.deploymentId``."""
+def chart_values(
+    spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef, proxy: ImageRef | None = None
+) -> dict[str, Any]:
+    """The values of ``charts/predictor`` for ``spec``, without ``api.deploymentId``.
+
+    ``proxy`` is the image of the proxy, where the container has one.
+    """
     values: dict[str, Any] = {
         "api": {
             "name": spec.name,
@@ -71,8 +77,13 @@ def chart_values(spec: ReleaseSpec, cluster: ClusterSpec, *, image: ImageRef) ->
     if spec.container:
         values |= _container(spec.container)
         values["image"] |= _pull_policy(image)
-    if spec.container is None or spec.container.metrics_path:
+        if spec.container.proxy:
+            assert proxy is not None, "a plan of images has that of the proxy"
+            values |= _proxied(values, spec, proxy)
+    if spec.container is None or spec.container.proxy or spec.container.metrics_path:
         values |= _monitored(cluster.prometheus, values.get("metrics", {}))
+        if (container := spec.container) and container.proxy and "podMonitor" in values:
+            values["podMonitor"] |= without_empty(containerPath=container.metrics_path)
     return values | without_empty(monitoring=monitoring(spec, cluster))
 
 
@@ -91,6 +102,10 @@ def _volume(volume: Volume) -> dict[str, Any]:
     }
 
 
+_CLOSE_SECONDS = 5
+"""As in the chart."""
+
+
 def _timing(spec: ReleaseSpec) -> Mapping[str, Any]:
     timing = {
         "startupSeconds": math.ceil(spec.probes.startup),
@@ -99,8 +114,11 @@ def _timing(spec: ReleaseSpec) -> Mapping[str, Any]:
     }
     if spec.container is None:
         return timing
-    # A ready-made container has no drain delay: it sleeps before it gets the signal to stop.
     sleeps = (spec.container.pre_stop or {}).get("sleep", {}).get("seconds")
+    if spec.container.proxy:
+        # The container stops after the proxy, which then has no requests any more.
+        return {**timing, **({"closeSeconds": _CLOSE_SECONDS + sleeps} if sleeps else {})}
+    # A ready-made container has no drain delay: it sleeps before it gets the signal to stop.
     return {**timing, "preStopSeconds": sleeps or timing["drainSeconds"], "drainSeconds": 0}
 
 
@@ -161,7 +179,8 @@ def _container(container: ContainerSpec) -> dict[str, Any]:
             readiness=container.readiness_probe, liveness=container.liveness_probe
         ),
     )
-    values["metrics"] = {"path": container.metrics_path or ""}
+    if container.proxy is None:
+        values["metrics"] = {"path": container.metrics_path or ""}
     values["container"] = {
         "port": container.port,
         **without_empty(
@@ -174,6 +193,18 @@ def _container(container: ContainerSpec) -> dict[str, Any]:
         "readOnlyRootFilesystem": container.read_only_root,
     }
     return values
+
+
+def _proxied(values: Mapping[str, Any], spec: ReleaseSpec, image: ImageRef) -> dict[str, Any]:
+    """The proxy, its settings, and its port for probes."""
+    container = spec.container
+    assert container is not None
+    proxy = proxy_values(container, image)
+    return {
+        "proxy": {**proxy, "memory": memory(proxy["memory"])},
+        "runtime": proxy_settings(spec),
+        "container": {**values["container"], "probePort": probe_port(container)},
+    }
 
 
 def _sidecar(sidecar: Sidecar) -> dict[str, Any]:

@@ -22,6 +22,7 @@ POD_VALUES = (
     "imagePullSecrets",
     "runtime",
     "container",
+    "proxy",
     "sidecars",
     "models",
     "secretEnv",
@@ -47,9 +48,9 @@ def pod_part(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that decide the pods, by path, without those that have no effect on them."""
     found = {path: _value(values, path) for path in POD_VALUES}
     part = {path: value for path, value in found.items() if value is not None}
-    if part["image"].get("digest"):
-        # The tag of an image that is deployed by digest.
-        part["image"] = {key: value for key, value in part["image"].items() if key != "tag"}
+    part["image"] = _without_idle_tag(part["image"])
+    if "proxy" in part:
+        part["proxy"] = {**part["proxy"], "image": _without_idle_tag(part["proxy"]["image"])}
     if not part.get("metrics", {}).get("scrapeAnnotations"):
         # Only the PodMonitor and the autoscaler have the path of the metrics.
         part.pop("metrics", None)
@@ -60,3 +61,9 @@ def _value(values: Any, path: str) -> Any:
     for key in path.split("."):
         values = values.get(key) if hasattr(values, "get") else None
     return values
+
+
+def _without_idle_tag(image: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the tag of an image that is deployed by digest."""
+    has_digest = bool(image.get("digest"))
+    return {key: value for key, value in image.items() if key != "tag" or not has_digest}

@@ -58,7 +58,8 @@ def wakes_by_http(scaling: AutoscalingSpec) -> bool:
 def _in_flight(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
     if not has_in_flight_trigger(spec, cluster):
         return {"enabled": False}
-    metric = spec.container.in_flight_metric if spec.container else None
+    container = spec.container
+    metric = container.in_flight_metric if container and not container.proxy else None
     window = math.ceil(spec.autoscaling.window)
     address = cluster.prometheus.address
     return {
@@ -80,8 +81,10 @@ def has_in_flight_trigger(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
 
 
 def has_gauge(container: ContainerSpec) -> bool:
-    """Whether a ready-made container exposes its requests in progress."""
-    return bool(container.metrics_path and container.in_flight_metric)
+    """Whether the requests in progress of a ready-made container are known, by the proxy or by itself."""
+    return container.proxy is not None or bool(
+        container.metrics_path and container.in_flight_metric
+    )
 
 
 def _scales_on_cpu(spec: ReleaseSpec) -> bool:

@@ -137,7 +137,8 @@ def nodes_of(side: Side) -> Iterator[Node]:
     if _section(scaling, "httpAddon").get("enabled"):
         yield Node("http", "HTTP add-on", ("holds requests while there is no replica",))
     port = _section(values, "service").get("port", 80)
-    target = _section(values, "container").get("port", 8080)
+    proxy = _section(values, "proxy")
+    target = proxy.get("port") or _section(values, "container").get("port", 8080)
     yield Node("service", "Service", (f"{_name(values)}, port {port} to {target}",))
     yield _pods(values, scaling)
     if triggers := tuple(_triggers(scaling)):
@@ -165,6 +166,8 @@ def _pods(values: Mapping[str, Any], scaling: Mapping[str, Any]) -> Node:
     if gpu := _section(resources, "gpu"):
         lines.append(f"{gpu.get('count', 1)} × {gpu.get('resource', 'GPU')}")
     sidecars = [s.get("name") for s in _list(values.get("sidecars")) if isinstance(s, Mapping)]
+    if _section(values, "proxy").get("enabled"):
+        sidecars.insert(0, "queue-proxy")
     if sidecars:
         lines.append("with " + ", ".join(map(str, sidecars)))
     selector = _section(_section(values, "scheduling"), "nodeSelector")

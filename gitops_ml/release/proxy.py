@@ -1,0 +1,94 @@
+"""The proxy before a ready-made container: when a release has one, its ports and its settings."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gitops_ml.release.values.without_empty import plain_number, without_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gitops_ml.oci.reference import ImageRef
+    from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
+
+PROXY = "proxy"
+"""Its image among those of releases, which have their directories as names."""
+CONTAINER = "queue-proxy"
+"""Its name in the pod."""
+REPOSITORY = "gitops-ml-proxy"
+"""Its image, below `image.repository` of the project."""
+_PORTS = (8888, 8889)
+_PROBE_PORTS = (8082, 8083)
+"""The first is used where the container does not listen on it."""
+_LIMITS = ("max_concurrency", "max_queue_length")
+
+
+def has_proxy(given: Mapping[str, Any], *, is_intercepted: bool) -> bool:
+    """Whether a release has a proxy, by the fields that its documents set.
+
+    The interceptor of KEDA's HTTP add-on counts the requests of an API that it wakes.
+    """
+    container = given.get("container")
+    if not container:
+        return False
+    if container.get("proxy") is not None:
+        return True
+    if container.get("in_flight_metric") is not None:
+        return False
+    limits = [container.get(name) for name in _LIMITS]
+    if not is_intercepted:
+        limits.append(_target(given))
+    return any(limit is not None for limit in limits)
+
+
+def with_proxy(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with a proxy; without a number of its own it passes as many requests as the target."""
+    container = dict(given["container"])
+    if container.get("proxy") is None:
+        container["proxy"] = {}
+    if container.get("max_concurrency") is None and (target := _target(given)) is not None:
+        container["max_concurrency"] = min(max(1, math.ceil(target)), 30000)
+    return {**given, "container": container}
+
+
+def _target(given: Mapping[str, Any]) -> float | None:
+    target = (given.get("autoscaling") or {}).get("target_in_flight")
+    return None if target is None else float(target)
+
+
+def proxy_values(container: ContainerSpec, image: ImageRef) -> dict[str, Any]:
+    """``proxy`` of the chart."""
+    assert container.proxy is not None
+    return {
+        "enabled": True,
+        "image": {
+            "repository": image.repository,
+            **without_empty(tag=image.tag, digest=image.digest),
+        },
+        "port": _free(_PORTS, container.port),
+        "cpu": container.proxy.cpu,
+        "memory": container.proxy.mem,
+    }
+
+
+def probe_port(container: ContainerSpec) -> int:
+    """The port of the proxy for probes and metrics."""
+    return _free(_PROBE_PORTS, container.port)
+
+
+def proxy_settings(spec: ReleaseSpec) -> dict[str, Any]:
+    """The settings of the proxy, as `predictor_base` reads them."""
+    container = spec.container
+    assert container is not None
+    return {
+        "maxConcurrency": container.max_concurrency,
+        "maxQueueLength": container.max_queue_length,
+        "requestTimeoutSeconds": plain_number(spec.networking.timeout),
+    }
+
+
+def _free(ports: tuple[int, int], taken: int) -> int:
+    first, second = ports
+    return second if first == taken else first

@@ -1,0 +1,54 @@
+"""Rules about the proxy before a ready-made container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitops_ml.documents.findings import Finding, Path, error, warning
+from gitops_ml.release.proxy import CONTAINER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gitops_ml.project.project import ImageSettings
+    from gitops_ml.release.spec import ReleaseSpec
+
+_RULE = "proxy"
+_AT: Path = ("container", "proxy")
+
+
+def proxy_findings(spec: ReleaseSpec, images: ImageSettings | None) -> Iterator[Finding]:
+    """What cannot be beside the proxy, and what it needs."""
+    container = spec.container
+    if container is None or container.proxy is None:
+        return
+    if container.in_flight_metric is not None:
+        message = (
+            "the container counts its requests itself (in_flight_metric); remove one of the two"
+        )
+        yield error(_AT, message, rule=_RULE)
+    for index, sidecar in enumerate(container.sidecars):
+        if sidecar.name == CONTAINER:
+            message = f"another container of the pod is called {CONTAINER!r}"
+            yield error(("container", "sidecars", index, "name"), message, rule=_RULE)
+    yield from _of_variables(spec)
+    if images is not None and images.repository is None:
+        message = (
+            "gitops-ml builds an image for the proxy, and it needs a registry to push it to: set "
+            "image.repository in the project file"
+        )
+        yield warning(_AT, message, rule=_RULE)
+
+
+def _of_variables(spec: ReleaseSpec) -> Iterator[Finding]:
+    """KEDA reads variables of the proxy only: it finds no container that is a sidecar."""
+    for index, trigger in enumerate(spec.autoscaling.triggers):
+        for key in trigger.metadata:
+            if key.endswith("FromEnv"):
+                message = (
+                    "KEDA does not find the variables of a container behind a proxy; write the "
+                    f"value ({key.removesuffix('FromEnv')}), or use authentication"
+                )
+                yield error(
+                    ("autoscaling", "triggers", index, "metadata", key), message, rule=_RULE
+                )

@@ -1,0 +1,278 @@
+"""The proxy before a ready-made container: what it forwards, counts, refuses and survives."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from predictor_base.proxy.headers import response_headers
+from tests.support.predictor_server import Server, free_port, serving, until
+from tests.support.upstream_server import CLOSES, OK, WAITS, Upstream, upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_HEAD = b"HTTP/1.1 200 OK\r\n"
+_EVENTS = _HEAD + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+FAULTS = {
+    "/status": (b"HTTP/1.1 2x0 OK\r\n\r\n", "Invalid status code"),
+    "/text": (b"hello" + CLOSES, "not HTTP"),
+    "/nothing": (CLOSES, "closed the connection"),
+    "/half-a-head": (b"HTTP/1.1 200 OK\r\nconte" + CLOSES, "closed the connection"),
+    "/upgrade": (b"HTTP/1.1 101 Go\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", "protocol"),
+    "/gzip": (_HEAD + b"transfer-encoding: gzip\r\n\r\n", "transfer-encoding"),
+    "/two-lengths": (_HEAD + b"content-length: 1\r\ncontent-length: 2\r\n\r\n", "Content-Length"),
+    "/both": (_HEAD + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", "can't be"),
+    "/status-999": (b"HTTP/1.1 999 No\r\ncontent-length: 0\r\n\r\n", "no status 999"),
+    "/long-head": (_HEAD + b"a: b\r\n" * 20_000 + b"\r\n", "65536 bytes"),
+    "/version": (b"HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n", "HTTP"),
+}
+ANSWERS = {
+    "/echo": b"echo",
+    "/hop": _HEAD + b"connection: x-hop\r\nx-hop: 1\r\nkeep-alive: timeout=5\r\nx-own: 2\r\n"
+    b"date: then\r\nx-request-id: theirs\r\ncontent-length: 2\r\n\r\nok",
+    "/none": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "/same": b"HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\netag: a\r\n\r\n",
+    "/until-close": b"HTTP/1.0 200 OK\r\n\r\nall of it" + CLOSES,
+    "/hints": b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + OK,
+    "/short": _HEAD + b"content-length: 10\r\n\r\nabc" + CLOSES,
+    "/short-chunk": _EVENTS + b"3\r\nabc\r\n" + CLOSES,
+    "/twice": OK + OK,
+    "/drops": OK + CLOSES,
+    "/events": _EVENTS + b"3\r\none\r\n" + WAITS + b"3\r\ntwo\r\n0\r\n\r\n",
+    "/waits": WAITS + OK,
+    **{path: answer for path, (answer, _) in FAULTS.items()},
+}
+
+
+@contextmanager
+def proxied(folder: Path, **settings: Any) -> Iterator[tuple[Server, Upstream, str]]:
+    """The proxy, the container behind it, and the address of its probes."""
+    with upstream(ANSWERS) as container:
+        ports = {"upstreamPort": container.port, "probePort": free_port()}
+        with serving(folder, "", ready=False, **{**ports, **settings}) as server:
+            probes = f"http://127.0.0.1:{ports['probePort']}"
+            until(lambda: _status(f"{probes}/readyz") == 200, seconds=20, what=server.log)
+            yield server, container, probes
+
+
+def _status(url: str) -> int:
+    try:
+        return httpx.get(url).status_code
+    except httpx.TransportError:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Upstream, str]]:
+    with proxied(tmp_path_factory.mktemp("proxy"), requestTimeoutSeconds=20) as made:
+        yield made
+
+
+@pytest.fixture
+def server(pair: tuple[Server, Upstream, str]) -> Server:
+    return pair[0]
+
+
+@pytest.fixture
+def container(pair: tuple[Server, Upstream, str]) -> Iterator[Upstream]:
+    made = pair[1]
+    for event in (made.go, made.left, made.received):
+        event.clear()
+    made.requests.clear()
+    yield made
+    made.go.set()
+
+
+def test_a_request_reaches_the_container_as_it_was_sent(
+    server: Server, container: Upstream
+) -> None:
+    headers = {
+        "connection": "x-hop", "x-hop": "1", "te": "trailers", "x-own": "2",
+        "x-request-id": "mine", "x-forwarded-for": "10.1.2.3", "expect": "100-continue",
+    }  # fmt: skip
+    reply = server.client.put("/hop?a=%2F&b", content=b"body", headers=headers)
+    head, _, body = container.requests[-1].partition(b"\r\n\r\n")
+    line, *fields = head.decode().split("\r\n")
+    found = dict(each.split(": ", 1) for each in fields)
+    assert (line, body) == ("PUT /hop?a=%2F&b HTTP/1.1", b"body")
+    assert found["host"] == f"127.0.0.1:{server.port}"
+    assert found["x-forwarded-for"] == "10.1.2.3, 127.0.0.1"
+    assert (found["x-forwarded-proto"], found["x-forwarded-host"]) == ("http", found["host"])
+    assert (found["x-request-id"], found["x-own"]) == ("mine", "2")
+    assert not {"connection", "x-hop", "te", "expect"} & found.keys()
+    assert (reply.status_code, reply.text, reply.headers["x-own"]) == (200, "ok", "2")
+    assert reply.headers["x-request-id"] == "mine"
+    assert reply.headers["x-deployment-id"] == "iris-0123456789ab"
+    assert not {"x-hop", "keep-alive"} & reply.headers.keys()
+    assert len(reply.headers.get_list("date")) == 1
+
+
+@pytest.mark.parametrize("path", FAULTS)
+def test_a_container_that_does_not_speak_http_is_a_bad_gateway(
+    path: str, server: Server, container: Upstream
+) -> None:
+    reply = server.client.post(path, content=b"x")
+    assert reply.status_code == 502, reply.text
+    assert FAULTS[path][1] in reply.text
+    until(lambda: path in [each["path"] for each in server.logged("the container")])
+    found = {each["path"]: each["request_id"] for each in server.logged("the container")}
+    assert found[path] == reply.headers["x-request-id"]
+    assert server.client.get("/").text == "ok"
+
+
+@pytest.mark.parametrize("path", ["/short", "/short-chunk"])
+def test_a_response_that_is_not_whole_is_broken_off(
+    path: str, server: Server, container: Upstream
+) -> None:
+    with pytest.raises(httpx.TransportError):
+        server.client.get(path)
+
+
+def test_responses_without_a_body_and_of_old_servers(server: Server, container: Upstream) -> None:
+    client = server.client
+    assert (client.head("/").status_code, client.head("/").headers["content-length"]) == (200, "2")
+    assert (client.get("/none").status_code, client.get("/none").content) == (204, b"")
+    assert (client.get("/same").status_code, client.get("/same").headers["etag"]) == (304, "a")
+    assert client.get("/until-close").text == "all of it"
+    assert client.get("/hints").text == "ok"
+
+
+def test_a_client_of_http_1_0_gets_the_body_without_chunks(
+    server: Server, container: Upstream
+) -> None:
+    container.go.set()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        client.sendall(b"GET /events HTTP/1.0\r\n\r\n")
+        head, _, body = b"".join(iter(lambda: client.recv(4096), b"")).partition(b"\r\n\r\n")
+    assert (body, b"chunked" in head) == (b"onetwo", False)
+    assert f"host: 127.0.0.1:{container.port}".encode() in container.requests[-1]
+
+
+def test_a_second_response_reaches_nobody(server: Server, container: Upstream) -> None:
+    assert server.client.get("/twice").text == "ok"
+    assert [server.client.get("/echo").content for _ in range(3)] == [b""] * 3
+
+
+def test_connections_to_the_container_are_kept(server: Server, container: Upstream) -> None:
+    before = container.connections
+    for _ in range(20):
+        assert server.client.post("/echo", content=b"a").content == b"a"
+    assert container.connections - before <= 1
+
+
+def test_a_request_that_may_be_repeated_survives_a_closed_connection(
+    server: Server, container: Upstream
+) -> None:
+    for _ in range(30):
+        assert server.client.get("/drops").status_code == 200
+
+
+def test_a_stream_reaches_the_client_part_by_part(server: Server, container: Upstream) -> None:
+    with server.client.stream("GET", "/events") as reply:
+        parts = reply.iter_raw()
+        assert next(parts) == b"one"
+        container.go.set()
+        assert b"".join(parts) == b"two"
+
+
+def test_a_body_reaches_the_container_while_it_is_sent(server: Server, container: Upstream) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"one"
+        assert container.received.wait(10)
+        yield b"two"
+
+    assert server.client.post("/echo", content=parts()).content == b"onetwo"
+    assert b"transfer-encoding: chunked" in container.requests[-1]
+
+
+def test_large_bodies_arrive_whole(server: Server, container: Upstream) -> None:
+    body = bytes(range(256)) * 40_000
+    found = server.client.post("/echo", content=body).content
+    assert hashlib.sha256(found).digest() == hashlib.sha256(body).digest()
+
+
+@pytest.mark.parametrize("path", ["/waits", "/events"])
+def test_what_a_client_left_is_ended_in_the_container(
+    path: str, server: Server, container: Upstream
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        client.sendall(b"POST %b HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx" % path.encode())
+        assert container.received.wait(10)
+    assert container.left.wait(10)
+
+
+def test_a_websocket_is_refused_with_the_reason(server: Server, container: Upstream) -> None:
+    reply = server.client.get("/", headers={"connection": "Upgrade", "upgrade": "websocket"})
+    assert reply.status_code == 501
+    assert "WebSockets" in reply.text
+    assert container.requests == []
+
+
+def test_further_requests_wait_and_beyond_the_queue_are_refused(tmp_path: Path) -> None:
+    limits = {"maxConcurrency": 1, "maxQueueLength": 1, "requestTimeoutSeconds": 2}
+    with proxied(tmp_path, **limits) as (server, container, probes):
+        statuses: list[int] = []
+
+        def ask() -> None:
+            statuses.append(httpx.get(f"{server.url}/waits", timeout=10).status_code)
+
+        def metric(name: str) -> float:
+            lines = httpx.get(f"{probes}/metrics").text.splitlines()
+            return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(name))
+
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        until(lambda: metric("predictor_requests_in_progress{") == 2)
+        until(lambda: metric("predictor_queue_depth{") == 1)
+        refused = server.client.get("/")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert len(container.requests) == 1
+        for thread in threads:  # the limit of time holds for what waits, too
+            thread.join()
+        assert statuses == [504, 504]
+        assert server.client.get("/").text == "ok"
+        until(lambda: metric("predictor_requests_in_progress{") == 0)
+        until(lambda: metric('predictor_requests_total{code="504"') == 2)
+        until(lambda: metric("predictor_rejected_total") == 3)
+        assert metric("predictor_request_duration_seconds_count") == 4
+
+
+def test_a_container_that_does_not_listen_is_not_available(tmp_path: Path) -> None:
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))  # and nothing listens there
+    with taken, proxied(tmp_path, upstreamPort=taken.getsockname()[1]) as (server, _, _):
+        reply = server.client.get("/")
+        assert (reply.status_code, reply.headers.get("retry-after")) == (503, "1"), reply.text
+        assert server.logged("does not accept connections")[0]["cause"]
+
+
+def test_it_leaves_when_its_last_request_is_answered(tmp_path: Path) -> None:
+    with proxied(tmp_path, drainDelaySeconds=1, graceSeconds=10) as (server, container, probes):
+        replies: list[httpx.Response] = []
+        asking = threading.Thread(
+            target=lambda: replies.append(httpx.get(f"{server.url}/waits", timeout=10))
+        )
+        asking.start()
+        assert container.received.wait(10)
+        server.terminate()
+        until(lambda: _status(f"{probes}/readyz") == 503)
+        assert server.client.get("/").text == "ok"  # until load balancers know
+        until(lambda: _status(server.url) == 0)
+        container.go.set()
+        asking.join()
+        assert replies[0].text == "ok"
+        assert server.process.wait(10) == 0
+
+
+def test_headers_that_connection_names_are_dropped_but_not_the_length() -> None:
+    headers = [(b"connection", b"X-A, content-length"), (b"x-a", b"1"), (b"content-length", b"2")]
+    assert response_headers(200, headers) == [(b"content-length", b"2")]
