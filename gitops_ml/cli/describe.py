@@ -56,7 +56,7 @@ def command(api: str, project: ProjectChoice, watch: bool, output: str) -> None:
 
 def _show(found: Description) -> None:
     live = found.live
-    report.echo(f"{live.release.api} in {live.release.environment}: {live.status.word}")
+    report.echo(f"{live.release.api} in {live.release.environment}: {live.status.state}")
     for name, value in _facts(found):
         report.echo(f"  {name:<12}  {value}")
     report.section(

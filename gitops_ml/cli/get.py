@@ -60,7 +60,7 @@ def _row(live: LiveRelease) -> tuple[str, ...]:
     return (
         live.release.environment,
         live.release.api,
-        live.status.word,
+        live.status.state,
         f"{workload.ready}/{workload.requested}" if workload else "-",
         short_id(live.release.deployment_id, live.release.api),
         {True: "yes", False: "no", None: "-"}[live.is_up_to_date],

@@ -44,7 +44,7 @@ class Overview(Result):
             head=("api", "environment", "status", "ready", "deployment"),
             table=tuple(
                 (
-                    each.release.api, each.release.environment, each.status.word,
+                    each.release.api, each.release.environment, each.status.state,
                     f"{workload.ready} of {workload.requested}" if (workload := each.seen.workload) else "",
                     each.release.deployment_id,
                 )

@@ -62,7 +62,7 @@ class Status(Result):
     namespace: str
     status: str
     """The code of the status, as in Cortex: ``status_live``, …"""
-    word: str
+    state: str
     """``live``, ``updating``, ``pending``, ``error``, ``error (image pull)``, …, as in Cortex."""
     reason: str
     remedy: str
@@ -107,7 +107,7 @@ class Status(Result):
             environment=live.release.environment,
             namespace=live.release.namespace,
             status=live.status.code,
-            word=live.status.word,
+            state=live.status.state,
             reason=in_python(live.status.reason),
             remedy=in_python(live.status.remedy),
             deployment_id=live.release.deployment_id,
@@ -164,16 +164,16 @@ class Status(Result):
 
     @property
     def is_live(self) -> bool:
-        return self.word == "live"
+        return self.state == "live"
 
     def __str__(self) -> str:
-        return self.word
+        return self.state
 
     def _card(self) -> cards.Card:
         is_other = self.running_id not in (None, self.deployment_id)
         return cards.Card(
             title=f"{self.api} in {self.environment}",
-            state=self.word,
+            state=self.state,
             rows=(
                 cards.Row("why", self.reason),
                 cards.Row("what to do", self.remedy),

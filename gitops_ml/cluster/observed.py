@@ -257,7 +257,7 @@ class ExpectedRemoval:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    word: str
+    state: str
     reason: str = ""
     """One sentence, or empty."""
     remedy: str = ""
@@ -267,7 +267,7 @@ class Status:
 
     @property
     def code(self) -> str:
-        return CODES[self.word]
+        return CODES[self.state]
 
 
 def reason_line(reason: str, message: str) -> str:

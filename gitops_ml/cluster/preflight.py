@@ -60,7 +60,7 @@ def _running(preflight: Preflight, *, runs: str, now: datetime) -> Status:
     for replica in replicas:
         if problem := replica.problem:
             reason = f"the preflight of the new image does not start: {problem.reason}{runs}"
-            return Status(problem.word, reason, problem.remedy, is_final=problem.is_final)
+            return Status(problem.state, reason, problem.remedy, is_final=problem.is_final)
     newest = replicas[-1] if replicas else None
     doing = "has no pod yet" if newest is None else "runs" if newest.state == "ready" else "starts"
     if newest is not None and newest.pod.unschedulable:

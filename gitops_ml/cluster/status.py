@@ -47,7 +47,7 @@ def status_of(wanted: ExpectedRelease, seen: Observed, *, now: datetime) -> Stat
     if seen.reached is not None and (problem := sync_problem(wanted, seen)):
         return problem
     status = _rollout(wanted, seen.workload, now=now)
-    if status.word in (LIVE, UPDATING) and not is_synced(seen):
+    if status.state in (LIVE, UPDATING) and not is_synced(seen):
         return not_synced(wanted, seen)
     return status
 
@@ -136,7 +136,7 @@ def _rollout(wanted: ExpectedRelease, workload: Workload, *, now: datetime) -> S
 def _worst(replicas: Iterable[Replica]) -> Status | None:
     problems = [replica.problem for replica in replicas if replica.problem is not None]
     for word in (ERROR_IMAGE_PULL, ERROR, ERROR_OUT_OF_MEMORY, COMPUTE_UNAVAILABLE):
-        found = [problem for problem in problems if problem.word == word]
+        found = [problem for problem in problems if problem.state == word]
         if found:
             return max(found, key=lambda problem: problem.is_final)
     return None

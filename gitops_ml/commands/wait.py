@@ -161,15 +161,15 @@ class _Waiting:
                 raise
             return None  # it has answered before, and may again
         done = all(
-            (status := self.statuses.get(each)) is not None and status.word in (LIVE, GONE)
+            (status := self.statuses.get(each)) is not None and status.state in (LIVE, GONE)
             for each in self.wanted
         )
         return live if done else None
 
     def give_up(self, waited: timedelta) -> NoReturn:
         for wanted, status in self.statuses.items():
-            if status.word not in (LIVE, GONE):
-                lead = f"after {_duration(waited)} it is still {status.word}"
+            if status.state not in (LIVE, GONE):
+                lead = f"after {_duration(waited)} it is still {status.state}"
                 raise _not_live(wanted, status, lead=lead)
         raise AssertionError("something is not as it should be")
 
@@ -297,15 +297,15 @@ class _Waiting:
 
     def _report(self, wanted: Expected, status: Status, *, now: datetime | None = None) -> None:
         if status.is_final or (now is not None and self._has_lasted(wanted, status, now)):
-            raise _not_live(wanted, status, lead=status.word)
+            raise _not_live(wanted, status, lead=status.state)
         if self.statuses.get(wanted) != status:
             reason = f": {status.reason}" if status.reason else ""
-            self.clients.progress(f"{wanted.api} in {wanted.environment}: {status.word}{reason}")
+            self.clients.progress(f"{wanted.api} in {wanted.environment}: {status.state}{reason}")
         self.statuses[wanted] = status
 
     def _has_lasted(self, wanted: Expected, status: Status, now: datetime) -> bool:
         """Whether a failure to sync has lasted so long that it counts as permanent."""
-        if status.word != ERROR_SYNC:
+        if status.state != ERROR_SYNC:
             self.failing_since.pop(wanted, None)
             return False
         return now - self.failing_since.setdefault(wanted, now) >= _LASTS
@@ -342,7 +342,7 @@ def _not_live(wanted: Expected, status: Status, *, lead: str = "") -> GitopsMlEr
         f"{wanted.api} in {wanted.environment} ({id}): {message}{remedy}",
         api=wanted.api,
         environment=wanted.environment,
-        status=status.word,
+        status=status.state,
         reason=status.reason,
         remedy=status.remedy,
     )

@@ -53,7 +53,7 @@ def live_facts(live: LiveRelease) -> Facts:
     return picked(
         live,
         "api=release.api environment=release.environment namespace=release.namespace "
-        "status=status.code word=status.word reason=status.reason? remedy=status.remedy? notes "
+        "status=status.code state=status.state reason=status.reason? remedy=status.remedy? notes "
         "deployment_id=release.deployment_id running_id "
         "is_up_to_date ready requested image=release.image last_update=updated_at "
         "argo_cd",

@@ -11,7 +11,7 @@ Result = NewType("Result", dict[str, Any])
 _DELIVERY = "commit pull_request is_plan"
 _CHANGE = f"action {_DELIVERY} releases changes warnings"
 _RELEASE = (
-    "api environment namespace status word reason remedy notes deployment_id running_id "
+    "api environment namespace status state reason remedy notes deployment_id running_id "
     "is_up_to_date ready requested image last_update argo_cd"
 )
 _KEYS: Mapping[str, str] = {

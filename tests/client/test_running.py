@@ -23,7 +23,7 @@ def test_what_is_live_is_waited_for_and_says_so(life, client):
     life.syncs()
     life.runs(k8s.ready(), k8s.ready())
     status = api.wait(timeout=1, interval=0)
-    assert (status.word, status.is_live, status.ready, status.requested) == ("live", True, 2, 2)
+    assert (status.state, status.is_live, status.ready, status.requested) == ("live", True, 2, 2)
     assert status.running_id == api.deployment_id
     assert repr(api.status()).splitlines()[0] == "iris in staging  [live]"
     assert "2 of 2" in status._repr_html_()
@@ -44,7 +44,7 @@ def test_what_cannot_become_live_says_why_and_what_to_do(life, client):
     with pytest.raises(NotLive) as raised:
         api.wait(timeout=1, interval=0)
     assert raised.value.status == "error (image pull)"
-    assert api.status().word == "error (image pull)"
+    assert api.status().state == "error (image pull)"
     assert "what to do" in repr(api.status())
 
 

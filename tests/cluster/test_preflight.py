@@ -60,7 +60,7 @@ def of(*statuses, serving: bool = True, argo_cd=None, **status) -> Status:
 
 def test_a_failure_is_final_and_names_the_error_and_what_still_runs():
     found = of(k8s.ended(TRACEBACK), **k8s.job_failed())
-    assert (found.word, found.is_final) == ("error (preflight)", True)
+    assert (found.state, found.is_final) == ("error (preflight)", True)
     assert found.code == CODES["error (preflight)"] == "status_error_preflight"
     assert found.reason == (
         "the preflight of the new image failed: ModuleNotFoundError: No module named 'torch'; "
@@ -85,7 +85,7 @@ def test_the_message_of_argo_cd_says_less_than_the_pods():
 
 def test_a_process_that_is_killed_for_its_memory():
     found = of(k8s.ended("", code=137, reason="OOMKilled"), **k8s.job_failed())
-    assert (found.word, found.is_final) == ("error (out of memory)", True)
+    assert (found.state, found.is_final) == ("error (out of memory)", True)
     assert "compute.mem" in found.remedy
 
 
@@ -122,27 +122,27 @@ def test_a_running_one_is_an_update(statuses, doing):
 
 def test_an_image_that_cannot_be_pulled_is_found_in_the_preflight():
     found = of(k8s.pull_backs_off("manifest unknown"))
-    assert (found.word, found.is_final) == ("error (image pull)", True)
+    assert (found.state, found.is_final) == ("error (image pull)", True)
     assert "manifest unknown" in found.reason
     assert f"{OLD} still runs" in found.reason
 
 
 def test_a_missing_secret_is_found_in_the_preflight():
     found = of(k8s.waiting("CreateContainerConfigError", 'secret "db" not found'))
-    assert found.word == "error"
+    assert found.state == "error"
     assert 'secret "db" not found' in found.reason
     assert "create the Secret" in found.remedy
 
 
 def test_a_pod_that_ended_before_its_job_did_is_not_final_yet():
     found = of(k8s.ended(TRACEBACK), active=1)
-    assert (found.word, found.is_final) == ("error (preflight)", False)
+    assert (found.state, found.is_final) == ("error (preflight)", False)
 
 
 def test_after_a_success_the_rollout_counts():
     found = of(k8s.ended("", code=0), **k8s.job_succeeded())
     assert "preflight" not in found.reason
-    assert found.word == "pending"
+    assert found.state == "pending"
 
 
 def test_its_pods_are_not_replicas():

@@ -115,7 +115,7 @@ def test_ready_replicas_of_the_version_before_do_not_count():
     ]
     (found,) = read_workloads([deployment], pods, [])
     seen = Observed(application=application(**k8s.synced(COMMIT)), workload=found)
-    assert status_of(wanted(), seen, now=NOW).word == "updating"
+    assert status_of(wanted(), seen, now=NOW).state == "updating"
     states = [replica_of(pod, wanted=ID, now=NOW).state for pod in found.pods]
     assert sorted(states) == ["not ready", "ready (out of date)"]
 
@@ -141,7 +141,7 @@ def test_counts_of_a_version_that_kubernetes_has_not_looked_at_do_not_count():
 )  # fmt: skip
 def test_an_image_that_cannot_be_pulled_names_the_registrys_reason(why, remedy):
     found = of(k8s.pull_backs_off(why))
-    assert (found.word, found.remedy, found.is_final) == ("error (image pull)", remedy, True)
+    assert (found.state, found.remedy, found.is_final) == ("error (image pull)", remedy, True)
     assert found.reason == f"the image of predictor cannot be pulled: ImagePullBackOff: {why}"
 
 
@@ -164,7 +164,7 @@ def test_the_first_crash_may_be_an_accident():
 
 def test_a_kill_by_the_kubelet_has_another_remedy_than_a_crash():
     found = of(k8s.crashes("", restarts=2, code=137))
-    assert found.word == "error"
+    assert found.state == "error"
     assert "if probes were not answered in time" in found.remedy
 
 
@@ -205,7 +205,7 @@ def test_a_secret_that_is_not_there_is_named_and_ends_a_wait_in_time(minutes, is
 
 def test_a_pod_that_was_evicted_says_what_the_node_lacked():
     found = of(k8s.evicted())
-    assert (found.word, found.reason.partition(".")[0]) == (
+    assert (found.state, found.reason.partition(".")[0]) == (
         "error",
         "Evicted: The node was low on resource: memory",
     )
@@ -227,12 +227,12 @@ def test_a_pod_without_a_node_is_updating_with_the_schedulers_message_and_then_s
 
 def test_what_is_broken_comes_before_what_is_slow():
     statuses = [k8s.starting(), k8s.pull_backs_off("not found"), k8s.crashes("", restarts=2)]
-    assert of(*statuses).word == "error (image pull)"
+    assert of(*statuses).state == "error (image pull)"
 
 
 def test_a_quota_keeps_kubernetes_from_making_pods():
     found = of(replicas=1, conditions=(k8s.quota_exceeded(),))
-    assert (found.word, found.is_final) == ("error", True)
+    assert (found.state, found.is_final) == ("error", True)
     assert "exceeded quota: team" in found.reason
     assert (
         found.remedy == "request less (compute, max_replicas), or raise the quota of the namespace"
@@ -241,7 +241,7 @@ def test_a_quota_keeps_kubernetes_from_making_pods():
 
 def test_a_rollout_that_takes_too_long_has_failed():
     found = of(k8s.starting(), conditions=(k8s.too_late(),))
-    assert (found.word, found.reason, found.is_final) == (
+    assert (found.state, found.reason, found.is_final) == (
         "error", "the new replicas did not become ready in time", True,
     )  # fmt: skip
 
@@ -255,7 +255,7 @@ def seen(status, *, id: str = ID, **how) -> Observed:
 
 def test_without_an_application_it_is_pending_and_says_what_an_administrator_does():
     found = status_of(wanted(), Observed(), now=NOW)
-    assert (found.word, found.is_final) == ("pending", False)
+    assert (found.state, found.is_final) == ("pending", False)
     assert "bootstrap/root.yaml" in found.remedy
 
 
@@ -263,7 +263,7 @@ def test_what_runs_meanwhile_is_named():
     found = status_of(
         wanted(), seen(k8s.out_of_sync("d" * 40), workload=workload(k8s.ready(), old=True)), now=NOW
     )
-    assert found.word == "updating"
+    assert found.state == "updating"
     assert found.reason == (
         f"Argo CD has not synced the commit {COMMIT[:12]} yet (OutOfSync, Healthy); {OLD} still runs"
     )
@@ -293,13 +293,13 @@ def test_an_object_that_argo_cd_cannot_apply_is_named_with_the_refusal():
 
 def test_a_failed_sync_of_an_older_deployment_says_nothing_about_this_one():
     failed = k8s.sync_failed("d" * 40, "Deployment", "iris", "quota exceeded")
-    assert status_of(wanted(), seen(failed, id=OLD), now=NOW).word == "updating"
+    assert status_of(wanted(), seen(failed, id=OLD), now=NOW).state == "updating"
 
 
 def test_a_repository_that_argo_cd_cannot_read_is_an_error():
     words = "Failed to load target state: authentication required: Repository not found."
     found = status_of(wanted(), seen(k8s.comparison_error(words, since=k8s.NOW)), now=NOW)
-    assert (found.word, found.is_final) == ("error (sync)", False)
+    assert (found.state, found.is_final) == ("error (sync)", False)
     assert "credentials for the GitOps repository" in found.remedy
 
 
@@ -314,12 +314,12 @@ def test_a_repository_that_argo_cd_cannot_read_is_an_error():
     ],
 )
 def test_argo_cds_word_counts_where_the_pods_cannot_be_looked_at(status, word):
-    assert status_of(wanted(), seen(status, sees_workloads=False), now=NOW).word == word
+    assert status_of(wanted(), seen(status, sees_workloads=False), now=NOW).state == word
 
 
 def test_where_nothing_can_be_looked_at_nothing_is_known():
     blind = Observed(sees_applications=False, sees_workloads=False)
-    assert status_of(wanted(), blind, now=NOW).word == "unknown"
+    assert status_of(wanted(), blind, now=NOW).state == "unknown"
     assert is_up_to_date(wanted(), blind) is None
 
 
@@ -339,7 +339,7 @@ def test_an_autoscaler_that_is_broken_is_a_note_and_not_a_status():
         Fallback=("True", "FallbackExists", "At least one trigger is falling back"),
     )
     found = Observed(workload=workload(k8s.ready(), scaled=broken))
-    assert status_of(wanted(), found, now=NOW).word == "live"
+    assert status_of(wanted(), found, now=NOW).state == "live"
     assert notes_on(found) == (
         "the autoscaler does not work: ScaledObjectCheckFailed: error parsing prometheus metadata",
         "KEDA cannot read its metrics and keeps the fallback number of replicas: FallbackExists: "

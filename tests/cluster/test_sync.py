@@ -32,29 +32,29 @@ def waited(status, *pods, id: str = ID, **how):
 
 @pytest.mark.parametrize("commit", [COMMIT, LATER])
 def test_a_commit_that_contains_the_wanted_one_is_as_good(commit):
-    assert waited(k8s.synced(commit)).word == "live"
+    assert waited(k8s.synced(commit)).state == "live"
 
 
 def test_pods_of_the_wanted_id_are_not_enough():
     found = waited(k8s.synced(OLDER))
-    assert (found.word, found.is_final) == ("updating", False)
+    assert (found.state, found.is_final) == ("updating", False)
     assert found.reason.startswith(f"Argo CD has not synced the commit {COMMIT[:12]} yet (Synced")
 
 
 def test_objects_that_others_change_are_no_reason_to_wait():
     drifted = k8s.synced(COMMIT) | {"sync": {"status": "OutOfSync", "revision": COMMIT}}
-    assert waited(drifted).word == "live"
+    assert waited(drifted).state == "live"
 
 
 def test_a_chart_that_argo_cd_does_not_render_yet_is_not_synced():
-    assert waited(k8s.synced(COMMIT), has_source=False).word == "updating"
+    assert waited(k8s.synced(COMMIT), has_source=False).state == "updating"
 
 
 def test_a_switch_to_mode_chart_waits_for_the_new_source():
     """Argo CD reads the commit before the root has changed the ApplicationSet."""
     message = f"Skipping sync attempt to [{COMMIT}]: auto-sync will wipe out all resources"
     found = waited(k8s.synced(OLDER) | {"conditions": [{"type": "SyncError", "message": message}]})
-    assert (found.word, found.is_final) == ("updating", False)
+    assert (found.state, found.is_final) == ("updating", False)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_switch_to_mode_chart_waits_for_the_new_source():
 )
 def test_failures_of_another_commit_do_not_count(status):
     found = waited(status)
-    assert (found.word, found.is_final) == ("updating", False)
+    assert (found.state, found.is_final) == ("updating", False)
 
 
 def test_an_operation_of_another_commit_that_still_retries_is_named():
@@ -79,27 +79,27 @@ def test_an_operation_of_another_commit_that_still_retries_is_named():
 
 def test_a_failure_of_an_earlier_comparison_does_not_count():
     broken = k8s.comparison_error("failed to generate manifest", since=k8s.LONG_AGO)
-    assert waited(broken, has_compared=False).word == "updating"
-    assert waited(broken).word == "error (sync)"
+    assert waited(broken, has_compared=False).state == "updating"
+    assert waited(broken).state == "error (sync)"
 
 
 @pytest.mark.parametrize(("attempt", "is_final"), [(1, False), (2, True), (4, True)])
 def test_a_sync_that_fails_again_and_again_is_certain_at_the_second_attempt(attempt, is_final):
     found = waited(k8s.retrying(COMMIT, NO_KEDA, attempt))
-    assert (found.word, found.is_final) == ("error (sync)", is_final)
+    assert (found.state, found.is_final) == ("error (sync)", is_final)
     assert found.reason == f"Argo CD could not apply {COMMIT[:12]}: {NO_KEDA}"
     assert found.remedy.startswith("install KEDA's CRDs")
 
 
 def test_what_the_next_attempt_may_not_meet_is_no_error_yet():
     busy = "Internal error occurred: failed calling webhook: connection refused"
-    assert waited(k8s.retrying(COMMIT, busy, 4)).word == "updating"
+    assert waited(k8s.retrying(COMMIT, busy, 4)).state == "updating"
     assert waited(k8s.sync_failed(COMMIT, "ScaledObject", "iris", busy)).is_final
 
 
 def test_a_failed_sync_of_the_commit_ends_even_where_the_pods_are_well():
     found = waited(k8s.failed_before(COMMIT, "boom", compared=COMMIT))
-    assert (found.word, found.is_final) == ("error (sync)", True)
+    assert (found.state, found.is_final) == ("error (sync)", True)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_application_set_that_makes_no_application_says_why():
     words = "application references project ml which does not exist"
     broken = read_application_set(k8s.application_set_error(item, words))
     found = status_of(wanted(), Observed(application_set=broken, reached=REACHED), now=NOW)
-    assert found.word == "error (sync)"
+    assert found.state == "error (sync)"
     assert words in found.reason
     assert "argocd/projects/" in found.remedy
 
@@ -157,4 +157,4 @@ def pod():
 )  # fmt: skip
 def test_a_removal_ends_with_the_last_pod(found, pods, word, reason):
     status = removal_status(GOING, found, [pod()] * pods)
-    assert (status.word, status.reason) == (word, reason)
+    assert (status.state, status.reason) == (word, reason)

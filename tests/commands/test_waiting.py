@@ -141,7 +141,7 @@ def test_a_commit_that_keeps_the_id_is_waited_for_until_argo_cd_has_synced_it(li
     life.runs(k8s.ready())
     commit = changes_scaling(life)
     live, lines = waited(life, lambda: None, life.syncs)
-    assert live[0].status.word == "live"
+    assert live[0].status.state == "live"
     assert "Argo CD has not synced the commit" in lines[0]
     assert commit[:12] in lines[0]
     assert life.refreshes() == ["the root", "gitops-ml-staging", "iris-staging"]
@@ -157,7 +157,7 @@ def test_a_failure_of_the_commit_before_is_not_the_end(life):
         life, lambda: None, lambda: None, life.syncs, lambda: life.runs(k8s.ready()),
         commit=life.ann.head(),
     )  # fmt: skip
-    assert live[0].status.word == "live"
+    assert live[0].status.state == "live"
 
 
 def test_a_later_commit_of_others_is_as_good(life):
@@ -168,7 +168,7 @@ def test_a_later_commit_of_others_is_as_good(life):
     life.syncs()
     life.runs(k8s.ready())
     live, _ = waited(life, commit=commit, timeout=0)
-    assert live[0].status.word == "live"
+    assert live[0].status.state == "live"
 
 
 def test_a_comparison_that_goes_on_failing_after_the_refresh_ends_the_wait(life):
@@ -328,7 +328,7 @@ def test_a_cluster_that_is_away_for_a_moment_is_no_reason_to_give_up(life, how):
         life.runs(k8s.ready())
 
     live, _ = waited(life, goes_away, comes_back)
-    assert live[0].status.word == "live"
+    assert live[0].status.state == "live"
 
 
 def test_pods_that_cannot_be_read_are_replaced_by_argo_cds_health(life):
@@ -336,7 +336,7 @@ def test_pods_that_cannot_be_read_are_replaced_by_argo_cds_health(life):
     life.server.forbidden |= {"deployments"}
     life.syncs()
     live, lines = waited(life)
-    assert live[0].status.word == "live"
+    assert live[0].status.state == "live"
     assert lines[0].startswith("Argo CD's health counts, as the pods cannot be read")
 
 
