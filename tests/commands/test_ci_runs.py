@@ -68,6 +68,7 @@ class Runner:
         known = {
             "github.actor": "ann", "github.token": TOKEN, "secrets.GITOPS_TOKEN": TOKEN,
             "secrets.REGISTRY_USER": "ann", "secrets.REGISTRY_TOKEN": "of-an-open-registry",
+            "secrets.KUBECONFIG": "",
         }  # fmt: skip
         return re.sub(r"\$\{\{ (.+?) \}\}", lambda match: known[match[1]], text)
 
