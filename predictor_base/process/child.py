@@ -25,6 +25,8 @@ STACK_SECONDS = 0.5
 STACK_BYTES = 65536
 ENDING_SECONDS = 1.5
 """How long threads, pools of processes and exit functions of the predictor may take to end."""
+FAILED = 70
+"""The exit code of a worker that has logged why it failed."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -91,7 +93,7 @@ def _leave_later(code: int) -> None:
 
 def _run(supervisor: Supervisor, number: int, stacks: IO[bytes]) -> None:
     """Be the worker; never returns."""
-    code = 1
+    code = FAILED
     try:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from predictor_base.process.child import Child
+from predictor_base.process.child import FAILED, Child
 from predictor_base.process.probe_server import ProbeServer
 from predictor_base.process.replica_state import LOADING, RELOADING, ReplicaState
 
@@ -140,16 +140,18 @@ class Supervisor:
 
         forget_gauges(child.number)
         if self._end is not None:
-            self._exit_code = self._exit_code or int(code == 1)
+            self._exit_code = self._exit_code or int(code == FAILED)
             return
         state, stack = self.replica.state(child.number), child.stack()
         has_loaded = state not in (LOADING, RELOADING)
         self.replica.write(child.number, RELOADING if state != LOADING else LOADING)
         extra = {"stack": stack} if stack else {}
         if not has_loaded and not any(map(self.replica.serves, self.replica.numbers)):
-            logger.error(
-                "worker %d ended with %d before it was ready", child.number, code, extra=extra
-            )
+            # The last error of the log is the reason that `describe` shows.
+            if code != FAILED:
+                logger.error(
+                    "worker %d ended with %d before it was ready", child.number, code, extra=extra
+                )
             self._exit_code = 1
             self._terminate()
             return

@@ -25,7 +25,7 @@ from predictor_base.http.example import check_example
 from predictor_base.http.express import Express
 from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol
 from predictor_base.process import forks
-from predictor_base.process.child import ENDING_SECONDS
+from predictor_base.process.child import ENDING_SECONDS, FAILED
 from predictor_base.process.health import HealthWatch
 from predictor_base.process.replica_state import DRAINING, READY, STALLED, UNHEALTHY, ReplicaState
 from predictor_base.process.routes import all_routes
@@ -281,7 +281,7 @@ class Worker:
         return assemble(settings, self._metrics, folder=Path.cwd())
 
     def _fail(self) -> None:
-        self.exit_code = 1
+        self.exit_code = FAILED
         self._stopping.set()
 
     def _ready(self, assembled: Assembled) -> None:
@@ -363,7 +363,7 @@ class Worker:
     async def _close(self) -> None:
         """Flush the prediction log and traces, shut the predictor down and unload its models, in the time there is."""
         if self._forced.is_set():
-            os._exit(1)
+            os._exit(FAILED)
         seconds = max(self.settings.close_seconds - ENDING_SECONDS, 0.1)
         closing = [
             self._on_own_thread(partial(recorder.close, seconds=seconds))

@@ -130,7 +130,8 @@ def deployed(ann, cluster) -> str:
     """Deploy, give the cluster what it knows of the objects, and wait; returns the deployment id."""
     ann.deploys("-e", "staging", *(() if IMAGES else NO_REGISTRY))
     objects = rendered(ann, "staging")
-    cluster.apply([item for item in objects if cluster.knows(item)])
+    known = [item for item in objects if cluster.knows(item)]
+    until(lambda: applied(cluster, known), seconds=60, what="KEDA's webhook knows the Deployment")
     deployment = next(item for item in objects if item["kind"] == "Deployment")
     metadata = deployment["metadata"]
     cluster.kubectl(
@@ -138,6 +139,17 @@ def deployed(ann, cluster) -> str:
         "--timeout=300s",
     )  # fmt: skip
     return ann.release("answer")["deployment_id"]
+
+
+def applied(cluster, objects) -> bool:
+    """KEDA's webhook reads the Deployment from a cache, which may not have it yet; Argo CD then syncs again."""
+    try:
+        cluster.apply(objects)
+    except AssertionError as error:
+        if "vscaledobject" in str(error) and "not found" in str(error):
+            return False
+        raise
+    return True
 
 
 def test_a_release_rolls_out_and_predicts(cluster, namespace, ann, answer):

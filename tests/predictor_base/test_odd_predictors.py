@@ -311,6 +311,7 @@ def test_no_deed_costs_a_line_of_the_log_or_the_exit_code(tmp_path: Path) -> Non
 
 
 ENDS: dict[str, tuple[str, str]] = {
+    "an exception": ("raise OSError('the weights are gone')", "OSError: the weights are gone"),
     "sys.exit": ("sys.exit('no weights')", "SystemExit: no weights"),
     "os._exit": ("os._exit(0)", "ended with 0 before it was ready"),
     "a crash": ("__import__('ctypes').string_at(0)", "ended with -11 before it was ready"),
@@ -319,12 +320,14 @@ ENDS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_load_that_ends_the_process_says_so(tmp_path: Path, name: str) -> None:
+def test_the_last_error_says_why_the_load_ended_the_process(tmp_path: Path, name: str) -> None:
     deed, said = ENDS[name]
     source = SOURCE.replace("def predict(", f"def __init__(self): {deed}\n        def predict(")
     with serving(tmp_path, source, ready=False) as server:
         assert server.process.wait(20) == 1
-    assert said in server.log()
+    # `describe` shows the last error of the log.
+    errors = [line for line in server.log().splitlines() if '"level":"error"' in line]
+    assert said in errors[-1]
 
 
 def test_a_limit_of_threads_costs_no_request(tmp_path: Path) -> None:
