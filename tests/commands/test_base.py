@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -21,7 +22,7 @@ OTHER = "sha256:" + "0" * 64
 @pytest.fixture
 def bases(registry, tmp_path):
     """A repository whose tag `1` has moved: before, now."""
-    repository = f"{registry.host}/{tmp_path.name.replace('_', '-').lower()}/python"
+    repository = f"{registry.host}/{uuid4().hex}/python"
     client = registry_of()
     before = push_tiny_base(client, repository, "PYTHON_VERSION=3.12.1").image
     return before, push_tiny_base(client, repository, "PYTHON_VERSION=3.12.2").image

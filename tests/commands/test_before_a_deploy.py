@@ -39,7 +39,7 @@ def test_changes_that_no_commit_holds_are_told(dirty):
 def test_a_protected_environment_gets_only_what_a_commit_holds(dirty):
     result = dirty.runs("deploy", "-e", "staging", "-e", "production")
     assert (result.code, dirty.commits()) == (2, 0)
-    assert f"{DIRTY}: nobody else" in result.err
+    assert f"{DIRTY}: no reviewer can see them" in result.err
     assert "production is protected. Commit first, or allow it with --allow-dirty" in result.err
     for looks in (("diff", "-e", "production"), ("deploy", "-e", "production", "--dry-run")):
         shown = dirty.runs(*looks)

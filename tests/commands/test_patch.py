@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.commands.test_promote import with_digest
-from tests.support.person import DIGEST, container_api, predictor_api
+from tests.support.person import DIGEST, NO_REGISTRY, container_api, predictor_api
 from tests.support.releases import body, deployed, did, id_of, iris, values
 
 
@@ -81,11 +81,12 @@ def test_null_takes_a_field_back(ann):
 
 
 def test_older_spellings_are_patched_in_todays(ann):
-    words = iris()
-    words["autoscaling"] = {"max_replicas": 5, "target_replica_concurrency": 4}
-    deployed(ann, words)
-    did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.target_in_flight=8")
-    assert ann.release("iris")["manifest"]["autoscaling"] == {
+    scaling = {"max_replicas": 5, "target_replica_concurrency": 4}
+    ann.has(predictor_api("answer", autoscaling=scaling))
+    ann.deploys("-e", "staging", *NO_REGISTRY)
+    with_digest(ann, "answer")
+    did(ann, "patch", "answer", "-e", "staging", "--set", "autoscaling.target_in_flight=8")
+    assert ann.release("answer")["manifest"]["autoscaling"] == {
         "max_replicas": 5,
         "target_in_flight": 8,
     }

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from gitops_ml.image.attestations import cyclonedx
 from gitops_ml.image.installed_packages import installed
@@ -78,7 +79,7 @@ def push_image(
 def test_distributions_conda_and_debian_packages_are_found_above_the_base_image(
     registry: RealRegistry, tmp_path: Path
 ) -> None:
-    client, own = registry_of(), f"{registry.host}/{tmp_path.name.replace('_', '-').lower()}"
+    client, own = registry_of(), f"{registry.host}/{uuid4().hex}"
     base = push_tiny_base(client, f"{own}/base")
     image = push_image(
         client, base, f"{own}/image",
@@ -117,7 +118,7 @@ def test_distributions_conda_and_debian_packages_are_found_above_the_base_image(
 def test_a_layer_removes_what_is_below_it_and_not_what_it_brings(
     registry: RealRegistry, tmp_path: Path
 ) -> None:
-    client, own = registry_of(), f"{registry.host}/{tmp_path.name.replace('_', '-').lower()}"
+    client, own = registry_of(), f"{registry.host}/{uuid4().hex}"
     base = push_tiny_base(client, f"{own}/base")
     names = ("kept", "gone", "renewed")
     below = {f"{SITE}/{n}-1.dist-info/METADATA": metadata(n, "1") for n in names}
@@ -136,7 +137,7 @@ def test_a_layer_removes_what_is_below_it_and_not_what_it_brings(
 def test_many_whiteouts_and_many_packages_take_one_look_at_each(
     registry: RealRegistry, tmp_path: Path
 ) -> None:
-    client, own = registry_of(), f"{registry.host}/{tmp_path.name.replace('_', '-').lower()}"
+    client, own = registry_of(), f"{registry.host}/{uuid4().hex}"
     base = push_tiny_base(client, f"{own}/base")
     numbers = range(5000)
     image = push_image(
@@ -151,7 +152,7 @@ def test_many_whiteouts_and_many_packages_take_one_look_at_each(
 
 
 def test_the_packages_of_ubuntu_are_called_so(registry: RealRegistry, tmp_path: Path) -> None:
-    client, own = registry_of(), f"{registry.host}/{tmp_path.name.replace('_', '-').lower()}"
+    client, own = registry_of(), f"{registry.host}/{uuid4().hex}"
     base = push_tiny_base(client, f"{own}/base")
     status = STATUS.replace("14.2.0-19", "14-1ubuntu1")
     image = push_image(client, base, f"{own}/image", {"var/lib/dpkg/status": status})

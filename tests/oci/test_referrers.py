@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import oras.client
 import pytest
@@ -46,7 +47,7 @@ def host(request: pytest.FixtureRequest, registry: RealRegistry) -> Iterator[str
 
 @pytest.fixture
 def subject(host: str, tmp_path: Path) -> tuple[str, Descriptor]:
-    repository = f"{host}/{tmp_path.name.replace('_', '-').strip('-').lower()}"
+    repository = f"{host}/{uuid4().hex}"
     base = push_tiny_base(registry_of(), repository)
     return repository, describe(base.manifests["linux/amd64"], MANIFEST)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -70,7 +71,7 @@ def mill(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    own = f"{registry.host}/{tmp_path.name.replace('_', '-').strip('-').lower()}"
+    own = f"{registry.host}/{uuid4().hex}"
     with package_server(tmp_path / "index") as index:
         monkeypatch.setenv("PIP_INDEX_URL", index.url)
         for name in RUNTIME:
