@@ -13,6 +13,7 @@ import yaml
 from tests.e2e.cluster import posted
 from tests.e2e.machine.argocd import NAMESPACE as ARGO_CD
 from tests.e2e.machine.gitea import USER
+from tests.e2e.machine.processes import until
 from tests.support.git_servers import git
 
 if TYPE_CHECKING:
@@ -144,6 +145,13 @@ class Story:
     def bootstraps(self) -> None:
         """Bootstrap the repository, and do once what its README asks an administrator for."""
         self.runs("bootstrap")
+        # Gitea has no pull requests for a repository until it has processed the first push, some time after the push.
+        place = f"/repos/{USER}/gitops-{self.mark}"
+        until(
+            lambda: not self.site.forge.ask("GET", place)["empty"],
+            "Gitea has processed the first push",
+            seconds=60,
+        )
         self.applies("root.yaml")
 
     def applies(self, name: str) -> None:
