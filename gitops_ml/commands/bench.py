@@ -182,8 +182,8 @@ def _first_answer(target: Target) -> str | None:
     """The deployment id of the answer to one request, which has to be a success: an error is quick, and no figure."""
     answer = post(target.url, body=target.body, headers=target.headers, seconds=target.timeout)
     if not 200 <= answer.status < 300:
-        said = answer.body[:300].decode(errors="replace")
-        raise ServerFailed(f"{target.url} answered the first request with {answer.status}: {said}")
+        text = answer.body[:300].decode(errors="replace")
+        raise ServerFailed(f"{target.url} answered the first request with {answer.status}: {text}")
     return answer.headers.get("x-deployment-id")
 
 

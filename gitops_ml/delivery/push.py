@@ -178,8 +178,8 @@ def propose(
     if delivered.commit is None:
         return replace(delivered, warnings=_still_open(forge, proposal))
     found = forge.open(proposal) if forge else _branch_only(proposal, delivered)
-    told = (other,) if other else ()
-    return replace(delivered, pull_request=found, warnings=(*told, *found.warnings))
+    others = (other,) if other else ()
+    return replace(delivered, pull_request=found, warnings=(*others, *found.warnings))
 
 
 def _with_note(proposal: Proposal, other: str) -> Proposal:

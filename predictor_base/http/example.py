@@ -36,9 +36,9 @@ async def check_example(app: App, example: Example) -> None:
         found = await _value(reply)
     except Exception as error:
         reply = app.failure(error, exchange)
-        said = reply.body.decode(errors="replace")
+        text = reply.body.decode(errors="replace")
         raise StartFailure(
-            f"predictor.example: its request is answered with {reply.status}: {said}"
+            f"predictor.example: its request is answered with {reply.status}: {text}"
         ) from error
     finally:
         app.bodies.release(exchange.held)

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from gitops_ml.helm import engines
+from gitops_ml.helm.engines import LibraryHelm
 from tests.support.git_servers import commit_files, git
 from tests.support.helm_program import by_identity, helm_template
 from tests.support.person import container_api
@@ -258,10 +260,8 @@ def test_a_broken_release_of_another_project_is_a_warning_once_the_mode_has_swit
 def test_without_helm_the_switch_is_refused_before_anything_is_written(
     ann, others, verb, monkeypatch
 ):
-    monkeypatch.setattr("gitops_ml.helm.engines.LibraryHelm.load", lambda: None)
-    monkeypatch.setattr(
-        "gitops_ml.helm.engines.shutil", SimpleNamespace(which=lambda *_, **__: None)
-    )
+    monkeypatch.setattr(LibraryHelm, "load", lambda: None)
+    monkeypatch.setattr(engines, "shutil", SimpleNamespace(which=lambda *_, **__: None))
     switches(ann, "manifests")
     before = ann.head()
     result = ann.runs(*VERBS[verb])

@@ -150,15 +150,15 @@ def has_lines(life, *lines, at=MADE, pod="iris-gone"):
     Loki.lines = [(namespace, at + n * 10**9, pod, line) for n, line in enumerate(lines, 1)]
 
 
-def said(deployment, id=ID):
+def logged(deployment, id=ID):
     return json.dumps({"message": "slow", "request_id": id, "deployment_id": deployment})
 
 
 def test_loki_leads_from_a_request_to_a_pod_that_ended_and_its_commit(loki):
     life, deployment = loki
-    shipped = f"2024-07-27T12:00:00Z stdout F {said(deployment)}"
-    has_lines(life, said(deployment, f"{ID}0"), shipped, said("other-0123456789ab"))
-    Loki.lines.append(("kube-system", MADE + 9, "odd", said("iris-0000000000ab")))
+    shipped = f"2024-07-27T12:00:00Z stdout F {logged(deployment)}"
+    has_lines(life, logged(deployment, f"{ID}0"), shipped, logged("other-0123456789ab"))
+    Loki.lines.append(("kube-system", MADE + 9, "odd", logged("iris-0000000000ab")))
     result = life.ann.runs("trace", ID, "-o", "json")
     assert result.code == 0, result
     found = result.json
@@ -177,7 +177,7 @@ def test_loki_leads_from_a_request_to_a_pod_that_ended_and_its_commit(loki):
 def test_an_id_without_a_time_is_searched_in_the_last_days(loki):
     life, deployment = loki
     day = 86400 * 10**9
-    has_lines(life, said(deployment, "order-12345"), at=time.time_ns() - 9 * day)
+    has_lines(life, logged(deployment, "order-12345"), at=time.time_ns() - 9 * day)
     assert life.ann.runs("trace", "order-12345").code == 2
     assert life.ann.runs("trace", "order-12345", "--days", "10").code == 0
     spans = [(int(each["end"]) - int(each["start"])) / day for each in Loki.asked]
@@ -186,7 +186,7 @@ def test_an_id_without_a_time_is_searched_in_the_last_days(loki):
 
 def test_a_loki_within_the_cluster_is_reached_through_the_api_server(loki):
     life, deployment = loki
-    has_lines(life, said(deployment))
+    has_lines(life, logged(deployment))
     with answering(Loki) as host:
         life.server.services["loki"] = f"http://{host}"
         uses_loki(life, "http://loki.monitoring.svc:3100", namespace_label="k8s_namespace_name")
@@ -217,7 +217,7 @@ ODD_ANSWERS = {
 @pytest.mark.parametrize("case", ODD_ANSWERS)
 def test_a_loki_that_fails_is_reported_and_the_pods_are_searched(loki, case):
     life, deployment = loki
-    logs(life, 0, said(deployment))
+    logs(life, 0, logged(deployment))
     status, body, reason = ODD_ANSWERS[case]
     Loki.answer_instead = status, body
     result = life.ann.runs("trace", ID)
@@ -230,7 +230,7 @@ def test_a_loki_that_fails_is_reported_and_the_pods_are_searched(loki, case):
 
 def test_a_token_of_loki_goes_only_where_its_owner_lists_the_server(loki, monkeypatch):
     life, deployment = loki
-    logs(life, 0, said(deployment))
+    logs(life, 0, logged(deployment))
     uses_loki(life, "https://logs.acme.example", token_env="LOKI_TOKEN")
     result = life.ann.runs("trace", ID)
     assert "clusters.main.loki.token_env: LOKI_TOKEN is not sent to logs.acme.example" in result.err

@@ -107,8 +107,8 @@ class Proof:
             if left or reasons or more is repairs:
                 break
             repairs = more
-        told = (reason(each, session.namespace) for each in left or found)
-        raise Unpackageable(root.__name__, [*reasons, *told])
+        differences = (reason(each, session.namespace) for each in left or found)
+        raise Unpackageable(root.__name__, [*reasons, *differences])
 
     def differences(self, root: Any, place: Surroundings, staged: Staged) -> tuple[Difference, ...]:
         """Where the imported package differs from the session.
