@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.e2e.machine import binaries
 from tests.e2e.machine.processes import Processes, answers, free_port, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.e2e.cluster import Cluster
 
 PROGRAMS = ("argocd", "git-verify-wrapper.sh", "redis-server", "helm")
 NAMESPACE = "argocd"
 POLL_SECONDS = 20
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Argo CD keeps temporary files of secrets, if it exists."""
 
 
 def missing() -> list[str]:
@@ -50,6 +52,16 @@ class ArgoCD:
 
     def stop(self) -> None:
         self._processes.stop()
+        self._remove_left_kubeconfigs()
+
+    def _remove_left_kubeconfigs(self) -> None:
+        """A controller writes one for each kubectl, to shared memory; ended meanwhile, it leaves it there."""
+        view = ("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}")
+        server = f"server: {self._cluster.kubectl(*view)}\n".encode()
+        for file in SHARED_MEMORY.glob("[0-9]*"):
+            with suppress(OSError):  # one of another cluster, removed at this moment
+                if server in file.read_bytes():
+                    file.unlink()
 
     def broken(self) -> None:
         self._processes.check()
