@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli import report
@@ -16,9 +14,7 @@ from gitops_ml.cli.options import (
 )
 from gitops_ml.commands.base import update_bases
 from gitops_ml.facts.result_facts import bases_facts
-
-if TYPE_CHECKING:
-    from gitops_ml.image.base_images import BaseMove
+from gitops_ml.image.base_images import BaseMove
 
 
 @click.group("base")

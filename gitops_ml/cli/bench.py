@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from gitops_ml.benchmark.figures import Load
+from gitops_ml.benchmark.figures import Load, Step
 from gitops_ml.benchmark.latency_chart import chart
 from gitops_ml.cli import report
 from gitops_ml.cli.file_or_input import FileOrInput, NamedBytes
@@ -23,9 +23,6 @@ from gitops_ml.commands.bench import Benchmark, BenchOptions, bench_api, bench_u
 from gitops_ml.errors import UsageError
 from gitops_ml.facts.running_facts import benchmark_facts
 from gitops_ml.system.files import write_report
-
-if TYPE_CHECKING:
-    from gitops_ml.benchmark.figures import Step
 
 CLIENTS = "1,2,4,8,16,32"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,14 +14,11 @@ from gitops_ml.cli.options import (
     output_option,
     project_option,
 )
-from gitops_ml.commands.bootstrap import bootstrap, bootstrap_folder
+from gitops_ml.commands.bootstrap import Bootstrapped, bootstrap, bootstrap_folder
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions
 from gitops_ml.errors import UsageError
 from gitops_ml.facts.result_facts import bootstrap_facts
 from gitops_ml.gitops import layout
-
-if TYPE_CHECKING:
-    from gitops_ml.commands.bootstrap import Bootstrapped
 
 
 @click.command("bootstrap")

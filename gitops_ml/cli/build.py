@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,9 +13,6 @@ from gitops_ml.cli.options import ProjectChoice, dry_run_option, frozen_option, 
 from gitops_ml.cli.terminal import short_digest, short_image
 from gitops_ml.commands.build import BuildOptions, Built, build
 from gitops_ml.facts.result_facts import builds_facts
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _LAYOUT = "oci-layout"
 _OUTPUTS = ("text", "json", "docker", f"{_LAYOUT}=DIR")

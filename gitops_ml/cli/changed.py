@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, change_options, output_option, project_option
 from gitops_ml.cli.terminal import short_id
+from gitops_ml.delivery.awaited import Expected
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
 from gitops_ml.facts.result_facts import changed_facts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from gitops_ml.delivery.awaited import Expected
-    from gitops_ml.forge.pull_request import PullRequest
-    from gitops_ml.gitops.differences import FieldChange
+from gitops_ml.forge.pull_request import PullRequest
+from gitops_ml.gitops.differences import FieldChange
 
 
 def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,16 +14,14 @@ from gitops_ml.commands.check import CheckOptions, check
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.forge.own_comment import CHECK_LINE
+from gitops_ml.project.project import Project
 from gitops_ml.review.reports.formats import FORMATS
 from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.reports.markdown_comment import comment
 from gitops_ml.review.reports.terminal_lines import terminal_lines
+from gitops_ml.review.review import Review
 from gitops_ml.system.files import write_report
-
-if TYPE_CHECKING:
-    from gitops_ml.project.project import Project
-    from gitops_ml.review.review import Review
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.clients import Clients
 
 
 def _reports(

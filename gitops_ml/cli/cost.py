@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
-from gitops_ml.commands.cost import costs
+from gitops_ml.commands.cost import Costs, ReleaseCost, costs
 from gitops_ml.facts.running_facts import costs_facts
 from gitops_ml.release.monthly_cost import money
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.commands.cost import Costs, ReleaseCost
 
 
 @click.command("cost")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +11,8 @@ from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import chosen_apis, one_environment_option
 from gitops_ml.commands.delete import delete
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
+from gitops_ml.delivery.releases import Selection
 from gitops_ml.errors import UsageError
-
-if TYPE_CHECKING:
-    from gitops_ml.delivery.releases import Selection
 
 
 @click.command("delete")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import click
 
@@ -17,16 +17,12 @@ from gitops_ml.cli.options import (
 from gitops_ml.cli.recorded import show_predictions
 from gitops_ml.cli.terminal import brief, short_id
 from gitops_ml.cli.watching import looks, watch_option
+from gitops_ml.cluster.observed import Event
 from gitops_ml.cluster.preflight import preflight_note
+from gitops_ml.cluster.replicas import Replica
 from gitops_ml.commands.get import Description, describe, utc_now
 from gitops_ml.facts.running_facts import description_facts
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.cluster.observed import Event
-    from gitops_ml.cluster.replicas import Replica
 
 _MOST_EVENTS = 10
 

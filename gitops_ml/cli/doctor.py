@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import click
 
@@ -11,9 +11,6 @@ from gitops_ml.cli.options import ProjectChoice, environment_option, output_opti
 from gitops_ml.commands.doctor import SECONDS, Diagnosis, doctor
 from gitops_ml.doctor.outcome import FINDING, Check
 from gitops_ml.facts.running_facts import diagnosis_facts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _COLOURS = {FINDING: "error", "skipped": "progress"}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli import report, terminal
@@ -16,9 +14,7 @@ from gitops_ml.cli.options import (
 )
 from gitops_ml.commands.history import history, table_row
 from gitops_ml.facts.result_facts import history_facts
-
-if TYPE_CHECKING:
-    from gitops_ml.gitops.release_history import Entry
+from gitops_ml.gitops.release_history import Entry
 
 
 @click.command("history")

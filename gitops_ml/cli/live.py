@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from gitops_ml.cli import report
 from gitops_ml.commands.get import utc_now
-
-if TYPE_CHECKING:
-    from gitops_ml.commands.live import Drift, ReleaseDrift
-    from gitops_ml.gitops.drift import LiveDifference
+from gitops_ml.commands.live import Drift, ReleaseDrift
+from gitops_ml.gitops.drift import LiveDifference
 
 _LONGEST = 120
 _WHOLE = {

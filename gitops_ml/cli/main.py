@@ -7,8 +7,10 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from types import TracebackType
+from typing import Any, TextIO
 
 import click
 
@@ -17,10 +19,6 @@ from gitops_ml.cli import verbosity
 from gitops_ml.cli.verbosity import with_verbosity
 from gitops_ml.errors import GitopsMlError, InvalidDocument, RulesBroken, ServerFailed
 from gitops_ml.system.process import absolute_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
 
 # What `--help` lists. The module of a command is imported when it is called, so that `--help` is fast.
 COMMANDS: Mapping[str, str] = {

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.file_or_input import FileOrInput, NamedBytes
 from gitops_ml.cli.options import api_argument, force_option, one_environment_option
 from gitops_ml.commands.patch import patch
+from gitops_ml.delivery.change import ChangeContext, ChangeResult
 from gitops_ml.documents.yaml_reader import LARGEST_FILE
 from gitops_ml.manifest.merge_patch import laid_together, setting, snippet
-
-if TYPE_CHECKING:
-    from gitops_ml.delivery.change import ChangeContext, ChangeResult
 
 
 @click.command("patch")

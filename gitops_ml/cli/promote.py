@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import chosen_apis
 from gitops_ml.commands.promote import promote
-
-if TYPE_CHECKING:
-    from gitops_ml.delivery.change import ChangeContext, ChangeResult
-    from gitops_ml.delivery.releases import Selection
+from gitops_ml.delivery.change import ChangeContext, ChangeResult
+from gitops_ml.delivery.releases import Selection
 
 
 @click.command("promote")

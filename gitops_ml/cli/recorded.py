@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from gitops_ml.cli import report
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.predictions.comparison import Comparison
-    from gitops_ml.predictions.observed_predictions import Predictions
+from gitops_ml.predictions.comparison import Comparison
+from gitops_ml.predictions.observed_predictions import Predictions
 
 _MOST_CLASSES = 10
 _COLOURS = {"different": "error", "alike": "add"}

@@ -11,20 +11,17 @@ import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import click
 
 from gitops_ml.cli import terminal, verbosity
 from gitops_ml.errors import DifferencesFound, GitopsMlError, InvalidDocument, Problem
+from gitops_ml.facts.shapes import Result
+from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.system.clean_text import printable, printable_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from gitops_ml.facts.shapes import Result
-    from gitops_ml.gitops.differences import FieldChange
 
 _COLOURS = {
     "error": "red",

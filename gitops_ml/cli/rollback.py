@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import api_argument, one_environment_option
 from gitops_ml.commands.rollback import rollback
-
-if TYPE_CHECKING:
-    from gitops_ml.delivery.change import ChangeContext, ChangeResult
+from gitops_ml.delivery.change import ChangeContext, ChangeResult
 
 
 @click.command("rollback")

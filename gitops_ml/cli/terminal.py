@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _LEAST = 16
 """Characters that a column which may be cut keeps."""

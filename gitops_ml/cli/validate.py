@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -11,11 +12,7 @@ from gitops_ml.cli.options import ProjectChoice, output_choice, selection
 from gitops_ml.commands.validate import validate
 from gitops_ml.errors import InvalidDocument, Problem
 from gitops_ml.facts.shapes import shaped
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.workspace import Workspace
 
 
 @click.command("validate")

@@ -7,6 +7,7 @@ used, and `RepositoryMoved` if the branch keeps moving. Docstrings list other er
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,21 +44,17 @@ from gitops_ml.commands.promote import promote, route
 from gitops_ml.commands.refresh import refresh
 from gitops_ml.commands.rollback import rollback
 from gitops_ml.commands.wait import WaitPolicy
-from gitops_ml.delivery.change import WAIT_SECONDS, ChangeOptions
+from gitops_ml.delivery.change import WAIT_SECONDS, ChangeContext, ChangeOptions, ChangeResult
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.delivery.proposals import Proposed, proposed_releases
 from gitops_ml.delivery.releases import get_release, list_releases
 from gitops_ml.errors import UsageError
+from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.predictions.from_cluster import DAYS
 from gitops_ml.system.clean_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from typing_extensions import Unpack
-
-    from gitops_ml.delivery.change import ChangeContext, ChangeResult
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
 
 
 @speaks_python

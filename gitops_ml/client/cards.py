@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.facts.shapes import Result as Facts
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
-
-if TYPE_CHECKING:
-    from gitops_ml.facts.shapes import Result as Facts
-    from gitops_ml.oci.reference import ImageRef
 
 _MOST_DIFF_LINES = 400
 _COLOURS = {

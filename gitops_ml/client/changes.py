@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
+from gitops_ml.commands import diff as comparison
+from gitops_ml.commands import live
+from gitops_ml.errors import Problem
 from gitops_ml.facts.result_facts import differences_facts
 from gitops_ml.facts.running_facts import drift_facts
+from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.facts.shapes import shaped
-from gitops_ml.gitops.differences import unified_diff
+from gitops_ml.git.commits import Change
+from gitops_ml.gitops.differences import ObjectChange, unified_diff
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.policy.rule import RuleFinding
+from gitops_ml.release.monthly_cost import CostRange
 from gitops_ml.review.headline import effect, headline
 from gitops_ml.review.reports.json_facts import review_facts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.commands import diff as comparison
-    from gitops_ml.commands import live
-    from gitops_ml.errors import Problem
-    from gitops_ml.facts.shapes import Result as Facts
-    from gitops_ml.git.commits import Change
-    from gitops_ml.gitops.differences import ObjectChange
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.policy.rule import RuleFinding
-    from gitops_ml.release.monthly_cost import CostRange
-    from gitops_ml.review.review import ReleaseReview, Review, State
+from gitops_ml.review.review import ReleaseReview, Review, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -5,28 +5,23 @@ from __future__ import annotations
 import html
 import sys
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 from gitops_ml.capture.live_session import ipython_shell, is_notebook
+from gitops_ml.client.arguments import ChangeKeywords
 from gitops_ml.client.python_terms import in_python
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions
+from gitops_ml.project.project import Project
 from gitops_ml.system.clean_text import printable
+from gitops_ml.system.progress import Progress
 from gitops_ml.workspace.clients import Clients
-from gitops_ml.workspace.from_dicts import workspace_of
-from gitops_ml.workspace.workspace import open_project, unserved_problems
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from types import TracebackType
-
-    from gitops_ml.client.arguments import ChangeKeywords
-    from gitops_ml.project.project import Project
-    from gitops_ml.system.progress import Progress
-    from gitops_ml.workspace.from_dicts import DescribedApi
-    from gitops_ml.workspace.workspace import LoadedProject, Workspace
+from gitops_ml.workspace.from_dicts import DescribedApi, workspace_of
+from gitops_ml.workspace.workspace import LoadedProject, Workspace, open_project, unserved_problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

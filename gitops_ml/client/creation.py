@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.comparison.example import Asked, Example, try_example
 from gitops_ml.capture.comparison.proof import Proof
@@ -29,22 +29,17 @@ from gitops_ml.commands.model import name_models, store_models
 from gitops_ml.commands.propose_source import propose_source
 from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by
 from gitops_ml.delivery.change import refuse_unreadable
+from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
+from gitops_ml.project.project import Project
 from gitops_ml.release.model_artifacts import mounted
 from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.runtime.runtime_package import PodEnvironment
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.from_dicts import DescribedApi, check_shape, plain_mapping
-from gitops_ml.workspace.workspace import checked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from gitops_ml.delivery.plan import DeployOptions
-    from gitops_ml.project.project import Project
-    from gitops_ml.release.spec import ReleaseSpec
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.workspace import Workspace, checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

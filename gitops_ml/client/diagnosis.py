@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands.doctor import Diagnosis as Found
-from gitops_ml.doctor.outcome import FINDING
+from gitops_ml.doctor.outcome import FINDING, Check
 from gitops_ml.facts.running_facts import diagnosis_facts
-
-if TYPE_CHECKING:
-    from gitops_ml.doctor.outcome import Check
-    from gitops_ml.facts.shapes import Result as Facts
+from gitops_ml.facts.shapes import Result as Facts
 
 
 @dataclass(frozen=True, slots=True, repr=False)

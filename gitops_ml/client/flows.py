@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.client.api_client import Client
 from gitops_ml.client.opening import client as open_client
+from gitops_ml.client.results import Api
 from gitops_ml.documents.markdown import block, code, escaped
 from gitops_ml.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.client.api_client import Client
-    from gitops_ml.client.results import Api
 
 _PATHSPEC = re.compile(r"\w+(/[\w.-]+){0,3}")
 _LISTED = 20

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.client.api_client import Client
 from gitops_ml.client.connection import Connection
 from gitops_ml.errors import UsageError
+from gitops_ml.system.progress import Progress
 from gitops_ml.workspace.from_dicts import find_project
 from gitops_ml.workspace.manifest_files import find_project_file
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.system.progress import Progress
-    from gitops_ml.workspace.workspace import LoadedProject
+from gitops_ml.workspace.workspace import LoadedProject
 
 
 def client(

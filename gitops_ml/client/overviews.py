@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
+from gitops_ml.commands import cost, get
 from gitops_ml.facts.running_facts import costs_facts, overview_facts
+from gitops_ml.facts.shapes import Result as Facts
+from gitops_ml.predictions.observed_predictions import Predictions
 from gitops_ml.release.monthly_cost import money
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.commands import cost, get
-    from gitops_ml.facts.shapes import Result as Facts
-    from gitops_ml.predictions.observed_predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Result
+from gitops_ml.client.connection import Connection
 from gitops_ml.client.python_terms import in_python
+from gitops_ml.commands.history import History as Found
 from gitops_ml.commands.history import history, table_row, trace_lines
 from gitops_ml.commands.trace_request import FoundRequest, trace_any
 from gitops_ml.facts.result_facts import history_facts, trace_facts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.client.connection import Connection
-    from gitops_ml.commands.history import History as Found
-    from gitops_ml.facts.shapes import Result as Facts
-    from gitops_ml.gitops.release_history import Entry, FoundDeployment
-    from gitops_ml.oci.reference import ImageRef
+from gitops_ml.facts.shapes import Result as Facts
+from gitops_ml.gitops.release_history import Entry, FoundDeployment
+from gitops_ml.oci.reference import ImageRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.client.cards import Card, Result, Shown, html
+from gitops_ml.client.connection import Connection
 from gitops_ml.commands.compare import compare, compare_logs, read_logs
 from gitops_ml.commands.predictions import predictions
 from gitops_ml.facts.running_facts import comparison_facts
-from gitops_ml.predictions.prediction_log_files import accuracy_in
+from gitops_ml.facts.shapes import Result as Facts
+from gitops_ml.predictions.comparison import Aspect, Comparison
+from gitops_ml.predictions.observed_predictions import Predictions
+from gitops_ml.predictions.prediction_log_files import Accuracy, accuracy_in
 from gitops_ml.system.clean_text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.client.connection import Connection
-    from gitops_ml.facts.shapes import Result as Facts
-    from gitops_ml.predictions.comparison import Aspect, Comparison
-    from gitops_ml.predictions.observed_predictions import Predictions
-    from gitops_ml.predictions.prediction_log_files import Accuracy
 
 _MOST_BARS = 20
 _HUES = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Class = TypeVar("Class", bound=type)
 

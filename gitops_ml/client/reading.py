@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.client.changes import Check, Differences, Drift
 from gitops_ml.client.connection import Connection, ProgressLine
 from gitops_ml.client.overviews import Costs, Overview
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gitops_ml.project.project import Project
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.project.project import Project
+from gitops_ml.workspace.clients import Clients
 
 
 @speaks_python

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.comparison.example import Example
+from gitops_ml.capture.package import Package
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import CallKeywords, ChangeKeywords, takes
 from gitops_ml.client.cards import Result, Shown
+from gitops_ml.client.connection import Connection
 from gitops_ml.client.past import History
 from gitops_ml.client.predictions_view import AccuracyView, PredictionsView
 from gitops_ml.client.python_terms import in_python, speaks_python
@@ -25,31 +30,27 @@ from gitops_ml.cluster.observed import ExpectedRelease
 from gitops_ml.commands.predict import Call
 from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.delivery.awaited import below, expected_by
-from gitops_ml.delivery.change import WAIT_SECONDS, changed_values
+from gitops_ml.delivery.change import (
+    WAIT_SECONDS,
+    ChangeResult,
+    DeliveryResult,
+    ReleaseChange,
+    changed_values,
+)
+from gitops_ml.delivery.proposals import Proposed
 from gitops_ml.errors import UsageError
 from gitops_ml.facts.result_facts import changed_facts
+from gitops_ml.facts.shapes import Result as Facts
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.differences import unified_diff
-from gitops_ml.gitops.release_yaml import read_fields
+from gitops_ml.gitops.differences import FieldChange, unified_diff
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_fields
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.predictions.from_cluster import DAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
     from typing_extensions import Unpack
-
-    from gitops_ml.capture.comparison.example import Example
-    from gitops_ml.capture.package import Package
-    from gitops_ml.client.connection import Connection
-    from gitops_ml.delivery.change import ChangeResult, DeliveryResult, ReleaseChange
-    from gitops_ml.delivery.proposals import Proposed
-    from gitops_ml.facts.shapes import Result as Facts
-    from gitops_ml.git.commits import Change
-    from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.oci.reference import ImageRef
 
 
 _EQUAL = "none: this is equal to the current release"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
+from gitops_ml.capture.comparison.example import Example
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Shown
+from gitops_ml.delivery.proposals import Proposed
 from gitops_ml.forge import pull_request
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.capture.comparison.example import Example
-    from gitops_ml.delivery.proposals import Proposed
 
 
 class PullRequest(Shown, pull_request.PullRequest):

@@ -3,53 +3,46 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Result, Shown
+from gitops_ml.client.connection import Connection
 from gitops_ml.client.past import Trace
 from gitops_ml.client.python_terms import in_python, speaks_python
 from gitops_ml.client.reviews import proposed_rows
+from gitops_ml.cluster.observed import Application, Event, Scaler
 from gitops_ml.cluster.preflight import preflight_note
-from gitops_ml.commands.get import describe
+from gitops_ml.commands import predict as prediction
+from gitops_ml.commands.get import Description, describe
 from gitops_ml.commands.inspect import export
-from gitops_ml.commands.logs import logs
+from gitops_ml.commands.logs import LogLine, logs
 from gitops_ml.commands.model import is_elsewhere, name_models
 from gitops_ml.commands.predict import Call, predict, predict_at
 from gitops_ml.commands.run import start
 from gitops_ml.commands.wait import WaitPolicy, wait
+from gitops_ml.delivery.awaited import Expected
 from gitops_ml.delivery.change import refuse_unreadable
-from gitops_ml.delivery.proposals import proposed_releases
+from gitops_ml.delivery.proposals import Proposed, proposed_releases
 from gitops_ml.errors import PredictionFailed, UsageError
 from gitops_ml.facts.running_facts import description_facts, prediction_facts
-from gitops_ml.forge.pull_request import review_place
+from gitops_ml.facts.shapes import Result as Facts
+from gitops_ml.forge.pull_request import PullRequest, review_place
 from gitops_ml.models.saved import model_folder
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.predictions.observed_predictions import Predictions
 from gitops_ml.release.model_artifacts import parse_location
+from gitops_ml.runtime.serve import LocalServer
 from gitops_ml.system.clean_text import printable
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.from_dicts import DescribedApi
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
-    from gitops_ml.client.connection import Connection
-    from gitops_ml.cluster.observed import Application, Event, Scaler
-    from gitops_ml.commands import predict as prediction
-    from gitops_ml.commands.get import Description
-    from gitops_ml.commands.logs import LogLine
-    from gitops_ml.delivery.awaited import Expected
-    from gitops_ml.delivery.proposals import Proposed
-    from gitops_ml.facts.shapes import Result as Facts
-    from gitops_ml.forge.pull_request import PullRequest
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.predictions.observed_predictions import Predictions
-    from gitops_ml.runtime.serve import LocalServer
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.workspace import Workspace
 
 
 @speaks_python

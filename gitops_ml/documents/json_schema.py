@@ -8,21 +8,18 @@ property-based test compares the two.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gitops_ml.documents.defaults import Fill, compile_defaults
+from gitops_ml.documents.findings import Finding, Path
 from gitops_ml.documents.partial_schema import with_partial_schemas
 from gitops_ml.documents.schema_errors import compile_pattern, sentences
 from gitops_ml.system.resources import schema_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jsonschema.protocols import Validator
-
-    from gitops_ml.documents.findings import Finding, Path
 
 Check = Callable[[Any], bool]
 

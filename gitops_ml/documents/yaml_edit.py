@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import codecs
 import copy
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import yaml
 
-from gitops_ml.documents.findings import dotted
-from gitops_ml.documents.yaml_reader import read_yaml
+from gitops_ml.documents.findings import Path, dotted
+from gitops_ml.documents.yaml_reader import Document, read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.documents.findings import Path
-    from gitops_ml.documents.yaml_reader import Document
 
 _Edit = tuple[int, int, str]
 """The first and the last character to replace, and the new text."""

@@ -15,16 +15,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from gitops_ml.documents.findings import dotted
+from gitops_ml.documents.findings import Path, dotted
 from gitops_ml.documents.kubernetes_loader import KubernetesLoader
 from gitops_ml.errors import Problem
-
-if TYPE_CHECKING:
-    from gitops_ml.documents.findings import Path
 
 LARGEST_FILE = 1 << 20
 """Bytes. The manifest of a thousand APIs takes a third of it."""

@@ -17,17 +17,13 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.git.environment import OUTSIDE, run_git
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.git.remote import Remote
+from gitops_ml.git.remote import Remote
 
 _LARGEST_FILE = 1 << 20
 _MOST_SUBMODULES = 100

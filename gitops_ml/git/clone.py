@@ -16,21 +16,17 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.git.environment import TIMEOUT
+from gitops_ml.git.program import GitProgram
 from gitops_ml.system.cache import folder_in
 from gitops_ml.system.held_file import read_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from gitops_ml.git.program import GitProgram
-    from gitops_ml.system.progress import Progress
-    from gitops_ml.system.seal import Seal
+from gitops_ml.system.progress import Progress
+from gitops_ml.system.seal import Seal
 
 _SEAL = "gitops-ml-seal"
 _LARGEST = 1 << 20

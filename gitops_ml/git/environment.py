@@ -10,14 +10,11 @@ defines how git reaches servers, and with which programs.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
 from gitops_ml.system.process import absolute_path, run, without_foreign_git
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PROTOCOLS = ("file", "git", "http", "https", "ssh")
 """The transports that git may use; ``ext::``, ``fd::`` and other helpers start programs."""

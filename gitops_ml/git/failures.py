@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, Refused, RepositoryMoved, ServerFailed
-
-if TYPE_CHECKING:
-    from gitops_ml.git.program import GitResult
-    from gitops_ml.git.remote import Credentials, Remote
+from gitops_ml.git.program import GitResult
+from gitops_ml.git.remote import Credentials, Remote
 
 EXAMPLE = "https://github.com/acme/gitops.git"
 """The GitOps repository of a new project, until its author names one."""

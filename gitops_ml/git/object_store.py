@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from gitops_ml.git.commits import LoggedCommit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.git.commits import Change, Difference
+from gitops_ml.git.commits import Change, Difference, LoggedCommit
 
 
 class TreeEntry(NamedTuple):

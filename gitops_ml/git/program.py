@@ -9,8 +9,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
 from typing import TYPE_CHECKING, cast
 
 from gitops_ml.errors import ProgramFailed, ServerFailed
@@ -24,6 +27,7 @@ from gitops_ml.git.environment import (
     git_environment,
     git_program,
 )
+from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.system.process import (
     Outdated,
     absolute_path,
@@ -36,13 +40,7 @@ from gitops_ml.system.process import (
 from gitops_ml.system.progress import note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-    from subprocess import Popen
-
     import git
-
-    from gitops_ml.git.remote import Credentials, Remote
 
 _OPTIONS = (
     *OPTIONS,

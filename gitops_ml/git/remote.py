@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gitops_ml.errors import UsageError
 from gitops_ml.http.urls import Destination
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.user.secret_owner import SecretOwner, netrc_logins
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SSH = frozenset({"ssh", "git+ssh", "ssh+git"})
 _SCHEMES = frozenset({"file", "git", "http", "https"}) | _SSH

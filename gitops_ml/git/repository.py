@@ -8,14 +8,14 @@ moved by a plain push.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, Refused, RepositoryMoved, ServerFailed, UsageError
 from gitops_ml.git.checkout import refuse_part_of_source
 from gitops_ml.git.clone import Clone
-from gitops_ml.git.commits import Branch, BranchCommit, Difference, Log
+from gitops_ml.git.commits import Branch, BranchCommit, Change, Difference, Log
 from gitops_ml.git.failures import connection_failure, object_format_of, page_named_in, push_failure
 from gitops_ml.git.object_store import (
     TreeEntry,
@@ -28,15 +28,10 @@ from gitops_ml.git.object_store import (
 )
 from gitops_ml.git.program import GitProgram, GitResult
 from gitops_ml.git.remote import Credentials, Remote
+from gitops_ml.project.project import GitopsSpec, SourceSpec
 from gitops_ml.system.cache import cache_folder
+from gitops_ml.system.progress import Progress
 from gitops_ml.system.seal import Seal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from gitops_ml.git.commits import Change
-    from gitops_ml.project.project import GitopsSpec, SourceSpec
-    from gitops_ml.system.progress import Progress
 
 _PENDING = "refs/gitops-ml/pending"
 _AS_IT_IS = (

@@ -9,22 +9,18 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gitops_ml.errors import ProgramFailed, UsageError
-from gitops_ml.git.checkout import read_state, replaced_configuration
+from gitops_ml.git.checkout import Checkout, read_state, replaced_configuration
 from gitops_ml.git.commits import blob_id
 from gitops_ml.git.environment import OPTIONS, git_environment, git_program, run_git
 from gitops_ml.git.object_store import parse_blobs, parse_tree
 from gitops_ml.system.process import run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.git.checkout import Checkout
 
 LINK = "120000"
 _SUBMODULE = "160000"

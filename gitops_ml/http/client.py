@@ -10,21 +10,16 @@ import http.client
 import select
 import socket
 import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, Protocol
-from urllib.parse import quote, urljoin, urlsplit
+from typing import Literal, Protocol
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from gitops_ml._version import __version__
 from gitops_ml.http.connections import Connections, address
-from gitops_ml.http.deadlines import WatchedSocket
+from gitops_ml.http.deadlines import Watch, WatchedSocket
 from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed, secrets_sent, without
 from gitops_ml.http.urls import is_loopback, is_same_server
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from urllib.parse import SplitResult
-
-    from gitops_ml.http.deadlines import Watch
 
 Redirects = Literal["any", "own", "none"]
 """Which redirects are followed: to any server, to the same server only, or none."""

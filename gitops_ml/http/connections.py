@@ -10,20 +10,14 @@ import socket
 import ssl
 import threading
 import weakref
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from gitops_ml.errors import ServerFailed
-from gitops_ml.http.deadlines import WatchedSocket, WatchedTlsSocket
+from gitops_ml.http.deadlines import Watch, WatchedSocket, WatchedTlsSocket
 from gitops_ml.http.urls import is_loopback
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-    from urllib.parse import SplitResult
-
-    from gitops_ml.http.deadlines import Watch
 
 CA_BUNDLES = (
     "GITOPS_ML_CA_BUNDLE",

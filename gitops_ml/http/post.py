@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import ServerFailed
 from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.response import RequestFailed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _LARGEST = 256 << 20
 """Bytes of an answer; a larger prediction belongs in an object store."""

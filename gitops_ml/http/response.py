@@ -7,19 +7,15 @@ import http.client
 import re
 import ssl
 import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from email.message import Message
+from types import TracebackType
+from typing import Any
 from urllib.parse import quote
 
-from gitops_ml.http.deadlines import GaveUp
+from gitops_ml.http.deadlines import GaveUp, Watch
 from gitops_ml.http.json_reader import read_answer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from email.message import Message
-    from types import TracebackType
-
-    from gitops_ml.http.deadlines import Watch
 
 _PIECE = 1 << 16
 _SHORTEST_SECRET = 4

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-from gitops_ml.http.response import RequestFailed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gitops_ml.http.deadlines import Watch
-    from gitops_ml.http.response import HttpResponse
+from gitops_ml.http.deadlines import Watch
+from gitops_ml.http.response import HttpResponse, RequestFailed
 
 TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
 """The statuses of failures that may pass."""

@@ -9,14 +9,10 @@ file. Nothing is sent in plain text, except to this machine.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gitops_ml.http.urls import Destination, is_loopback, is_same_server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLES = re.compile(r"\$\{([A-Z0-9_]+)\}")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _PORTS = {"http": 80, "https": 443}
 # Neither "\d" nor IGNORECASE: both match letters and digits outside of ASCII.

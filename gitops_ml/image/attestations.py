@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from gitops_ml._version import __version__
 from gitops_ml.http.json_reader import read_json
+from gitops_ml.image.content_hash import ContentHash
 from gitops_ml.oci.image_manifest import canonical_json
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.wheels import Component, purl_escaped
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.image.content_hash import ContentHash
-    from gitops_ml.oci.reference import ImageRef
 
 CYCLONEDX = "application/vnd.cyclonedx+json"
 PROVENANCE_PREDICATE = "https://slsa.dev/provenance/v1"

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from gitops_ml.documents.findings import dotted
+from gitops_ml.documents.findings import Path, dotted
 from gitops_ml.documents.yaml_edit import scalars
+from gitops_ml.documents.yaml_reader import Document
 from gitops_ml.oci.reference import ImageRef
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.documents.findings import Path
-    from gitops_ml.documents.yaml_reader import Document
 
 PROJECT_BASE: Path = ("image", "base")
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.image import recipe
 from gitops_ml.image.context import context_entries
 from gitops_ml.image.openapi import read_openapi
+from gitops_ml.image.recipe import OciPlan
+from gitops_ml.oci.blob_upload import Source
 from gitops_ml.oci.config import AddedLayer, BaseConfig, extended_config, parse_config
 from gitops_ml.oci.image_manifest import (
     CONFIG,
@@ -32,22 +35,16 @@ from gitops_ml.oci.image_manifest import (
     parse_manifest,
 )
 from gitops_ml.oci.layers import Layer, LayerEntry, write_layer
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.registry import BlobUpload, OciRegistry
 from gitops_ml.oci.store import BlobStore, StoredLayer, bytes_source, file_source
 from gitops_ml.packages.lock_file import lock_path
 from gitops_ml.packages.wheel_store import WheelStore
 from gitops_ml.packages.wheels import Component
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.cache import cache_folder, folder_in
+from gitops_ml.system.progress import Progress
 from gitops_ml.system.seal import Seal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from gitops_ml.image.recipe import OciPlan
-    from gitops_ml.oci.blob_upload import Source
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.oci.registry import BlobUpload, OciRegistry
-    from gitops_ml.system.progress import Progress
 
 _WORKERS = 4
 _MOST_MANIFESTS = 5

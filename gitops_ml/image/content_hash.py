@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.reference import ImageRef
 
 HASH_FORMAT = 1
 """Counts up when the meaning of the hash changes, so that every image is built again."""

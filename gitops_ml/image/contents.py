@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.dockerfile import CONTENT_HASH_LABEL
@@ -26,12 +26,7 @@ from gitops_ml.oci.image_manifest import (
     parse_manifest,
 )
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.tar_entries import BadArchive, most_unpacked, tar_entries, unpacked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.oci.tar_entries import TarEntry
+from gitops_ml.oci.tar_entries import BadArchive, TarEntry, most_unpacked, tar_entries, unpacked
 
 KIND_LABEL, MODEL = "dev.gitops-ml.kind", "model"
 """The label of a model artifact, and its value."""

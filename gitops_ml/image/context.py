@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import InvalidDocument, Problem
+from gitops_ml.image.content_hash import InputFile
 from gitops_ml.image.ignore import (
     IGNORE_FILES,
     MANIFEST_NAMES,
@@ -30,7 +31,7 @@ from gitops_ml.packages.local_files import (
     shell_files,
 )
 from gitops_ml.packages.requirement_text import requirements_text
-from gitops_ml.release.spec import Dependencies
+from gitops_ml.release.spec import Dependencies, PredictorSpec
 from gitops_ml.runtime.runtime_package import APP, RUNTIME, runtime_directory
 from gitops_ml.system.project_files import (
     LARGEST_IGNORE_FILE,
@@ -41,13 +42,6 @@ from gitops_ml.system.project_files import (
     read_file,
     read_text,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from gitops_ml.image.content_hash import InputFile
-    from gitops_ml.release.spec import PredictorSpec
-
 
 _RUNTIME_SUFFIXES = (".py", ".txt", ".html", ".typed")
 """The files in the wheel of ``predictor_base``: a checkout has the same image inputs as a wheel."""

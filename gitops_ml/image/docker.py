@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, UsageError
+from gitops_ml.image.builder import BuiltImage
 from gitops_ml.oci import tar_headers as tar
 from gitops_ml.oci.image_layout import LAYOUT, LAYOUT_TEXT, NAME, blob_path
 from gitops_ml.oci.image_manifest import (
@@ -21,18 +22,15 @@ from gitops_ml.oci.image_manifest import (
     canonical_json,
     describe,
 )
-from gitops_ml.oci.layers import Deflated, archive_parts
+from gitops_ml.oci.layers import Deflated, LayerEntry, archive_parts
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.store import bytes_source
 from gitops_ml.packages.build_settings import build_proxies
 from gitops_ml.system.process import redacted
+from gitops_ml.system.progress import Progress
 
 if TYPE_CHECKING:
     from docker import APIClient
-
-    from gitops_ml.image.builder import BuiltImage
-    from gitops_ml.oci.layers import LayerEntry
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.system.progress import Progress
 
 _CONNECT_SECONDS = 20
 _TIME = 315532800

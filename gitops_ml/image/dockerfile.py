@@ -10,20 +10,15 @@ import hashlib
 import json
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from gitops_ml.image.content_hash import Recipe, content_hash
+from gitops_ml.image.content_hash import ContentHash, Recipe, content_hash
+from gitops_ml.image.context import BuildContext
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.local_files import EVERYTHING
+from gitops_ml.release.spec import Dependencies
 from gitops_ml.system.resources import template
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.image.content_hash import ContentHash
-    from gitops_ml.image.context import BuildContext
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.release.spec import Dependencies
 
 BUILDER = "docker/1"
 """Counts up when the same Dockerfile and inputs are sent to the engine in another way."""

@@ -11,16 +11,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
-from gitops_ml.image.wildcards import BadPattern, Patterns, docker_tokens, git_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.image.wildcards import Token
+from gitops_ml.image.wildcards import BadPattern, Patterns, Token, docker_tokens, git_tokens
 
 PROJECT_FILE = "gitops-ml.yaml"
 MANIFEST_NAMES = ("api.yaml", "api.yml", "cortex.yaml")

@@ -5,21 +5,17 @@ from __future__ import annotations
 import posixpath
 import re
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
 from packaging.utils import canonicalize_name
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.http.json_reader import read_json
 from gitops_ml.image.contents import layer_members, open_image
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.tar_entries import FILE
 from gitops_ml.packages.wheels import Component
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.oci.registry import OciRegistry
 
 _WHEEL = re.compile(r".*/(?:site|dist)-packages/[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _CONDA = re.compile(r".*/conda-meta/[^/]+\.json")

@@ -7,16 +7,13 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed
+from gitops_ml.image.context import BuildContext
+from gitops_ml.image.recipe import PredictorSource
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.process import run
 from gitops_ml.system.project_files import read_file
-
-if TYPE_CHECKING:
-    from gitops_ml.image.context import BuildContext
-    from gitops_ml.image.recipe import PredictorSource
 
 _LARGEST_SOURCE = 1 << 20
 """Bytes of a predictor; parsed, a source takes a hundred times its size."""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
-from gitops_ml.image.context import read_context, read_runtime_files, runtime_context
+from gitops_ml.image.content_hash import ContentHash
+from gitops_ml.image.context import (
+    BuildContext,
+    RuntimeFiles,
+    read_context,
+    read_runtime_files,
+    runtime_context,
+)
 from gitops_ml.image.dockerfile import DockerPlan, docker_plan
 from gitops_ml.image.recipe import (
     BuilderChoice,
@@ -22,6 +29,7 @@ from gitops_ml.image.recipe import (
     unlocked_hash,
 )
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.packages.build_settings import source_date_epoch
 from gitops_ml.packages.lock_file import MACHINES, inputs_fingerprint
 from gitops_ml.packages.locking import (
@@ -33,20 +41,13 @@ from gitops_ml.packages.locking import (
     requirement_lines_of,
     why_stale,
 )
+from gitops_ml.project.project import ImageSettings
 from gitops_ml.release.proxy import REPOSITORY
+from gitops_ml.release.spec import PredictorSpec
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.cache import cache_folder, cache_place, folder_in
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from gitops_ml.image.content_hash import ContentHash
-    from gitops_ml.image.context import BuildContext, RuntimeFiles
-    from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.project.project import ImageSettings
-    from gitops_ml.release.spec import PredictorSpec
-    from gitops_ml.system.memory import Memory
-    from gitops_ml.system.progress import Progress
+from gitops_ml.system.memory import Memory
+from gitops_ml.system.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

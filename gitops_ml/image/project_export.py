@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.image.attestations import API_MANIFEST
 from gitops_ml.image.contents import LayerFacts, OpenImage, Reader, layer_members, open_image
-from gitops_ml.oci.new_folder import new_folder
+from gitops_ml.oci.new_folder import NewFolder, new_folder
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.tar_entries import FILE, LINK
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gitops_ml.oci.new_folder import NewFolder
-    from gitops_ml.oci.reference import ImageRef
 
 _PROJECT = "app/"
 _MANIFEST = "api.yaml"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import EngineFailed
 from gitops_ml.image.attestations import (
@@ -23,12 +24,19 @@ from gitops_ml.image.attestations import (
     provenance,
     statement,
 )
+from gitops_ml.image.builder import BuiltImage, OciBuilder
+from gitops_ml.image.content_hash import ContentHash
 from gitops_ml.image.context import build_inputs
+from gitops_ml.image.docker import DockerBuilder
 from gitops_ml.image.dockerfile import BUILDER as DOCKER_BUILDER
 from gitops_ml.image.dockerfile import DockerPlan, render_dockerfile
+from gitops_ml.image.planner import PlannedImage
 from gitops_ml.image.recipe import BUILDER, OciPlan
+from gitops_ml.oci.image_manifest import Descriptor
+from gitops_ml.oci.keys import PublicKey, SigningKey
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import Attachment, attach, referrers
+from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.signatures import (
     IN_TOTO,
     Statement,
@@ -38,18 +46,7 @@ from gitops_ml.oci.signatures import (
     sign_image,
 )
 from gitops_ml.packages.build_settings import build_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from gitops_ml.image.builder import BuiltImage, OciBuilder
-    from gitops_ml.image.content_hash import ContentHash
-    from gitops_ml.image.docker import DockerBuilder
-    from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.oci.image_manifest import Descriptor
-    from gitops_ml.oci.keys import PublicKey, SigningKey
-    from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.system.progress import Progress
+from gitops_ml.system.progress import Progress
 
 _Documents = tuple["Descriptor", list[Attachment]]
 """What they are about, an image or the index of several, and the documents."""

@@ -10,26 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
-from gitops_ml.image.content_hash import InputFile, Recipe, content_hash
+from gitops_ml.image.content_hash import ContentHash, InputFile, Recipe, content_hash
+from gitops_ml.image.context import BuildContext
 from gitops_ml.image.dockerfile import CONTENT_HASH_LABEL, PORT, USER_ID
 from gitops_ml.oci.config import BaseConfig, Runtime
 from gitops_ml.oci.image_manifest import canonical_json
-from gitops_ml.packages.lock_file import MACHINES, lock_path, render_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from gitops_ml.image.content_hash import ContentHash
-    from gitops_ml.image.context import BuildContext
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.packages.lock_file import Lock
-    from gitops_ml.packages.requirement_files import RequirementLine
-    from gitops_ml.release.spec import Dependencies
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.packages.lock_file import MACHINES, Lock, lock_path, render_lock
+from gitops_ml.packages.requirement_files import RequirementLine
+from gitops_ml.release.spec import Dependencies
 
 BUILDER = "oci/1"
 """Counts up when equal inputs give other bytes."""

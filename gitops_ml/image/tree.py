@@ -8,14 +8,11 @@ import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.image.content_hash import InputFile
 from gitops_ml.image.ignore import INCLUDED, IgnoreRules, Verdict
 from gitops_ml.system.project_files import KINDS, CannotRead, file_fingerprint
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LONGEST_PATH = 4090
 """Bytes of a path in a project: ``/app/`` and the final NUL fit into Linux's 4096 with it."""

@@ -12,12 +12,9 @@ of a directory, and `ignore` applies it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 STAR, FOLDERS, ALL = object(), object(), object()
 """Any characters but slashes; nothing, or any characters and a slash; any characters."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
 from gitops_ml.documents.findings import Path, error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.errors import Problem
-    from gitops_ml.manifest.manifest import Manifest
+from gitops_ml.errors import Problem
+from gitops_ml.manifest.manifest import Manifest
 
 
 def check_manifests(

@@ -7,15 +7,12 @@ ignored with a warning; the message names what to write instead.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, warning
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.errors import Problem
+from gitops_ml.errors import Problem
 
 _RULE = "spelling"
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _RULE = "kind"
 _EVERYWHERE = frozenset({"name", "kind", "team", "labels", "annotations", "networking"})

@@ -5,17 +5,15 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from gitops_ml.documents.findings import Finding, Path, dotted
 from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.documents.yaml_reader import Document, Place
 from gitops_ml.errors import Problem
 from gitops_ml.manifest.cortex_differences import differences, has_cortex_name
 from gitops_ml.manifest.cortex_spellings import Spelling, is_older, original, todays_spelling
 from gitops_ml.manifest.kinds import kind_findings, section_findings
-
-if TYPE_CHECKING:
-    from gitops_ml.documents.yaml_reader import Document, Place
 
 
 class Places(Protocol):

@@ -6,19 +6,16 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
-from gitops_ml.http.response import gave_up
+from gitops_ml.http.deadlines import Watch
+from gitops_ml.http.response import HttpResponse, gave_up
+from gitops_ml.oci.image_manifest import Descriptor
 from gitops_ml.oci.reference import split_repository
 from gitops_ml.oci.registry_session import RegistrySession, Scope, check
-
-if TYPE_CHECKING:
-    from gitops_ml.http.deadlines import Watch
-    from gitops_ml.http.response import HttpResponse
-    from gitops_ml.oci.image_manifest import Descriptor
-    from gitops_ml.system.progress import Progress
+from gitops_ml.system.progress import Progress
 
 Source = Callable[[int], Iterator[bytes]]
 """The pieces of a blob from an offset on."""

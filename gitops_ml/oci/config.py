@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.http.json_reader import BadJson, as_items, as_mapping, as_text, as_texts, read_json
 from gitops_ml.oci.image_manifest import (
@@ -14,9 +15,6 @@ from gitops_ml.oci.image_manifest import (
     is_digest,
     platform_in,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _KEPT = ("User", "ExposedPorts", "Env", "Volumes", "WorkingDir", "Labels", "StopSignal",
          "Healthcheck")  # fmt: skip

@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import ProgramFailed, Refused
 from gitops_ml.system import process
 from gitops_ml.system.cache import home_folder
 from gitops_ml.system.named_files import LARGEST_SETTINGS
 from gitops_ml.system.project_files import read_file
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 DOCKER_HUB = "https://index.docker.io/v1/"
 """The key under which `docker login` without a registry stores Docker Hub's credentials."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.oci.blob_upload import Source
 from gitops_ml.oci.image_manifest import (
     BadManifest,
     Descriptor,
@@ -13,17 +15,11 @@ from gitops_ml.oci.image_manifest import (
     is_digest,
     parse_index,
 )
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.system.files import written
 from gitops_ml.system.held_file import HeldFile
+from gitops_ml.system.progress import Progress
 from gitops_ml.system.project_files import open_file, read_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from gitops_ml.oci.blob_upload import Source
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.system.progress import Progress
 
 LAYOUT = "oci-layout"
 LAYOUT_TEXT = canonical_json({"imageLayoutVersion": "1.0.0"})

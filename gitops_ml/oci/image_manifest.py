@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.http.json_reader import (
     BadJson,
@@ -21,9 +22,6 @@ from gitops_ml.http.json_reader import (
     as_texts,
     read_json,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.oci import tar_headers as tar
 from gitops_ml.oci.gzip_members import HEADER, LONGEST_PIECE, member, stored, trailer
 from gitops_ml.oci.image_manifest import LAYER, Descriptor
+from gitops_ml.system.held_file import HeldFile
 from gitops_ml.system.project_files import open_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from gitops_ml.system.held_file import HeldFile
 
 _BUFFER = LONGEST_PIECE
 _INFLATED = 1 << 20

@@ -9,16 +9,12 @@ import re
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.oci.tar_entries import TarEntry
+from gitops_ml.oci.tar_entries import TarEntry
 
 _LONGEST_PATH = 4090
 """Bytes; Linux takes 4,096 with the folder in front of it."""

@@ -7,9 +7,9 @@ specification requires.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ServerFailed
 from gitops_ml.oci.image_manifest import (
@@ -24,13 +24,9 @@ from gitops_ml.oci.image_manifest import (
     parse_manifest,
 )
 from gitops_ml.oci.reference import ImageRef, split_repository
+from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import Scope
 from gitops_ml.oci.store import bytes_source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.oci.registry import OciRegistry
 
 _ATTEMPTS = 5
 _WORKERS = 4

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, ServerFailed
-from gitops_ml.http.response import RequestFailed, gave_up
+from gitops_ml.http.deadlines import Watch
+from gitops_ml.http.response import HttpResponse, RequestFailed, gave_up
+from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.oci.blob_upload import SLOW, Source, Upload
 from gitops_ml.oci.image_manifest import (
     INDEXES,
@@ -29,14 +31,7 @@ from gitops_ml.oci.image_manifest import (
 )
 from gitops_ml.oci.reference import ImageRef, split_repository
 from gitops_ml.oci.registry_session import RegistrySession, Scope, check, error_text, unreachable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.http.deadlines import Watch
-    from gitops_ml.http.response import HttpResponse
-    from gitops_ml.http.retry import RetryPolicy
-    from gitops_ml.system.progress import Progress
+from gitops_ml.system.progress import Progress
 
 
 def _silent(_: str) -> None:

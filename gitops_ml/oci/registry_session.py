@@ -11,29 +11,23 @@ from __future__ import annotations
 import re
 import ssl
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
-from gitops_ml.http.client import HttpClient
+from gitops_ml.http.client import Body, HttpClient
 from gitops_ml.http.connections import ca_bundle
-from gitops_ml.http.deadlines import Limits
-from gitops_ml.http.response import RequestFailed
+from gitops_ml.http.deadlines import Limits, Watch
+from gitops_ml.http.response import HttpResponse, RequestFailed
 from gitops_ml.http.retry import TEMPORARY, RetryPolicy, retry_after
 from gitops_ml.http.secret_destinations import may_get_login
 from gitops_ml.http.urls import is_loopback
 from gitops_ml.oci.credentials import Credentials, docker_folder, find_credentials
 from gitops_ml.system.process import redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.http.client import Body
-    from gitops_ml.http.deadlines import Watch
-    from gitops_ml.http.response import HttpResponse
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="((?:[^"\\]|\\.)*)"')

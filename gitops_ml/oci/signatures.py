@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ServerFailed
 from gitops_ml.http.json_reader import read_json
@@ -26,15 +26,11 @@ from gitops_ml.oci.image_manifest import (
     describe,
     parse_manifest,
 )
+from gitops_ml.oci.keys import PublicKey, SigningKey
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import push_blobs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from gitops_ml.oci.keys import PublicKey, SigningKey
-    from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.system.progress import Progress
+from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.system.progress import Progress
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 DSSE = "application/vnd.dsse.envelope.v1+json"

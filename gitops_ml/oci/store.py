@@ -10,23 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, Any
 
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.oci.blob_upload import Source
 from gitops_ml.oci.image_manifest import LAYER, Descriptor, digest_of
 from gitops_ml.oci.layers import Layer
 from gitops_ml.system.cache import folder_in
 from gitops_ml.system.files import written
 from gitops_ml.system.held_file import HeldFile, read_whole
+from gitops_ml.system.progress import Progress
 from gitops_ml.system.seal import Seal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from gitops_ml.oci.blob_upload import Source
-    from gitops_ml.system.progress import Progress
 
 _LARGEST_BLOB = 64 << 20
 _LARGEST_FACTS = 16 << 20

@@ -10,7 +10,7 @@ import base64
 import json
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from gitops_ml.errors import ProgramFailed, Refused, UsageError
 from gitops_ml.oci.credentials import (
@@ -22,9 +22,6 @@ from gitops_ml.oci.credentials import (
 )
 from gitops_ml.system import process
 from gitops_ml.system.files import written
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?")
 _HELPER_SECONDS = 60

@@ -8,11 +8,8 @@ limits below. It reads name, kind, size, mode and link target, and ignores the r
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 FILE, LINK, FOLDER, OTHER = "file", "link", "folder", "other"
 

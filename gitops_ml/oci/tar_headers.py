@@ -6,10 +6,7 @@ ustar (POSIX.1-1988); only a name, target or size that does not fit gets a pax h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
 
 BLOCK = 512
 FILE, LINK, DIRECTORY = b"0", b"2", b"5"

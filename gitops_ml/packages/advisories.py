@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -21,9 +22,6 @@ from packaging.version import Version
 from gitops_ml.errors import UsageError
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.project_files import read_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 _LARGEST = 4 << 20
 _LONGEST_SUMMARY = 160

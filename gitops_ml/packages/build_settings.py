@@ -9,15 +9,12 @@ enter neither layers nor the history nor the cache key.
 from __future__ import annotations
 
 import configparser
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
 from gitops_ml.http.connections import CA_BUNDLES
 from gitops_ml.system.project_files import LARGEST_TEXT, read_file, read_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 _PLACE = "/run/gitops-ml"
 _LARGEST_BUNDLE = 16 << 20

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from gitops_ml.packages.installed import distributions_of, is_of_python
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
 
 _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "attr": ("attrs",),

@@ -6,16 +6,16 @@ import base64
 import hashlib
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from os.path import commonpath
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from gitops_ml.errors import Refused, ServerFailed, UsageError
 from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits
-from gitops_ml.http.response import RequestFailed
+from gitops_ml.http.response import HttpResponse, RequestFailed
 from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_protected
@@ -26,11 +26,6 @@ from gitops_ml.system.files import written
 from gitops_ml.system.process import redacted
 from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file
 from gitops_ml.user.secret_owner import SecretOwner, netrc_logins
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.http.response import HttpResponse
 
 PYPI = urlunsplit(("https", ".".join(("pypi", "org")), "simple", "", ""))
 """The default index of pip."""

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from gitops_ml.errors import Problem
 from gitops_ml.packages.requirements import is_malformed
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
 
 DEPENDENCY_FILES = {
     "pip": "requirements.txt",

@@ -12,22 +12,17 @@ Hashes in requirement files count as in pip's `hash-checking mode`_.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from gitops_ml.packages.lock_file import MACHINES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from gitops_ml.packages.lock_file import Lock, LockedPackage
-    from gitops_ml.packages.requirement_files import RequirementLine
-    from gitops_ml.packages.wheels import Component
+from gitops_ml.packages.lock_file import MACHINES, Lock, LockedPackage
+from gitops_ml.packages.requirement_files import RequirementLine
+from gitops_ml.packages.wheels import Component
 
 _EXTRA = re.compile(r"""\bextra\s*[=!]=\s*["']([^"']*)["']|["']([^"']*)["']\s*[=!]=\s*extra\b""")
 _TEXT = re.compile(r"""["'][^"']*["']""")

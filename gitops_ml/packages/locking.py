@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
+from gitops_ml.packages.index import IndexSettings, PackageFile
 from gitops_ml.packages.lock_file import (
     MACHINES,
     BadLock,
@@ -27,9 +29,14 @@ from gitops_ml.packages.lock_file import (
     parse_lock,
     render_lock,
 )
+from gitops_ml.packages.requirement_files import RequirementLine
 from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.packages.resolver import IndexedPackage, Pin, Resolver
+from gitops_ml.packages.wheels import Component
 from gitops_ml.system.files import written
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.process import redacted, secrets_in
+from gitops_ml.system.progress import Progress
 from gitops_ml.system.project_files import (
     LARGEST_LOCK,
     LARGEST_TEXT,
@@ -38,17 +45,6 @@ from gitops_ml.system.project_files import (
     read_file,
     read_text,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from gitops_ml.packages.index import IndexSettings, PackageFile
-    from gitops_ml.packages.requirement_files import RequirementLine
-    from gitops_ml.packages.resolver import IndexedPackage, Pin, Resolver
-    from gitops_ml.packages.wheels import Component
-    from gitops_ml.system.memory import Memory
-    from gitops_ml.system.progress import Progress
 
 
 class Locks(Enum):

@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from packaging.version import Version
 
 from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
 from gitops_ml.http.urls import is_protected
-from gitops_ml.packages.index import PackageFile, web_address
+from gitops_ml.packages.index import IndexSettings, PackageFile, web_address
 from gitops_ml.packages.lock_file import GLIBC, MACHINES, read_pylock
 from gitops_ml.packages.requirement_files import local_path
 from gitops_ml.packages.requirement_text import requirements_text
@@ -33,12 +34,8 @@ from gitops_ml.system import process
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
     from packaging.pylock import PackageWheel
     from packaging.tags import Tag
-
-    from gitops_ml.packages.index import IndexSettings
 
 _SECONDS = 600
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)")

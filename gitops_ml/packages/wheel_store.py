@@ -6,25 +6,20 @@ were hashed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.packages.index import IndexSettings, PackageIndex
+from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
+from gitops_ml.packages.lock_file import LockedPackage
 from gitops_ml.packages.resolver import Resolver
+from gitops_ml.packages.wheels import Component
 from gitops_ml.system.cache import folder_in
 from gitops_ml.system.held_file import HeldFile, allow_open_files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from gitops_ml.packages.index import PackageFile
-    from gitops_ml.packages.lock_file import LockedPackage
-    from gitops_ml.packages.wheels import Component
-    from gitops_ml.system.progress import Progress
+from gitops_ml.system.progress import Progress
 
 _WORKERS = 4
 

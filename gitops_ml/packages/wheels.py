@@ -20,8 +20,9 @@ import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
@@ -29,10 +30,6 @@ from packaging.utils import canonicalize_name
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.oci.layers import Deflated, LayerEntry
 from gitops_ml.system.held_file import HeldFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 _LOCAL_HEADER = 30
 _SCRIPT = """\

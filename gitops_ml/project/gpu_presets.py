@@ -8,15 +8,10 @@ https://github.com/NVIDIA/k8s-device-plugin/tree/main/docs/gpu-feature-discovery
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from gitops_ml.project.project import GpuClass, SpotPool
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.project.project import KubernetesObject
+from gitops_ml.project.project import GpuClass, KubernetesObject, SpotPool
 
 _GPU = "nvidia.com/gpu"
 _GPU_TAINT: KubernetesObject = {"key": _GPU, "operator": "Exists", "effect": "NoSchedule"}

@@ -7,12 +7,9 @@ of an environment is checked in addition to the project's, so it can only narrow
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

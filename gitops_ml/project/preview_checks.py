@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion
 from gitops_ml.documents.json_schema import load_schema
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _RULE = "project"
 

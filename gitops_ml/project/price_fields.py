@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error
 from gitops_ml.project.price_presets import PRICE_PRESETS, preset_gpu_hour
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _RULE = "prices"
 _NEEDED = ("cpu_hour", "memory_hour")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.structure import structure
+from gitops_ml.documents.yaml_reader import Document
 from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import original, todays_spelling
@@ -18,15 +20,17 @@ from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
 from gitops_ml.project.preview_checks import preview_findings
 from gitops_ml.project.price_fields import price_findings, with_prices
-from gitops_ml.project.project import ARGO_CDS_OWN, Project, minor_version, taken_team
+from gitops_ml.project.project import (
+    ARGO_CDS_OWN,
+    EnvironmentSpec,
+    GpuClass,
+    Project,
+    SpotPool,
+    minor_version,
+    taken_team,
+)
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.documents.yaml_reader import Document
-    from gitops_ml.project.project import EnvironmentSpec, GpuClass, SpotPool
 
 _RULE = "project"
 _ONLY_CLUSTER = "in-cluster"

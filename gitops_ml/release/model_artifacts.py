@@ -8,17 +8,14 @@ artifact is a `BadLocation`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.documents.findings import Path
 from gitops_ml.oci.reference import ImageRef
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from gitops_ml.documents.findings import Path
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import Models, PredictorSpec
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.release.spec import Models, PredictorSpec
 
 SCHEME = "oci://"
 MOUNTED_AT = "/models"

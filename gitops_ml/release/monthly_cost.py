@@ -6,18 +6,14 @@ nodes that no pod requests, the control plane, disks, load balancers and traffic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.quantities import parse_quantity
+from gitops_ml.project.project import ClusterSpec, GpuClass, Prices
 from gitops_ml.release.schedule import mean_floor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.project.project import ClusterSpec, GpuClass, Prices
-    from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.release.spec import ReleaseSpec
 
 MONTH_HOURS = 730
 _GIB = 1 << 30

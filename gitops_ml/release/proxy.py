@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
 from gitops_ml.release.values.without_empty import plain_number, without_empty
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
 
 PROXY = "proxy"
 """Its image among those of releases, which have their directories as names."""

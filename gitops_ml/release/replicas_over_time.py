@@ -10,16 +10,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from gitops_ml.release.schedule import Step, floor_steps
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from gitops_ml.release.spec import AutoscalingSpec
+from gitops_ml.release.spec import AutoscalingSpec
 
 STEP = timedelta(minutes=5)
 _LOOKS = 20

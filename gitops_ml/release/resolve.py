@@ -8,19 +8,17 @@ update strategy, how an API at 0 replicas wakes up).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
 from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.merge import merged, overridden
 from gitops_ml.documents.structure import structure
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
 from gitops_ml.release.proxy import has_proxy, with_proxy
 from gitops_ml.release.spec import ReleaseSpec
-
-if TYPE_CHECKING:
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
 
 
 def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSpec:

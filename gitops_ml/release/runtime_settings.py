@@ -7,14 +7,11 @@ laptop and in the cluster. The defaults of the runtime apply to settings that ar
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from gitops_ml.release.spec import Example, Models, MonitoringSpec, PredictorSpec
 from gitops_ml.release.values.without_empty import plain_number
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.release.spec import Example, Models, MonitoringSpec, PredictorSpec
 
 
 def runtime_settings(

@@ -6,21 +6,16 @@ Libraries for cron lines read another dialect than KEDA (``?``, ``5/10``); the l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 from heapq import merge
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from gitops_ml.release.rules.cron import FIELDS, PART, cron_error, number, timezones
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import date
-
-    from gitops_ml.release.spec import AutoscalingSpec
+from gitops_ml.release.spec import AutoscalingSpec
 
 _WEEK = datetime(2026, 1, 5, tzinfo=timezone.utc), datetime(2026, 1, 12, tzinfo=timezone.utc)
 _YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc), datetime(2027, 1, 1, tzinfo=timezone.utc)

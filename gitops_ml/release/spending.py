@@ -6,22 +6,16 @@ requests, beside the present settings, so that an error of the simulation is in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
+from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.monthly_cost import MONTH_HOURS, replica_hour
 from gitops_ml.release.replicas_over_time import Traffic, replica_hours, simulated
-from gitops_ml.release.spec import CronWindow
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.schedule import Step
-    from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec
+from gitops_ml.release.schedule import Step
+from gitops_ml.release.spec import AutoscalingSpec, CronWindow, ReleaseSpec
 
 STEP = timedelta(minutes=5)
 _DAY = timedelta(days=1)

@@ -7,17 +7,14 @@ configuration file, which TensorFlow Serving reads again every few seconds.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
+from gitops_ml.release.spec import Batching, PredictorSpec, ReleaseSpec
 from gitops_ml.release.values.nodes import memory
 from gitops_ml.release.values.without_empty import without_empty
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.release.spec import Batching, PredictorSpec, ReleaseSpec
 
 NAME = "tensorflow-serving"
 IMAGE = "tensorflow/serving:2.18.0"

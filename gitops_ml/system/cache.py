@@ -11,14 +11,11 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

@@ -7,14 +7,12 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import GitopsMlError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _STAGING = ".gitops-ml-"
 _ABANDONED_AFTER = 3600.0

@@ -10,11 +10,9 @@ import io
 import os
 import stat
 import weakref
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 _PIECE = 1 << 20
 _OTHER_FILES = 256

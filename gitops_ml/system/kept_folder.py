@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.system.files import written
 from gitops_ml.system.held_file import HeldFile, read_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.system.seal import Seal
+from gitops_ml.system.seal import Seal
 
 EXECUTABLE = " (executable)"
 _LARGEST = 64 << 20

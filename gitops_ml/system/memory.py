@@ -15,17 +15,13 @@ import json
 import os
 import sqlite3
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.system.resources import resource_directory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.system.seal import Seal
+from gitops_ml.system.seal import Seal
 
 _LARGEST = 1 << 29
 """Bytes. A larger file is replaced by an empty one; 10,000 releases take a tenth of it."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from gitops_ml.errors import UsageError
 from gitops_ml.system.project_files import CannotRead, open_file, read_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 LARGEST_DATA = 512 << 20
 """Bytes of a request, or of a record of requests."""

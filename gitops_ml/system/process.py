@@ -16,16 +16,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.errors import ProgramFailed
 from gitops_ml.system.clean_text import redacted_urls
 from gitops_ml.system.progress import note
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 _GIT_VARIABLES_OF_THE_USER = re.compile(
     r"GIT_(ALLOW_PROTOCOL|ASKPASS|EXEC_PATH|TERMINAL_PROMPT|SSH|SSH_COMMAND|SSH_VARIANT"

@@ -10,12 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from io import BufferedReader
-    from pathlib import Path
+from collections.abc import Iterable, Sequence
+from io import BufferedReader
+from pathlib import Path
 
 LARGEST_TEXT = 1 << 20
 """Bytes of a requirements file, a script or a list of packages."""

@@ -13,15 +13,12 @@ import os
 import secrets
 import stat
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.system.cache import cache_place, user_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SIZE = 32
 _FILE = "gitops-ml/cache.key"

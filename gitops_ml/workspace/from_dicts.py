@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 from gitops_ml.manifest.conflicts import check_manifests
-from gitops_ml.manifest.manifest import parse_manifests
+from gitops_ml.manifest.manifest import Manifest, parse_manifests
 from gitops_ml.project.reader import read_project
 from gitops_ml.workspace.manifest_files import (
     find_project_file,
@@ -26,12 +27,6 @@ from gitops_ml.workspace.workspace import (
     open_memory,
     resolve_releases,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gitops_ml.manifest.manifest import Manifest
-
 
 _NO_NAME = "default"
 """The name of a project that is in no file and has none."""

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import Finding, error
 from gitops_ml.documents.yaml_reader import LARGEST_FILE, Document, read_yaml, too_large
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.manifest.cortex_differences import SHELL_SCRIPT, has_cortex_name
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, requirement_problems, secret_problems
 from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.project.project import Project
 from gitops_ml.project.reader import default_project, read_project
 from gitops_ml.system.current_folder import current_folder
 from gitops_ml.system.project_files import LARGEST_TEXT, CannotRead, is_file, is_inside, read_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.project.project import Project
 
 PROJECT_FILES = ("gitops-ml.yaml", "gitops-ml.yml")
 MANIFESTS = ("api.yaml", "api.yml")

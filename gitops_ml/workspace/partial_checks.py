@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
+from gitops_ml.errors import Problem
+from gitops_ml.manifest.manifest import Manifest
+from gitops_ml.project.project import Project
 from gitops_ml.release.resolve import unresolvable
+from gitops_ml.system.memory import Memory
 from gitops_ml.workspace.manifest_files import dependency_problems, missing_files
 from gitops_ml.workspace.predictor_files import source_problems
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
-    from gitops_ml.errors import Problem
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.project.project import Project
-    from gitops_ml.system.memory import Memory
-
-    Located = tuple[Manifest, Path]
-    """A manifest, and the folder that its paths start from."""
+Located = tuple[Manifest, Path]
+"""A manifest, and the folder that its paths start from."""
 
 
 def partial_problems(

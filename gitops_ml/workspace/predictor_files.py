@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import importlib.machinery
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.documents.findings import error
 from gitops_ml.documents.merge import overridden
 from gitops_ml.errors import Problem
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.packages.import_needs import missing_modules
 from gitops_ml.packages.installed import is_of_python
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, needs_pip
 from gitops_ml.packages.lock_file import BadLock, known_lock, lock_path
 from gitops_ml.packages.requirement_files import RemoteInclude, read_requirement_lines
-from gitops_ml.release.rules.predictor_class import Judgement, judge_source
+from gitops_ml.project.project import Project
+from gitops_ml.release.rules.predictor_class import Imported, Judgement, SourceFinding, judge_source
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.project_files import LARGEST_LOCK, LARGEST_TEXT, CannotRead, read_file
 from gitops_ml.workspace.manifest_files import label
 from gitops_ml.workspace.remembered import remembered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.project.project import Project
-    from gitops_ml.release.rules.predictor_class import Imported, SourceFinding
-    from gitops_ml.system.memory import Memory
 
 SOURCE = "source"
 """The rule of errors in a source."""

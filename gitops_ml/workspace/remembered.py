@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
+from gitops_ml.documents.findings import Path as Steps
+from gitops_ml.documents.yaml_reader import Document, Place
 from gitops_ml.errors import Problem, Problems
 from gitops_ml.manifest.manifest import Manifest
+from gitops_ml.system.memory import Memory
 from gitops_ml.workspace.manifest_files import label, read_document
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from gitops_ml.documents.findings import Path as Steps
-    from gitops_ml.documents.yaml_reader import Document, Place
-    from gitops_ml.system.memory import Memory
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")

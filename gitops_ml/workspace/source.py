@@ -5,19 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.git.checkout import Checkout, Untrusted, find_checkout, read_state, read_user
 from gitops_ml.gitops.release_yaml import Provenance
+from gitops_ml.project.project import GitopsSpec
 from gitops_ml.system.clean_text import without_credentials
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from gitops_ml.project.project import GitopsSpec
 
 _UNKNOWN = ("unknown", "unknown")
 _NOT_INSTALLED = 127

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gitops_ml.documents.yaml_reader import LARGEST_FILE, read_yaml
+from gitops_ml.documents.yaml_reader import LARGEST_FILE, Document, read_yaml
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 from gitops_ml.gitops import layout
 from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.manifest import Manifest, parse_manifests, parse_partly
+from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
 from gitops_ml.project.reader import default_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.system.cache import cache_folder
 from gitops_ml.system.current_folder import current_folder
 from gitops_ml.system.memory import Memory
@@ -35,17 +38,9 @@ from gitops_ml.workspace.manifest_files import (
     read_project_file,
     read_text,
 )
-from gitops_ml.workspace.partial_checks import partial_problems
+from gitops_ml.workspace.partial_checks import Located, partial_problems
 from gitops_ml.workspace.predictor_files import source_problems
 from gitops_ml.workspace.remembered import manifest_facts, manifests_of_facts, remembered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from gitops_ml.documents.yaml_reader import Document
-    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
-    from gitops_ml.release.spec import ReleaseSpec
-    from gitops_ml.workspace.partial_checks import Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure
 from predictor_base.models.clients.model_client import LibraryClient, PythonClient
+from predictor_base.models.clients.tensorflow_client import TensorflowClient
 from predictor_base.models.disk_cache import DiskCache, default_root
+from predictor_base.models.stores.download import Count
+from predictor_base.settings import Models, Settings
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
-
-    from predictor_base.models.clients.tensorflow_client import TensorflowClient
-    from predictor_base.models.stores.download import Count
-    from predictor_base.settings import Models, Settings
 
 
 def build_client(

@@ -11,18 +11,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from predictor_base.errors import LoadFailed, ModelUnavailable, UnknownModel
+from predictor_base.models.disk_cache import DiskCache
 from predictor_base.models.versions import SINGLE_MODEL, Catalog, ModelVersion, Source, find_models
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from predictor_base.models.disk_cache import DiskCache
 
 Model = TypeVar("Model")
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from predictor_base.errors import StartFailure, StoreError
 from predictor_base.models.stores.store import Store, StoredFile, open_store
-
-if TYPE_CHECKING:
-    from predictor_base.settings import Models
+from predictor_base.settings import Models
 
 SINGLE_MODEL = "_single_model"
 """The name of the single model of `models.path`, which has no other name."""

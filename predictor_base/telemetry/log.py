@@ -9,14 +9,12 @@ import sys
 import time
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import orjson
 
 from predictor_base.errors import shortened
-
-if TYPE_CHECKING:
-    from predictor_base.settings import Settings
+from predictor_base.settings import Settings
 
 request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
 """The request that the current task or thread works on; log lines carry it."""

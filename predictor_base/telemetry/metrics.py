@@ -10,6 +10,7 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,14 +28,11 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.process_collector import ProcessCollector
 
 from predictor_base import __version__
+from predictor_base.settings import Settings
 from predictor_base.telemetry import exemplars
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from prometheus_client.samples import Exemplar
-
-    from predictor_base.settings import Settings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

@@ -18,14 +18,13 @@ import logging
 import math
 import re
 import threading
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from prometheus_client.metrics_core import Metric
 
 RESERVED_PREFIXES = (

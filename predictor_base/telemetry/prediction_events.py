@@ -12,15 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from predictor_base.jsontext import dump
+from predictor_base.settings import PredictionLogSettings, Settings
 from predictor_base.values import plain
-
-if TYPE_CHECKING:
-    from predictor_base.settings import PredictionLogSettings, Settings
 
 REQUEST_TYPE = "org.kubeflow.serving.inference.request"
 RESPONSE_TYPE = "org.kubeflow.serving.inference.response"

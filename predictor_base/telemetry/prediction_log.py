@@ -13,26 +13,23 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from prometheus_client import CollectorRegistry, Counter
 
 from predictor_base.errors import StartFailure
 from predictor_base.jsontext import memory_of
+from predictor_base.settings import PredictionLogSettings, Settings
 from predictor_base.telemetry.prediction_events import (
     Event,
     LoggedFeedback,
     LoggedPrediction,
     is_sampled,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from predictor_base.settings import PredictionLogSettings, Settings
 
 QUEUE_LENGTH = 1000
 QUEUE_BYTES = 64 << 20

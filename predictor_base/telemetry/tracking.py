@@ -11,12 +11,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-if TYPE_CHECKING:
-    from predictor_base.settings import Monitoring
+from predictor_base.settings import Monitoring
 
 MAX_CLASSES = 40
 """Classes counted by name in one process; later ones are counted together: a replica has less than 300 series."""

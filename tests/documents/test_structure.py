@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gitops_ml.documents.structure import structure
-from gitops_ml.release.spec import Quantity, Seconds  # noqa: TC001 - as above
+from gitops_ml.release.spec import Quantity, Seconds
 
 
 @dataclass(frozen=True)

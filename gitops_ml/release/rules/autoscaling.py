@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
 from gitops_ml.documents.quantities import format_duration
+from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.resolve import is_zero
 from gitops_ml.release.rules.cron import cron_findings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec, Trigger
+from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec, Trigger
 
 _RULE = "autoscaling"
 _AT: Path = ("autoscaling",)

@@ -7,21 +7,17 @@ Argo CD renders the chart, long after the commit.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, dotted, error
 from gitops_ml.documents.json_schema import Schema
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.release.values.chart import chart_values
 from gitops_ml.system.resources import resource_directory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import ReleaseSpec
 
 _SOME_IMAGE = ImageRef("registry.example/image", "tag", None)
 """In the place of one that is built."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import Finding, error, suggestion
-from gitops_ml.project.project import taken_team
+from gitops_ml.project.project import (
+    ClusterSpec,
+    EnvironmentSpec,
+    ImageSettings,
+    TeamSpec,
+    taken_team,
+)
 from gitops_ml.release.rules.autoscaling import autoscaling_findings
 from gitops_ml.release.rules.chart_schema import chart_findings
 from gitops_ml.release.rules.compute import compute_findings
@@ -16,12 +22,7 @@ from gitops_ml.release.rules.models import model_findings
 from gitops_ml.release.rules.pods import pod_findings
 from gitops_ml.release.rules.policy_requests import policy_findings
 from gitops_ml.release.rules.triggers import trigger_findings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, ImageSettings, TeamSpec
-    from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.release.spec import ReleaseSpec
 
 
 def check_release(

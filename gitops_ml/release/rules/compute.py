@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
 from gitops_ml.documents.quantities import parse_quantity
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import ComputeSpec, ReleaseSpec
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.release.spec import ComputeSpec, ReleaseSpec
 
 _RULE = "compute"
 _LEAST_CPU = parse_quantity("20m")

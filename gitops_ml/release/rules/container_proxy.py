@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
+from gitops_ml.project.project import ImageSettings
 from gitops_ml.release.proxy import CONTAINER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.project.project import ImageSettings
-    from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.release.spec import ReleaseSpec
 
 _RULE = "proxy"
 _AT: Path = ("container", "proxy")

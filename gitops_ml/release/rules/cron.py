@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _RULE = "autoscaling"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, warning
+from gitops_ml.manifest.manifest import Manifest
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.release.values.chart import is_routed
 from gitops_ml.release.values.scaling import (
     has_fallback,
@@ -14,13 +17,6 @@ from gitops_ml.release.values.scaling import (
     knows_tolerance,
     wakes_by_http,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import ReleaseSpec
 
 
 def effect_findings(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
+from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, ImageSettings
 from gitops_ml.release.model_artifacts import (
     SCHEME,
     BadLocation,
@@ -14,12 +15,7 @@ from gitops_ml.release.model_artifacts import (
     has_image_volumes,
     parse_location,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, ImageSettings
-    from gitops_ml.release.spec import Models, PredictorSpec, ReleaseSpec
+from gitops_ml.release.spec import Models, PredictorSpec, ReleaseSpec
 
 _RULE = "models"
 _PINNED_HUB = re.compile(r"hf://[^@]+@[0-9a-f]{7,40}(/.*)?")

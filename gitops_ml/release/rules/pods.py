@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
+from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, KubernetesObject
 from gitops_ml.release.rules.volumes import volume_findings
+from gitops_ml.release.spec import ContainerSpec, ReleaseSpec, Sidecar
 from gitops_ml.system.secret_scan import (
     could_be_secret,
     has_secret_shape,
     looks_random,
     names_a_secret,
 )
-
-if TYPE_CHECKING:
-    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, KubernetesObject
-    from gitops_ml.release.spec import ContainerSpec, ReleaseSpec, Sidecar
 
 _RESERVED_ENV = ("CORTEX_", "KUBEXIT_", "PREDICTOR_CONFIG", "GITOPS_ML_")
 RESERVED_LABELS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.argoproj.io/")

@@ -6,20 +6,16 @@ validatePodAffinityTerm of Kubernetes 1.36 (pkg/apis/core/validation), and the p
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error
-from gitops_ml.project.policy import allows_key
+from gitops_ml.project.policy import Policy, allows_key
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.release.spec import ReleaseSpec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.project.policy import Policy
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import ReleaseSpec
-
-    Fields = Mapping[str, Any]
+Fields = Mapping[str, Any]
 
 _RULE = "affinity"
 _NAME = "metadata.name"

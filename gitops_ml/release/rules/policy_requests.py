@@ -5,29 +5,25 @@ A finding names the list of the project file that would allow it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.policy import (
+    Policy,
     allows_host,
     allows_key,
     allows_toleration,
     is_never_allowed,
     matches_any,
 )
+from gitops_ml.project.project import ClusterSpec, EnvironmentSpec
 from gitops_ml.release.rules.pods import RESERVED_LABELS
 from gitops_ml.release.rules.policy_affinity import affinity_findings, node_label_findings
 from gitops_ml.release.rules.policy_triggers import trigger_policy_findings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
-
-    from gitops_ml.project.policy import Policy
-    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec
-    from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.release.spec import ReleaseSpec
 
 _RULE = "policy"
 _REASONS = {

@@ -8,19 +8,15 @@ lists the servers that may get credentials that the author of the manifest canno
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion
-from gitops_ml.project.policy import is_in_cluster, is_nodes_own, matches_any, servers_in
+from gitops_ml.project.policy import Policy, is_in_cluster, is_nodes_own, matches_any, servers_in
+from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.rules.keda_scalers import scalers
 from gitops_ml.release.rules.triggers import AUTHENTICATION_KEYS, REFERENCE_KINDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.project.policy import Policy
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import ReleaseSpec, Trigger
+from gitops_ml.release.spec import ReleaseSpec, Trigger
 
 _RULE = "policy"
 _ADDRESSES = re.compile(

@@ -6,17 +6,13 @@ operator's log only, so both are checked here: apis/keda/v1alpha1/scaledobject_w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
 from gitops_ml.release.rules.cron import cron_findings
 from gitops_ml.release.rules.keda_scalers import scalers
+from gitops_ml.release.spec import ReleaseSpec, Trigger
 from gitops_ml.system.secret_scan import has_secret_shape, names_a_secret
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.release.spec import ReleaseSpec, Trigger
 
 _RULE = "trigger"
 _RESOURCES = ("cpu", "memory")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.documents.findings import Finding, Path, error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.release.spec import ReleaseSpec
 
 _TAKEN = (
     *("/app", "/etc/predictor", "/mnt", "/models", "/opt/runtime", "/opt/venv"),

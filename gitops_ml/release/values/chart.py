@@ -7,25 +7,22 @@ so that a values file is short enough to review.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import ClusterSpec, PrometheusSpec
 from gitops_ml.release import tensorflow_serving
 from gitops_ml.release.model_artifacts import artifact_values, mounted
 from gitops_ml.release.proxy import probe_port, proxy_settings, proxy_values
 from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar, Volume
 from gitops_ml.release.values.exact_json import exact
 from gitops_ml.release.values.nodes import memory, resources, scheduling
 from gitops_ml.release.values.observability import monitoring
 from gitops_ml.release.values.preflight_job import preflight
 from gitops_ml.release.values.scaling import autoscaling
 from gitops_ml.release.values.without_empty import without_empty
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.project.project import ClusterSpec, PrometheusSpec
-    from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar, Volume
 
 
 def chart_values(

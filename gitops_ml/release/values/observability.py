@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.project.project import ClusterSpec, GrafanaSpec, PrometheusSpec
 from gitops_ml.release.monthly_cost import replica_hour
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.release.values.without_empty import plain_number, without_empty
-
-if TYPE_CHECKING:
-    from gitops_ml.project.project import ClusterSpec, GrafanaSpec, PrometheusSpec
-    from gitops_ml.release.spec import ReleaseSpec
 
 _SOURCES = {"kube_state_metrics": "kubeStateMetrics", "keda": "keda", "dcgm": "dcgm"}
 _TYPES = {"config_map": "configMap", "operator": "grafanaDashboard"}

@@ -6,10 +6,8 @@ Helm for every value of the chart.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 POD_VALUES = (
     "api.name",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from gitops_ml.documents.quantities import parse_quantity
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.release.values.without_empty import without_empty
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.release.spec import ReleaseSpec
 
 _ENOUGH_TO_IMPORT = {"cpu": "1", "memory": "1Gi", "ephemeralStorage": "1Gi"}
 

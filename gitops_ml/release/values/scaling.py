@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.release.spec import AutoscalingSpec, ContainerSpec, ReleaseSpec, Trigger
 from gitops_ml.release.values.without_empty import plain_number, without_empty
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import AutoscalingSpec, ContainerSpec, ReleaseSpec, Trigger
 
 _MOST_PERCENT = 100_000
 """Of one step up, in the chart: a thousand times as many replicas within 15 seconds."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from predictor_base.errors import BadRequest, StartFailure
+from predictor_base.models.disk_cache import DiskCache
 from predictor_base.models.model_library import Library, Loaded
 from predictor_base.models.versions import SINGLE_MODEL, ModelVersion, sources_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from predictor_base.models.disk_cache import DiskCache
-    from predictor_base.settings import Models
+from predictor_base.settings import Models
 
 Model = TypeVar("Model")
 

@@ -15,15 +15,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import BadRequest, MissingExtra
 from predictor_base.models.clients.model_client import LibraryClient
-
-if TYPE_CHECKING:
-    from predictor_base.models.disk_cache import DiskCache
-    from predictor_base.models.versions import ModelVersion
-    from predictor_base.settings import Models
+from predictor_base.models.disk_cache import DiskCache
+from predictor_base.models.versions import ModelVersion
+from predictor_base.settings import Models
 
 _DTYPES = {
     "bool": "bool_",

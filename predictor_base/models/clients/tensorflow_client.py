@@ -17,20 +17,17 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import BadRequest, LoadFailed, UnknownModel
 from predictor_base.models.clients.model_client import LibraryClient, version_number
 from predictor_base.models.clients.serving_rest import ServingRest
 from predictor_base.models.disk_cache import DiskCache
+from predictor_base.models.stores.download import Count
 from predictor_base.models.versions import SINGLE_MODEL, ModelVersion
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from predictor_base.models.stores.download import Count
-    from predictor_base.settings import Models, Settings
+from predictor_base.settings import Models, Settings
 
 LOAD_SECONDS = 600.0
 """How long TensorFlow Serving may take to load a model."""

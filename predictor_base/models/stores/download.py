@@ -7,14 +7,11 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from threading import Event
 
 from predictor_base.errors import StoreBusy, StoreError
 from predictor_base.models.stores.store import Checksum, Store, StoredFile, name_on_disk
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from threading import Event
 
 ATTEMPTS = 5
 """Consecutive requests without data before a download fails."""

@@ -11,17 +11,14 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from email.message import Message
 from http.client import HTTPException, HTTPResponse
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from predictor_base.errors import StartFailure, StoreBusy, StoreError
 from predictor_base.models.stores.store import Body, Checksum, RemoteStore, StoredFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
-    from email.message import Message
 
 _TIMEOUT = 60.0
 _CHUNK = 1 << 20
