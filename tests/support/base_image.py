@@ -12,16 +12,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from gitops_ml.oci.reference import ImageRef
 from tests.support.real import Engine, RealRegistry, find, unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _COMMANDS = (

@@ -5,10 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 def authority(folder: Path) -> tuple[Path, ssl.SSLContext]:

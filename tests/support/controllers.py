@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 NOW = "2026-11-25T12:00:00Z"
 """The time at which the tests look."""

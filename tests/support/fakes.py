@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, RepositoryMoved
-from gitops_ml.git.commits import Log, LoggedCommit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from gitops_ml.git.commits import Change
-    from gitops_ml.git.repository import GitSnapshot
+from gitops_ml.git.commits import Change, Log, LoggedCommit
+from gitops_ml.git.repository import GitSnapshot
 
 
 def blob_id(content: bytes) -> str:

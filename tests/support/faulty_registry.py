@@ -7,17 +7,14 @@ import http.server
 import json
 import re
 import socket
+import ssl
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.http_servers import Handler, answering
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterator
 
 _HOP = {"connection", "transfer-encoding", "keep-alive", "host"}
 

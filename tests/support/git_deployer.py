@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.push import CommitPlan, deliver
 from gitops_ml.git.commits import Change
 from gitops_ml.git.remote import Remote
-from gitops_ml.git.repository import GitRepository
-
-if TYPE_CHECKING:
-    from gitops_ml.git.repository import GitSnapshot
+from gitops_ml.git.repository import GitRepository, GitSnapshot
 
 
 def main(url: str, cache: str, name: str, count: str = "1") -> None:

@@ -12,14 +12,12 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.support.http_servers import Handler, answering
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 USER, TOKEN = "x-access-token", "tok-3f9a1c77e2b84d55"
 

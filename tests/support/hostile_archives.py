@@ -7,7 +7,8 @@ import hashlib
 import io
 import tarfile
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from gitops_ml.oci.image_manifest import (
     CONFIG,
@@ -21,10 +22,6 @@ from gitops_ml.oci.image_manifest import (
     digest_of,
 )
 from gitops_ml.oci.reference import ImageRef
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 PLAIN = LAYER.removesuffix("+gzip")
 ONE_FILE = "app/good.txt"

@@ -5,14 +5,11 @@ from __future__ import annotations
 import functools
 import itertools
 import socket
+import ssl
 import threading
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable, Iterator
 
 PAUSE = 0.02
 """Seconds between two bytes of a trickle; the limits of the tests are far above."""

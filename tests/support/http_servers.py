@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 
 class HttpServer(ThreadingHTTPServer):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from gitops_ml.oci.registry import OciRegistry
 from tests.support.oci import TinyBase, push_tiny_base, registry_of
 from tests.support.person import Person, predictor_api
+from tests.support.real import RealRegistry
 from tests.support.wheels import PackageServer, make_wheel, package_server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from gitops_ml.oci.registry import OciRegistry
-    from tests.support.real import RealRegistry
 
 RUNTIME = ("httptools", "orjson", "prometheus-client", "python-multipart", "starlette", "uvicorn",
            "uvloop")  # fmt: skip

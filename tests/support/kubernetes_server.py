@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 import time
 import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from gitops_ml.gitops.rights_file import rights_file
 from tests.support.http_servers import Handler, answering
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 TOKEN = "token-of-the-tests-and-of-nobody-else"
 UNREACHABLE = "behind a NetworkPolicy"

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.workspace.clients import Clients
-from gitops_ml.workspace.workspace import open_settings
+from gitops_ml.workspace.workspace import Workspace, open_settings
 from tests.support import controllers as k8s
-from tests.support.person import NO_REGISTRY, container_api
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gitops_ml.workspace.workspace import Workspace
-    from tests.support.kubernetes_server import ApiServer
-    from tests.support.person import Person
+from tests.support.kubernetes_server import ApiServer
+from tests.support.person import NO_REGISTRY, Person, container_api
 
 
 @dataclass

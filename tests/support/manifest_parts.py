@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from gitops_ml.project.project import Project
 from tests.support.pipeline import PROJECT, Rendered, merged, project_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gitops_ml.project.project import Project
-
-    See = Callable[[Rendered], Any]
+See = Callable[[Rendered], Any]
 
 TF = {"type": "tensorflow", "models": {"path": "s3://acme/iris"}}
 IMAGE = "ghcr.io/acme/echo:1"

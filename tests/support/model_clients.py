@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from predictor_base.models import build_client
 from predictor_base.settings import Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NEVER = 3600.0
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.image.builder import BuiltImage, OciBuilder
@@ -12,6 +13,7 @@ from gitops_ml.image.context import read_context
 from gitops_ml.image.publish import Publication, push_image
 from gitops_ml.image.recipe import OciPlan, PredictorSource
 from gitops_ml.models.artifact import RegistryModels
+from gitops_ml.oci.blob_upload import Source
 from gitops_ml.oci.image_layout import write_layout
 from gitops_ml.oci.image_manifest import (
     CONFIG,
@@ -28,16 +30,10 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.lock_file import Lock, LockedPackage, lock_path, render_lock
+from gitops_ml.release.model_artifacts import PulledModel, PushedModel
+from gitops_ml.system.progress import Progress
 from tests.support.projects import predictor_spec, write_project
 from tests.support.wheels import make_wheel
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from gitops_ml.oci.blob_upload import Source
-    from gitops_ml.release.model_artifacts import PulledModel, PushedModel
-    from gitops_ml.system.progress import Progress
 
 IMPATIENT = RetryPolicy(first_wait=0, sleep=lambda seconds: None)
 

@@ -7,18 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 
 from gitops_ml.cli.main import main
 from tests.support.git_servers import bare_repository, git
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 DIGEST = "sha256:" + "1" * 64
 NO_REGISTRY = ("--offline", "--by-tag")

@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import kubernetes_validate
 import yaml
 from kubernetes_validate import utils
 
+from gitops_ml.documents.findings import Finding
 from gitops_ml.documents.yaml_reader import document_of, load_yaml, read_yaml
 from gitops_ml.gitops.release_files import ReleaseText, release_text
 from gitops_ml.helm.charts import Chart
 from gitops_ml.helm.engines import LibraryHelm
 from gitops_ml.manifest.manifest import Manifest, parse_manifests
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import ClusterSpec, Project
 from gitops_ml.project.reader import read_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.release.rules.check_release import check_release
 from gitops_ml.release.rules.effect import effect_findings
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.system.resources import resource_directory
 from tests.support.custom_resources import check_custom_resource
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.documents.findings import Finding
-    from gitops_ml.project.project import ClusterSpec, Project
-    from gitops_ml.release.spec import ReleaseSpec
 
 # The library reads its schemas anew for every object.
 utils.schema_contents = functools.lru_cache(None)(utils.schema_contents)

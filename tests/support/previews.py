@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.preview_places import preview_place
 from gitops_ml.documents.yaml_reader import read_yaml
+from gitops_ml.gitops.previews import PreviewPlace
 from gitops_ml.project.reader import read_project
-
-if TYPE_CHECKING:
-    from gitops_ml.gitops.previews import PreviewPlace
 
 PROJECT = """\
 project: shop

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.project.project import ForgeSpec, GitopsSpec
 from gitops_ml.release.spec import Dependencies, PredictorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 PREDICTOR = """\
 import json

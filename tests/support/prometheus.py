@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 
 from tests.support.predictor_server import free_port, until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 Sample = tuple[str, "Mapping[str, str]", float, float]
 """Name, labels, seconds since 1970, value."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.capture.collected import Collected
 from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
 from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, node_of
-
-if TYPE_CHECKING:
-    from gitops_ml.capture.collected import Collected
 
 
 class ProofHere(Proof):

@@ -19,15 +19,13 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 PROGRAMS = ("dockerd", "docker-registry", "htpasswd", "ip", "iptables", "ldconfig")
 USER, PASSWORD = "ci", "s3cret-of-the-tests"

@@ -7,15 +7,13 @@ import http.client
 import http.server
 import json
 import re
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.http_servers import Handler, answering
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFEST = re.compile(r"/v2/(.+)/manifests/[^/]+")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from tests.support.git_servers import git
 from tests.support.person import CommandResult, Person, container_api
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def deployed(ann: Person, *apis: Mapping[str, Any], to: str = "staging") -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gitops_ml.gitops.differences import field_changes, object_changes
+from gitops_ml.project.project import Project
 from gitops_ml.release.monthly_cost import monthly_cost
 from gitops_ml.review.review import (
     ImageReview,
@@ -16,11 +18,6 @@ from gitops_ml.review.review import (
     State,
 )
 from tests.support.pipeline import PROJECT, Rendered, merged, project_of, rendered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.project.project import Project
 
 PRICED = merged(PROJECT, {"clusters": {"main": {"prices": {"preset": "gcp"}}}})
 

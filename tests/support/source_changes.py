@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from gitops_ml.commands.check import CheckOptions, check
+from gitops_ml.review.review import Review
 from tests.support.git_servers import git
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gitops_ml.review.review import Review
 
 DIGEST = "sha256:" + "1" * 64
 OTHER_DIGEST = "sha256:" + "2" * 64

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from gitops_ml.cluster.kubernetes_objects import (
     join_preflights,
@@ -13,11 +14,7 @@ from gitops_ml.cluster.kubernetes_objects import (
     read_job_pod,
     read_target,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.cluster.observed import Preflight, Workload
+from gitops_ml.cluster.observed import Preflight, Workload
 
 
 def read_workloads(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from tests.support.forges.server import Forge, Note, Pull, Reply, Request, Route
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _TEXT = {"type": "string"}
 _REF = {

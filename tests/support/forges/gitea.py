@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from tests.support.forges.server import Forge, Note, Pull, Reply, Request, Route, paged
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TIME = "2026-01-02T03:04:05Z"
 _REQUESTS = {

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openapi_core import Config, OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 
 from tests.support.forges.server import Forge, Note, Pull, Reply, Request, Route, paged
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SPEC = Path(__file__).parent / "specs" / "github.json"
 _HOST = "http://forge.test"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from jsonschema import Draft202012Validator
 
 from tests.support.forges.server import Forge, Note, Pull, Reply, Request, Route, paged
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TIME = "2026-01-02T03:04:05.000Z"
 _TEXT, _NUMBER, _FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.open import forge_over
+from gitops_ml.forge.protocol import Forge as ForgePort
 from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.forge.token import ForgeToken
 from gitops_ml.http.retry import RetryPolicy
@@ -15,14 +18,8 @@ from tests.support.forges.bitbucket import Bitbucket
 from tests.support.forges.gitea import Gitea
 from tests.support.forges.github import GitHub
 from tests.support.forges.gitlab import GitLab
+from tests.support.forges.server import Forge
 from tests.support.git_servers import TOKEN, bare_repository, commit_files, git
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from gitops_ml.forge.protocol import Forge as ForgePort
-    from tests.support.forges.server import Forge
 
 KINDS = {"github": GitHub, "gitlab": GitLab, "gitea": Gitea, "bitbucket": Bitbucket}
 HEAD = "gitops-ml/deploy/staging/iris"

@@ -12,13 +12,11 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.support.git_servers import TOKEN, HttpServer, git
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 API = "application/json"
 
