@@ -20,8 +20,9 @@ from gitops_ml.client.arguments import (
     selection_of,
     takes,
 )
+from gitops_ml.client.cards import PullRequest
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
-from gitops_ml.client.diagnosis import Diagnosis
+from gitops_ml.client.overviews import Diagnosis
 from gitops_ml.client.past import History, Trace
 from gitops_ml.client.predictions_view import ComparisonView, PredictionsView
 from gitops_ml.client.python_terms import speaks_python
@@ -340,7 +341,12 @@ class Client(Reading):
 
     def _outcome(self, changed: ChangeResult, context: ChangeContext) -> Outcome:
         """The result, once it is live where the caller waits for that."""
-        outcome = Outcome.of(changed, self._connection)
+        outcome = Outcome.from_verb(
+            changed,
+            pull_request=PullRequest.of(changed.pull_request),
+            is_plan=changed.dry_run,
+            _connection=self._connection,
+        )
         if context.options.waits:
             outcome.wait(timeout=context.options.timeout)
         return outcome
@@ -424,7 +430,7 @@ class Client(Reading):
         """
         with self._connection.open() as (workspace, clients):
             found = doctor(workspace, clients=clients, seconds=timeout, skip=tuple(skip))
-        return Diagnosis(found.checks)
+        return Diagnosis.from_verb(found)
 
     # -- on this machine ---------------------------------------------------------------------------
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.comparison.example import Example
+from gitops_ml.client.python_terms import in_python
+from gitops_ml.delivery.proposals import Proposed
 from gitops_ml.facts.shapes import Result as Facts
+from gitops_ml.forge import pull_request
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _MOST_DIFF_LINES = 400
 _COLOURS = {
@@ -90,6 +98,15 @@ class Result(Shown):
 
     __slots__ = ()
 
+    @classmethod
+    def from_verb(cls, found: Any, **made: Any) -> Self:
+        """What the verb returned: each field is one of ``made``, or the attribute of that name."""
+        names = {each.name for each in fields(cls)} - {"_found", *made}  # type: ignore[arg-type]  # of subclasses
+        taken = {name: getattr(found, name) for name in names}
+        for name in {"warnings", "unseen"} & names:
+            taken[name] = tuple(map(in_python, taken[name]))
+        return cls(**taken | made | {"_found": found})
+
     @abstractmethod
     def _facts(self) -> Facts: ...
 
@@ -151,3 +168,59 @@ def _kind(line: str) -> str:
 
 def _printable(value: object) -> object:
     return printable(value) if type(value) is str else value
+
+
+class PullRequest(Shown, pull_request.PullRequest):
+    """The pull request, or without a forge the branch, with the changes of a call."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, found: pull_request.PullRequest | None) -> PullRequest | None:
+        if found is None:
+            return None
+        return cls(**{each.name: getattr(found, each.name) for each in fields(found)})
+
+    @property
+    def name(self) -> str:
+        """``#12``, or the branch if there is no forge."""
+        return f"#{self.number}" if self.number else self.head
+
+    def _card(self) -> Card:
+        state = "draft" if self.is_draft and self.state == "open" else self.state
+        kind = "pull request" if self.number else "branch"
+        return Card(
+            title=self.title,
+            state=state if self.number else "pushed",
+            rows=(
+                Row(kind, self.name, link=self.url),
+                Row("branches", f"{self.head} → {self.base}"),
+            ),
+        )
+
+
+def proposed_rows(proposed: Iterable[Proposed]) -> Iterator[Row]:
+    """The pull requests that wait for their merge, with who proposed them."""
+    for each in proposed:
+        review = each.pull_request
+        name = f"#{review.number} {review.title}" if review.number else review.head
+        yield Row("proposed", f"{name}, by {each.author}", link=review.url)
+
+
+def review_rows(review: PullRequest | None, commit: str | None) -> tuple[Row, ...]:
+    if review is not None:
+        kind = "pull request" if review.number else "branch"
+        return (Row(kind, f"{review.name} {review.title}", link=review.url),)
+    return (Row("commit", commit[:12] if commit else None),)
+
+
+def example_rows(example: Example | None) -> tuple[Row, ...]:
+    if example is None:
+        return ()
+    if example.why_not:
+        return (Row("example", f"was not tried: {example.why_not}"),)
+    return (
+        Row("example", example.payload),
+        Row("answer here", example.here),
+        Row("packaged", example.packaged),
+    )

@@ -19,7 +19,7 @@ from gitops_ml.gitops.differences import ObjectChange, unified_diff
 from gitops_ml.gitops.release_files import Release
 from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.release.monthly_cost import CostRange
-from gitops_ml.review.headline import effect, headline
+from gitops_ml.review.headline import effect
 from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.review import ReleaseReview, Review, State
 
@@ -39,18 +39,6 @@ class Differences(Result):
     """Releases of this project that no manifest describes any more."""
     warnings: tuple[str, ...]
     _found: comparison.Differences = field(compare=False)
-
-    @classmethod
-    def of(cls, found: comparison.Differences) -> Differences:
-        return cls(
-            releases=found.changed,
-            changes=found.changes,
-            pods=found.pods,
-            objects=found.objects,
-            left=found.left,
-            warnings=tuple(map(in_python, found.warnings)),
-            _found=found,
-        )
 
     @property
     def diff(self) -> str:
@@ -80,13 +68,6 @@ class Drift(Result):
     is_clean: bool
     warnings: tuple[str, ...]
     _found: live.Drift = field(compare=False)
-
-    @classmethod
-    def of(cls, found: live.Drift) -> Drift:
-        warnings = tuple(map(in_python, found.warnings))
-        return cls(
-            releases=found.releases, is_clean=found.is_clean, warnings=warnings, _found=found
-        )
 
     def _facts(self) -> Facts:
         return drift_facts(self._found)
@@ -126,42 +107,24 @@ class Check(Result):
     cost: tuple[CostRange | None, CostRange | None] | None
     hand_edits: tuple[str, ...]
     warnings: tuple[str, ...]
-    _review: Review = field(compare=False)
-
-    @classmethod
-    def of(cls, review: Review) -> Check:
-        return cls(
-            project=review.project,
-            base=review.base,
-            head=review.head,
-            headline=headline(review),
-            counts=review.counts,
-            problems=review.problems,
-            releases=review.releases,
-            recorded=review.recorded,
-            findings=review.findings,
-            cost=review.cost,
-            hand_edits=review.hand_edits,
-            warnings=tuple(map(in_python, review.warnings)),
-            _review=review,
-        )
+    _found: Review = field(compare=False)
 
     @property
     def is_clean(self) -> bool:
         """Whether documents are valid and no rule of severity ``error`` is broken."""
-        return not self._review.errors and not self._review.broken
+        return not self._found.errors and not self._found.broken
 
     def markdown(self) -> str:
         """The comment that the command line posts to a pull request."""
         from gitops_ml.review.reports.markdown_comment import comment
 
-        return comment(self._review)
+        return comment(self._found)
 
     def _facts(self) -> Facts:
-        return shaped("check", review_facts(self._review))
+        return shaped("check", review_facts(self._found))
 
     def _card(self) -> Card:
-        broken = [in_python(f"{each.rule}: {each.message}") for each in self._review.all_findings]
+        broken = [in_python(f"{each.rule}: {each.message}") for each in self._found.all_findings]
         edits = [f"edit by hand that ends: {each}" for each in self.hand_edits]
         return Card(
             title=self.headline,

@@ -1,15 +1,16 @@
-"""Results about all releases of an environment: their status, and their cost."""
+"""Results about all of a project: the status of its releases, their cost, what it relies on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
-from gitops_ml.commands import cost, get
-from gitops_ml.facts.running_facts import costs_facts, overview_facts
+from gitops_ml.commands import cost, doctor, get
+from gitops_ml.doctor.outcome import Check
+from gitops_ml.facts.running_facts import costs_facts, diagnosis_facts, overview_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.predictions.observed_predictions import Predictions
 from gitops_ml.release.monthly_cost import money
@@ -24,13 +25,6 @@ class Overview(Result):
     """Why something could not be read; the statuses then come from Git alone."""
     predictions: tuple[Predictions, ...]
     _found: get.Overview = field(compare=False)
-
-    @classmethod
-    def of(cls, found: get.Overview) -> Overview:
-        unseen = tuple(map(in_python, found.unseen))
-        return cls(
-            releases=found.releases, unseen=unseen, predictions=found.predictions, _found=found
-        )
 
     def _facts(self) -> Facts:
         return overview_facts(self._found)
@@ -62,16 +56,6 @@ class Costs(Result):
     """Fields of the project file without which some cost is not known."""
     warnings: tuple[str, ...]
     _found: cost.Costs = field(compare=False)
-
-    @classmethod
-    def of(cls, found: cost.Costs) -> Costs:
-        return cls(
-            releases=found.releases,
-            totals=found.totals(),
-            missing=found.missing,
-            warnings=tuple(map(in_python, found.warnings)),
-            _found=found,
-        )
 
     def to_frame(self) -> Any:
         """A DataFrame with a row for each release; needs pandas."""
@@ -109,3 +93,32 @@ def _row(release: cost.ReleaseCost) -> tuple[str, ...]:
 
 def _amount(value: float | None, currency: str | None) -> str:
     return "" if value is None or currency is None else money(value, currency)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Diagnosis(Result):
+    """Every check of what the project relies on, in the order of the report."""
+
+    checks: tuple[Check, ...]
+    findings: tuple[Check, ...]
+    _found: doctor.Diagnosis = field(compare=False)
+
+    def to_frame(self) -> Any:
+        """A DataFrame with the columns subject, outcome, text and remedy; needs pandas."""
+        import pandas
+
+        return pandas.DataFrame([asdict(check) for check in self.checks])
+
+    def _facts(self) -> Facts:
+        return diagnosis_facts(self._found)
+
+    def _card(self) -> Card:
+        number = len(self.findings)
+        rows = [(each.subject, each.outcome, in_python(each.text)) for each in self.checks]
+        return Card(
+            title="doctor",
+            state=f"findings {number}" if number else "well",
+            head=("subject", "outcome", "what"),
+            table=tuple(rows),
+            notes=tuple(f"{each.subject}: {in_python(each.remedy)}" for each in self.findings),
+        )

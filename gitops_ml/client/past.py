@@ -9,7 +9,6 @@ from typing import Any
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Result
 from gitops_ml.client.connection import Connection
-from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands.history import History as Found
 from gitops_ml.commands.history import history, table_row, trace_lines
 from gitops_ml.commands.trace_request import FoundRequest, trace_any
@@ -17,6 +16,11 @@ from gitops_ml.facts.result_facts import history_facts, trace_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.gitops.release_history import Entry, FoundDeployment
 from gitops_ml.oci.reference import ImageRef
+
+_OF_RELEASE = (
+    *("api", "environment", "team", "namespace", "server", "project"),
+    *("image", "content_hash", "manifest_file", "manifest"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -34,8 +38,7 @@ class History(Result):
             found = history(
                 workspace, api, clients=clients, environments=[connection.environment], limit=limit
             )
-        warnings = tuple(map(in_python, found.warnings))
-        return cls(api=api, deployments=found.entries, warnings=warnings, _found=found)
+        return cls.from_verb(found, api=api, deployments=found.entries)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.deployments)
@@ -102,29 +105,14 @@ class Trace(Result):
         with connection.open() as (workspace, clients):
             found, request = trace_any(workspace, deployment_id, clients=clients)
         release = found.release
-        return cls(
-            deployment_id=found.deployment_id,
-            api=release.api,
-            environment=release.environment,
-            team=release.team,
-            namespace=release.namespace,
-            server=release.server,
-            project=release.project,
-            image=release.image,
-            content_hash=release.content_hash,
+        return cls.from_verb(
+            found,
+            **{name: getattr(release, name) for name in _OF_RELEASE},
             chart=f"{release.chart}-{release.chart_version}",
-            manifest_file=release.manifest_file,
-            manifest=release.manifest,
             source=release.provenance,
-            commit=found.commit,
-            when=found.when,
-            author=found.author,
-            pull_request=found.pull_request,
-            is_current=found.is_current,
             deployments=found.entries,
             request=request,
             lines=tuple(trace_lines(found)),
-            _found=found,
         )
 
     @property

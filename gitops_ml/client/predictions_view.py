@@ -138,7 +138,7 @@ class ComparisonView(Result):
         else:
             with connection.open() as (workspace, clients):
                 found = compare(workspace, first, second, clients=clients, days=days)
-        return cls(found.verdict, found.aspects, found.first, found.second, found)
+        return cls.from_verb(found)
 
     def to_frame(self) -> Any:
         """A DataFrame with a row for each aspect and a column for each figure; needs pandas."""

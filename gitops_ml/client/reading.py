@@ -12,6 +12,7 @@ from gitops_ml.client.overviews import Costs, Overview
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.errors import UsageError
 from gitops_ml.project.project import Project
+from gitops_ml.review.headline import headline
 from gitops_ml.workspace.clients import Clients
 
 
@@ -28,7 +29,7 @@ class Reading:
         from gitops_ml.commands.get import list_live
 
         with self._connection.open() as (workspace, clients):
-            return Overview.of(list_live(workspace, clients=clients, api=api_name))
+            return Overview.from_verb(list_live(workspace, clients=clients, api=api_name))
 
     def diff(
         self,
@@ -49,7 +50,8 @@ class Reading:
         from gitops_ml.commands.diff import diff
 
         with self._connection.read(path, apis=api_names) as (workspace, clients):
-            return Differences.of(diff(workspace, clients=clients, with_objects=manifests))
+            found = diff(workspace, clients=clients, with_objects=manifests)
+        return Differences.from_verb(found, releases=found.changed)
 
     def _drift(
         self, path: str | Path | None, *, manifests: bool, api_names: tuple[str, ...]
@@ -61,7 +63,7 @@ class Reading:
                 "live=True compares the GitOps repository with the cluster: leave path and manifests out"
             )
         with self._connection.open() as (workspace, clients):
-            return Drift.of(drift(workspace, clients=clients, apis=api_names))
+            return Drift.from_verb(drift(workspace, clients=clients, apis=api_names))
 
     def check(
         self,
@@ -89,7 +91,8 @@ class Reading:
                 return connection.clients_of(project, root, progress)
 
             asks = None if connection.offline else clients_of
-            return Check.of(check(connection.loaded.root, options, clients_of=asks))
+            found = check(connection.loaded.root, options, clients_of=asks)
+        return Check.from_verb(found, headline=headline(found))
 
     def cost(
         self,
@@ -107,4 +110,4 @@ class Reading:
         now = datetime.now(timezone.utc)
         with self._connection.read(path) as (workspace, clients):
             found = costs(workspace, clients=clients, now=now, api=api_name, address=prometheus)
-        return Costs.of(found)
+        return Costs.from_verb(found, totals=found.totals())

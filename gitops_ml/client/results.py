@@ -11,12 +11,18 @@ from gitops_ml.capture.comparison.example import Example
 from gitops_ml.capture.package import Package
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import CallKeywords, ChangeKeywords, takes
-from gitops_ml.client.cards import Result, Shown
+from gitops_ml.client.cards import (
+    PullRequest,
+    Result,
+    Shown,
+    example_rows,
+    proposed_rows,
+    review_rows,
+)
 from gitops_ml.client.connection import Connection
 from gitops_ml.client.past import History
 from gitops_ml.client.predictions_view import AccuracyView, PredictionsView
 from gitops_ml.client.python_terms import in_python, speaks_python
-from gitops_ml.client.reviews import PullRequest, example_rows, proposed_rows, review_rows
 from gitops_ml.client.views import (
     LocalApi,
     LocalCode,
@@ -326,25 +332,8 @@ class Outcome(Result):
     pull_request: PullRequest | None
     is_plan: bool
     warnings: tuple[str, ...]
-    _chosen: tuple[ReleaseChange, ...] = field(compare=False)
-    """All that were chosen, those that did not have to change among them."""
-    _changed: ChangeResult = field(compare=False)
+    _found: ChangeResult = field(compare=False)
     _connection: Connection = field(compare=False)
-
-    @classmethod
-    def of(cls, changed: ChangeResult, connection: Connection) -> Outcome:
-        return cls(
-            action=changed.action,
-            releases=changed.releases,
-            changes=changed.changes,
-            commit=changed.commit,
-            pull_request=PullRequest.of(changed.pull_request),
-            is_plan=changed.dry_run,
-            warnings=tuple(map(in_python, changed.warnings)),
-            _chosen=changed.chosen,
-            _changed=changed,
-            _connection=connection,
-        )
 
     @property
     def diff(self) -> str:
@@ -357,7 +346,7 @@ class Outcome(Result):
         return _summary(self)
 
     def _facts(self) -> Facts:
-        return changed_facts(self._changed)
+        return changed_facts(self._found)
 
     def wait(self, *, timeout: float = WAIT_SECONDS, interval: float = 5) -> tuple[Status, ...]:
         """Wait until every chosen release is merged and live, or gone, as `Api.wait` does.
@@ -367,7 +356,7 @@ class Outcome(Result):
         if self.is_plan:
             raise UsageError("there is nothing to wait for: this is a plan (dry_run=True)")
         commit = None if self.pull_request else self.commit
-        wanted = expected_by(self._chosen, self.changes, commit=commit)
+        wanted = expected_by(self._found.chosen, self.changes, commit=commit)
         policy = WaitPolicy(timeout=timeout, interval=interval)
         return wait_for(self._connection, wanted, proposed=self.pull_request, policy=policy)
 

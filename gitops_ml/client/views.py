@@ -12,11 +12,10 @@ from typing import Any
 
 from gitops_ml.capture.spec_of_class import source_folder
 from gitops_ml.client import cards
-from gitops_ml.client.cards import Result, Shown
+from gitops_ml.client.cards import Result, Shown, proposed_rows
 from gitops_ml.client.connection import Connection
 from gitops_ml.client.past import Trace
 from gitops_ml.client.python_terms import in_python, speaks_python
-from gitops_ml.client.reviews import proposed_rows
 from gitops_ml.cluster.observed import Application, Event, Scaler
 from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.commands import predict as prediction
@@ -210,21 +209,7 @@ class Prediction(Result):
                 workspace, api, payload,
                 clients=clients, environment=connection.environment, call=call,
             )  # fmt: skip
-        return cls.of(found, connection)
-
-    @classmethod
-    def of(cls, found: prediction.Prediction, connection: Connection) -> Prediction:
-        return cls(
-            value=found.value,
-            deployment_id=found.deployment_id,
-            request_id=found.request_id,
-            status=found.status,
-            seconds=found.seconds,
-            url=found.url,
-            headers=found.headers,
-            _found=found,
-            _connection=connection,
-        )
+        return cls.from_verb(found, _connection=connection)
 
     def _facts(self) -> Facts:
         return prediction_facts(self._found)
@@ -309,7 +294,7 @@ class LocalApi(Shown):
                     status=error.status, body=error.body, request_id=error.request_id,
                 ) from None  # fmt: skip
             raise
-        return Prediction.of(found, self._connection)
+        return Prediction.from_verb(found, _connection=self._connection)
 
     @property
     def log(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 import gitops_ml as gml
 from gitops_ml.client import cards
-from gitops_ml.client.reviews import PullRequest
+from gitops_ml.client.cards import PullRequest
 from tests.support import sessions
 from tests.support.person import container_api
 
