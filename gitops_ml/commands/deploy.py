@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeContext, DeliveryResult, changed_values, deliver_changes
-from gitops_ml.delivery.images import check_models, plan_images, provenance_of, python_sources
+from gitops_ml.delivery.images import check_models, plan_images, provenance_of
 from gitops_ml.delivery.plan import (
     DeployOptions,
     DeployPlan,
@@ -80,7 +80,7 @@ def deploy(
         planner.against,
         topic=_topic(workspace),
         environments=workspace.environments,
-        sources=lambda directory: python_sources(images.get(directory)),
+        images=images,
     )
     return _deployment(planner, delivered)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from gitops_ml.delivery.push import (
     propose,
 )
 from gitops_ml.delivery.releases import repository_of
-from gitops_ml.delivery.rules import RuleCheck, no_sources, rule_warnings
+from gitops_ml.delivery.rules import RuleCheck, rule_warnings
 from gitops_ml.errors import UsageError
 from gitops_ml.forge.pull_request import Proposal, PullRequest, review_place
 from gitops_ml.gitops import layout
@@ -30,10 +30,10 @@ from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
 from gitops_ml.workspace.source import read_author
 
 if TYPE_CHECKING:
-    from gitops_ml.delivery.rule_subjects import Sources
     from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
     from gitops_ml.gitops.release_yaml import ReleaseRecord
+    from gitops_ml.image.planner import PlannedImage
     from gitops_ml.oci.reference import ImageRef
     from gitops_ml.project.project import Project, PullRequestSettings
     from gitops_ml.workspace.clients import Clients
@@ -213,7 +213,7 @@ def deliver_changes(
     *,
     topic: str,
     environments: Collection[str],
-    sources: Callable[[str], Sources] = no_sources,
+    images: Mapping[str, PlannedImage] | None = None,
 ) -> Delivered[Plan]:
     """Commit what is planned, and push it or open a pull request with it.
 
@@ -221,7 +221,7 @@ def deliver_changes(
 
     ``topic`` names the branch of a pull request, such as ``deploy/staging/iris``: the same topic is the
     same pull request. ``environments`` are those whose releases change: their `delivery` decides
-    where the options do not. ``sources`` are the Python files of a release's new image, by its directory.
+    where the options do not. ``images`` are those that the verb builds, by the directories of their releases.
 
     Raises:
         UsageError: the project file names no GitOps repository, or no forge can be found for it; the
@@ -236,7 +236,7 @@ def deliver_changes(
         refuse_unreadable(workspace, environments, context.clients)
     proposes, warnings = _review(workspace, options, environments)
     pushes = not (proposes or options.dry_run)
-    rules = RuleCheck(workspace, context.clients, topic.partition("/")[0], sources)
+    rules = RuleCheck(workspace, context.clients, topic.partition("/")[0], images or {})
     head = head_branch(topic)
     if proposes:
         make_plan = with_preview_lists(make_plan, context.project, head=head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.derive import parse_release
@@ -13,6 +13,7 @@ from gitops_ml.errors import GitopsMlError
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import changed_releases
 from gitops_ml.gitops.release_yaml import project_of, read_fields, read_release, split_provenance
+from gitops_ml.gitops.routes import route_of
 from gitops_ml.policy.limit_rules import usage_of, usage_of_values
 from gitops_ml.policy.rule import Fleet, Side, Subject
 from gitops_ml.release.resolve import resolve
@@ -111,12 +112,20 @@ class SubjectReader:
         except (GitopsMlError, KeyError):
             # A release of an older version, or of an environment that the project no longer has.
             return None
+        values = _values(change, state, at=at)
+        route = route_of(change.directory, facts=record.text, values=values)
         if at:
             self.manifests[change.environment, change.api] = manifest
+        elif route is not None:
+            # Hosts come from the project file, which may have changed since.
+            spec = replace(
+                spec, networking=replace(spec.networking, endpoint=route.path, hosts=route.hosts)
+            )
         return Side(
             spec=spec,
             image=record.image,
-            values=read_fields(_values(change, state, at=1)) if at and self.needs_values else {},
+            values=read_fields(values) if at and self.needs_values else {},
+            is_routed=route is not None,
             objects=objects,
             origin=_provenance(record),
             sources=self._sources(change, record) if at else {},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gitops_ml.delivery.images import python_sources
+from gitops_ml.delivery.openapi_documents import OpenapiDocuments
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.delivery.rule_set import rules_of
 from gitops_ml.delivery.rule_subjects import SubjectReader
@@ -14,11 +16,11 @@ from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.evaluate import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from gitops_ml.delivery.rule_subjects import Sources
     from gitops_ml.git.commits import Change
     from gitops_ml.git.repository import GitSnapshot
+    from gitops_ml.image.planner import PlannedImage
     from gitops_ml.manifest.manifest import Manifest
     from gitops_ml.policy.rule import AnyRule, RuleFinding
     from gitops_ml.workspace.clients import Clients
@@ -28,11 +30,6 @@ _NEVER_STOPPED = ("rollback",)
 """Verbs of an incident: what they break is reported, and stops nothing."""
 
 
-def no_sources(directory: str) -> Sources:
-    """Of a verb that builds no image."""
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
     """The rules, for one verb of one workspace."""
@@ -40,8 +37,8 @@ class RuleCheck:
     workspace: Workspace
     clients: Clients
     verb: str
-    sources: Callable[[str], Sources] = no_sources
-    """The Python files of a release's image, by its directory."""
+    images: Mapping[str, PlannedImage] = field(default_factory=dict)
+    """Those that the verb builds, by the directories of their releases."""
 
     def problems(self, changes: Iterable[Change], snapshot: GitSnapshot) -> tuple[Problem, ...]:
         """What the releases among the changes break.
@@ -58,19 +55,29 @@ class RuleCheck:
             now=self.clients.clock(),
             helm=self.clients.helm_at_hand,
             planned=planned if self.verb == "deploy" else {},
-            sources=self.sources,
+            sources=lambda directory: python_sources(self.images.get(directory)),
             memory=self.workspace.memory,
             needs_values=rules != BUILT_IN,
         )
         fleet = reader.fleet(changes, RepositoryState.of(snapshot))
         if not fleet.subjects:
             return ()
+        fleet = self._documents.with_documents(fleet)
         found = evaluate(fleet, rules, checks=project.checks, today=reader.now.date())
         problems = tuple(problem_of(each, reader.manifests) for each in found)
         is_broken = any(each.severity == "error" for each in problems)
         if is_broken and self.verb not in _NEVER_STOPPED:
             raise RulesBroken(problems)
         return problems
+
+    @property
+    def _documents(self) -> OpenapiDocuments:
+        return OpenapiDocuments(
+            registry=self.clients.registry,
+            memory=self.workspace.memory,
+            warn=self.clients.warn,
+            planned=self.images,
+        )
 
     def _rules(self) -> tuple[AnyRule, ...]:
         try:

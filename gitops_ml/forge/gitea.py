@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import Refused
-from gitops_ml.forge.api_session import Unacceptable
+from gitops_ml.forge.api_session import NotThere, Unacceptable
 from gitops_ml.forge.github import GitHub, GitHubComments
 from gitops_ml.forge.pull_request import newest
 
@@ -25,6 +25,8 @@ _LABEL_COLOR = "#ededed"
 _PAGE = 50
 _MOST_CLOSED = 2 * _PAGE
 """How many closed pull requests are searched, the latest first."""
+_SECONDS_FOR_A_PUSH = 30
+"""How long Gitea may take for the first push to a repository."""
 
 
 class Gitea(GitHub):
@@ -48,12 +50,50 @@ class Gitea(GitHub):
         self, state: str, head: str, base: str, *, most: int | None = None
     ) -> Iterator[PullRequest]:
         """The API has no filter for a branch, so the list is searched."""
-        pages = self._session.pages(self._pulls, state=state, sort="recentupdate", limit=_PAGE)
-        for each in islice(pages, most):
+        for each in islice(self._all(state), most):
             ends = each["head"], each["base"]
             is_own = ends[0]["repo_id"].value == ends[1]["repo_id"].value
             if is_own and tuple(end["ref"].text_or() for end in ends) == (head, base):
                 yield self._parse(each)
+
+    def _all(self, state: str) -> Iterator[Part]:
+        pages = partial(
+            self._session.pages, self._pulls, state=state, sort="recentupdate", limit=_PAGE
+        )
+        found = pages()
+        try:
+            first = next(found, None)
+        except NotThere:
+            self._await_pull_requests()
+            found = pages()
+            first = next(found, None)
+        if first is not None:
+            yield first
+            yield from found
+
+    def _await_pull_requests(self) -> None:
+        """Wait until Gitea has processed the first push: an empty repository has no pull requests.
+
+        Raises:
+            NotThere: there is no such repository.
+            Refused: it is empty after this time, too, or has no pull requests by its settings.
+        """
+        address = self._session.address
+        name = f"{address.host} has no pull requests for {address.repository}"
+        for _ in range(_SECONDS_FOR_A_PUSH):
+            known = self._session.get(self._path)
+            if not known["has_pull_requests"].flag() and not known["empty"].flag():
+                raise Refused(
+                    f"{name}: they are off in its settings. Turn them on, or push without them "
+                    "(`delivery: push`)"
+                )
+            if not known["empty"].flag():
+                return
+            self._session.patience.sleep(1)
+        raise Refused(
+            f"{name}: it counts as empty {_SECONDS_FOR_A_PUSH} seconds after the push, which is not processed yet. "
+            "The branch is there; run the command again"
+        )
 
     def comments(self, number: int) -> CommentPage:
         return GiteaComments(self._session, f"{self._path}/issues", number)

@@ -10,7 +10,7 @@ from gitops_ml.policy.rule import Breach, Rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.policy.rule import Subject
+    from gitops_ml.policy.rule import Side, Subject
 
 
 def _endpoint(subject: Subject) -> Iterator[Breach]:
@@ -24,9 +24,15 @@ def _endpoint(subject: Subject) -> Iterator[Breach]:
     for host in old.hosts:
         if host not in new.hosts:
             yield Breach(("networking", "hosts"), f"the host {host} is removed: callers get 404")
-    if old.visibility == "public" and new.visibility != "public":
+    if _is_routed(before) and not _is_routed(after):
         message = "the gateway no longer routes to the API: callers outside of the cluster get 404"
         yield Breach(("networking", "visibility"), message)
+
+
+def _is_routed(side: Side) -> bool:
+    if side.is_routed is None:
+        return side.spec.networking.visibility == "public"
+    return side.is_routed
 
 
 def _kind(subject: Subject) -> Iterator[Breach]:

@@ -20,6 +20,10 @@ _HEAD = dedent("""\
     with exit code 7; a `warning` is shown; a `note` is for reviewers. `rollback` reports what it breaks, and is never
     stopped: it ends an incident. `gitops-ml check --explain RULE` describes a rule.
 
+    The document of requests and answers before a deploy is in a label of the current image. It is not known with
+    `--offline`, for an image that a Docker engine built, and over 16,000 characters; a warning says so where a
+    registry is asked.
+
     The project file sets severities, limits and exceptions:
 
     ```yaml

@@ -25,6 +25,8 @@ class Side:
     image: ImageRef
     values: Mapping[str, Any] = field(default_factory=dict)
     """Helm's."""
+    is_routed: bool | None = None
+    """Whether the gateway routes to it; `None` where only the manifest says."""
     objects: KubernetesObjects = ()
     """Rendered with the chart; empty where no Helm engine is at hand."""
     origin: Mapping[str, Any] = field(default_factory=dict)

@@ -124,6 +124,7 @@ def _side(side: Side | None) -> RuleSide | None:
         spec=side.spec,
         image=ImageRef(image["repository"], image.get("tag"), image.get("digest")),
         values=side.values,
+        is_routed=(side.values.get("route") or {}).get("type", "none") != "none",
         objects=side.objects,
         openapi=side.openapi,
         sources=side.sources,

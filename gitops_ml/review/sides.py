@@ -12,7 +12,8 @@ import posixpath
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.delivery.images import image_request
+from gitops_ml.delivery.images import image_request, python_sources
+from gitops_ml.delivery.openapi_documents import document_of_source
 from gitops_ml.delivery.rendering import make_releases
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
 from gitops_ml.image.planner import ImagePlanner, PlannedImage, Unlocked
@@ -21,7 +22,6 @@ from gitops_ml.packages.lock_file import BadLock, lock_path, parse_lock
 from gitops_ml.packages.locking import Locks
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.release.resolve import merged_fields
-from gitops_ml.review.predictor_sources import openapi_of, sources_of
 from gitops_ml.review.review import Side
 from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.current_folder import current_folder, standing_in
@@ -116,7 +116,7 @@ class StateReleases:
         image = self.images[directory]
         key = image.content_hash.hex if image.content_hash else ""
         if key not in self._read and side.spec is not None:
-            self._read[key] = openapi_of(image, side.spec), sources_of(image)
+            self._read[key] = document_of_source(image, side.spec), python_sources(image)
         openapi, sources = self._read.get(key, (None, {}))
         return replace(side, openapi=openapi, sources=sources)
 

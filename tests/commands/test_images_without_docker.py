@@ -307,3 +307,45 @@ def test_a_private_index_may_stand_in_the_requirements(mill, monkeypatch):
         assert b"s3cret" not in path.read_bytes(), path
     assert "s3cret" not in result.out + result.err
     assert mill.client.digest(ImageRef.parse(built["image"])) == built["digest"]
+
+
+def _takes(mill, fields: str) -> None:
+    """The predictor of the project takes and answers with these fields."""
+    (mill.project / "predictor.py").write_text(
+        "from typing import TypedDict\n\n\n"
+        f"class Flower(TypedDict):\n    {fields}: float\n\n\n"
+        "class PythonPredictor:\n"
+        "    def __init__(self, config): ...\n\n"
+        "    def predict(self, payload: Flower) -> Flower: ...\n"
+    )
+
+
+def test_a_deploy_reports_what_callers_of_the_current_image_fail_on(mill):
+    _takes(mill, "width")
+    assert "schema-changed" not in mill.person.deploys("-e", "staging").err
+    _takes(mill, "length")
+    result = mill.person.deploys("-e", "staging")
+    assert "the request requires length; " in result.err, result
+    assert "width is gone from the response; " in result.err
+    assert "[schema-changed]" in result.err
+    # A promotion compares the labels of two images.
+    mill.person.deploys("-e", "production")
+    _takes(mill, "width")
+    mill.person.deploys("-e", "staging")
+    result = mill.person.runs("promote", "answer", "--from", "staging", "--to", "production")
+    assert result.code == 0, result
+    assert "the request requires width; " in result.err, result
+    mill.configures(checks={"severities": {"schema-changed": "error"}})
+    _takes(mill, "length")
+    result = mill.person.runs("deploy", "-e", "staging")
+    assert result.code == 7, result
+    assert "the request requires length; " in result.err
+
+
+def test_a_current_image_without_a_document_is_reported(mill):
+    # A label has a limit.
+    _takes(mill, ": float\n    ".join(f"field_{number}" for number in range(400)))
+    mill.person.deploys("-e", "staging")
+    _takes(mill, "width")
+    result = mill.person.deploys("-e", "staging")
+    assert "answer in staging: the image of the current release has no document" in result.err

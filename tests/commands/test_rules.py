@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.person import NO_REGISTRY, container_api, predictor_api
 from tests.support.releases import deployed, did, id_of, values
 
+GATEWAY = {"name": "public", "namespace": "gateways", "hosts": ["ml.example.org"]}
+ROUTED = {"main": {"server": "https://kubernetes.default.svc", "gateway": GATEWAY}}
 EXCEPTION = {
     "rule": "required-labels",
     "apis": ["ir*"],
@@ -160,3 +164,34 @@ def test_findings_of_json_errors_are_as_those_of_people(ann):
     assert result.code == 7
     found = [(p["rule"], p["file"], p["line"]) for p in result.json["error"]["problems"]]
     assert ("required-labels", "api.yaml", 1) in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"networking": {"visibility": "cluster"}}, "the gateway no longer routes to the API"),
+        ({"networking": {"endpoint": "/flowers"}}, "the endpoint changes from /iris to /flowers"),
+    ],
+)
+def test_a_deploy_reports_what_breaks_callers(ann, changes, expected):
+    ann.configures(clusters=ROUTED)
+    ann.has(container_api("iris"))
+    ann.deploys("-e", "staging")
+    ann.has(container_api("iris", **changes))
+    assert expected in ann.runs("deploy", "-e", "staging", "--dry-run").err
+
+
+@pytest.mark.parametrize(
+    ("gateway", "expected"),
+    [
+        ({**GATEWAY, "hosts": ["api.example.org"]}, "the host ml.example.org is removed"),
+        (None, "the gateway no longer routes to the API"),
+    ],
+)
+def test_a_change_of_the_gateway_in_the_project_file_breaks_callers(ann, gateway, expected):
+    ann.configures(clusters=ROUTED)
+    ann.has(container_api("iris"))
+    ann.deploys("-e", "staging")
+    main = {**ROUTED["main"], "gateway": gateway}
+    ann.configures(clusters={"main": {k: v for k, v in main.items() if v is not None}})
+    assert expected in ann.deploys("-e", "staging", "--dry-run").err

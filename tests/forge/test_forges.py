@@ -9,7 +9,7 @@ import pytest
 
 from gitops_ml.errors import Refused, ServerFailed
 from tests.git.test_over_servers import everything_in
-from tests.support.forges.running import HEAD, adapter, branch, kind_of, proposal
+from tests.support.forges.running import HEAD, adapter, branch, forge_running, kind_of, proposal
 from tests.support.forges.server import Pull, Reply
 from tests.support.git_servers import TOKEN, free_port, git
 from tests.support.http_servers import Handler, answering
@@ -186,6 +186,37 @@ def test_a_label_that_the_token_may_not_create_is_a_warning(forge):
     (warning,) = adapter(forge).open(proposal(labels=("strange",))).warnings
     assert "without the label strange: the repository has no label 'strange'" in warning
     assert "user should have permission to write issues" in warning
+
+
+@pytest.mark.parametrize(
+    ("empty_for", "has_pulls", "words"),
+    [
+        (3, True, None),
+        (99, True, "it counts as empty 30 seconds after the push"),
+        (0, False, "they are off in its settings"),
+    ],
+)
+def test_gitea_has_no_pull_requests_until_it_has_processed_the_first_push(
+    tmp_path, empty_for, has_pulls, words
+):
+    with forge_running("gitea", tmp_path / "forge") as forge:
+        here, waits = f"/repos/{forge.repository}", []
+
+        def answer(request):
+            is_empty = len(waits) < empty_for
+            if (request.method, request.path) == ("GET", here):
+                return Reply(200, {"empty": is_empty, "has_pull_requests": has_pulls})
+            hidden = request.path.startswith(f"{here}/pulls") and (is_empty or not has_pulls)
+            return forge.not_found() if hidden else None
+
+        forge.answers.append(answer)
+        branch(forge)
+        if words is None:
+            assert adapter(forge, waits=waits).open(proposal()).number == 1
+            assert len(waits) == empty_for
+        else:
+            with pytest.raises(Refused, match=words):
+                adapter(forge, waits=waits).open(proposal())
 
 
 def test_a_draft_stays_what_people_made_of_it(forge):

@@ -45,14 +45,15 @@ class Mill:
         """For a look at the registry past the command."""
         return registry_of(self.registry.environ)
 
-    def configures(self, **image: Any) -> None:
+    def configures(self, *, checks: dict[str, Any] | None = None, **image: Any) -> None:
         self.person.configures(
+            checks=checks or {},
             image={
                 "repository": self.repository.rpartition("/")[0],
                 "base": str(self.base.image),
                 "python_version": "3.11",
                 **image,
-            }
+            },
         )
 
     def requires(self, *lines: str) -> None:
