@@ -7,6 +7,7 @@ from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion
 from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.project.cron import cron_findings
 
 _RULE = "project"
 
@@ -20,6 +21,7 @@ def preview_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         if environment["previews"] is not None:
             at: Path = ("environments", name, "previews")
             yield from _environment_findings(data, environment, at)
+            yield from _hours_findings(environment["previews"]["hours"], at)
             yield from _gpu_findings(data["clusters"] or {}, environment, at)
             yield from _namespace_findings(data["environments"], name, at)
 
@@ -36,6 +38,12 @@ def _environment_findings(
             "use the mode `chart`"
         )
         yield error(at, message, rule=_RULE)
+
+
+def _hours_findings(hours: Mapping[str, str] | None, at: Path) -> Iterator[Finding]:
+    if hours is not None:
+        start, end, zone = hours["start"], hours["end"], hours["time_zone"]
+        yield from cron_findings((*at, "hours"), start, end, zone, rule=_RULE, zone_key="time_zone")
 
 
 def _gpu_findings(

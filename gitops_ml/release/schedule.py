@@ -1,20 +1,20 @@
 """Time windows of replicas, as KEDA's cron scaler reads them: a floor of replicas over time.
 
 Libraries for cron lines read another dialect than KEDA (``?``, ``5/10``); the lines have passed
-`rules.cron`.
+`project.cron`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from heapq import merge
 from itertools import pairwise, product
 from zoneinfo import ZoneInfo
 
-from gitops_ml.release.rules.cron import FIELDS, PART, cron_error, number, timezones
+from gitops_ml.project.cron import cron_error, cron_times, timezones
 from gitops_ml.release.spec import AutoscalingSpec
 
 _WEEK = datetime(2026, 1, 5, tzinfo=timezone.utc), datetime(2026, 1, 12, tzinfo=timezone.utc)
@@ -114,44 +114,13 @@ def _changes(
 
 def _times(line: str, zone: ZoneInfo, since: datetime) -> Iterator[datetime]:
     """The times of a cron line after ``since``, without an end."""
-    minutes, hours, days, months, weekdays = _expanded(line)
-    is_either = not any(field[0] in "*?" for field in (line.split()[2], line.split()[4]))
-    clock = sorted(product(hours, minutes))
+    times = cron_times(line)
+    clock = sorted(product(times.hours, times.minutes))
     first = since.astimezone(zone).date()
     for day in (first + timedelta(days=n) for n in range(_FURTHEST_DAYS)):
-        fits = (day.day in days, _weekday(day) in weekdays)
-        if day.month in months and (any(fits) if is_either else all(fits)):
+        if times.is_on(day):
             for hour, minute in clock:
                 local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
                 at = local.astimezone(timezone.utc)
                 if at > since:
                     yield at
-
-
-def _weekday(day: date) -> int:
-    return day.isoweekday() % 7
-
-
-@lru_cache(maxsize=4096)
-def _expanded(line: str) -> tuple[frozenset[int], ...]:
-    """The numbers of each of the five fields."""
-    fields = zip(line.split(), FIELDS, strict=True)
-    return tuple(
-        frozenset().union(*(_numbers(part, least, most, names) for part in field.split(",")))
-        for field, (_, least, most, names) in fields
-    )
-
-
-def _numbers(part: str, least: int, most: int, names: dict[str, int]) -> range:
-    match = PART.fullmatch(part)
-    if match is None:
-        return range(0)
-    step = int(match["step"] or 1)
-    if match["first"] in "*?":
-        return range(least, most + 1, step)
-    first = number(match["first"], names)
-    if first is None:
-        return range(0)
-    open_end = most if match["step"] else first
-    last = number(match["last"], names) if match["last"] else open_end
-    return range(first, (open_end if last is None else last) + 1, step)

@@ -1,8 +1,15 @@
-"""Files that a person names: regular ones of limited size, or a `UsageError` that says what to do."""
+"""Files that a person names: regular ones of limited size, or a `UsageError` that says what to do.
+
+A pipe that the shell gave to this process is one as well, as in ``--log <(zcat predictions.gz)``.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from gitops_ml.errors import UsageError
@@ -13,6 +20,7 @@ LARGEST_DATA = 512 << 20
 LARGEST_SETTINGS = 16 << 20
 """Bytes of the configuration of a program."""
 LONGEST_LINE = 16 << 20
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})|/dev/stdin")
 
 
 def read_named(file: Path, *, limit: int = LARGEST_DATA) -> bytes:
@@ -22,9 +30,15 @@ def read_named(file: Path, *, limit: int = LARGEST_DATA) -> bytes:
         UsageError: it does not exist, is not a regular file, cannot be read, or has more bytes.
     """
     try:
-        return read_file(file, limit=limit)
+        if (pipe := _pipe(file)) is None:
+            return read_file(file, limit=limit)
+        with pipe:
+            content = pipe.read(limit + 1)
     except OSError as failure:
         raise _unread(file, failure) from failure
+    if len(content) > limit:
+        raise UsageError(f"{file} gives more than {limit:,} bytes: make it smaller")
+    return content
 
 
 def read_lines(file: Path) -> Iterator[bytes]:
@@ -34,7 +48,7 @@ def read_lines(file: Path) -> Iterator[bytes]:
         UsageError: see `read_named`; or a line has more than `LONGEST_LINE` bytes.
     """
     try:
-        with open_file(file) as stream:
+        with _pipe(file) or open_file(file) as stream:
             number = 0
             while line := stream.readline(LONGEST_LINE + 1):
                 number += 1
@@ -46,6 +60,21 @@ def read_lines(file: Path) -> Iterator[bytes]:
                 yield line
     except OSError as failure:
         raise _unread(file, failure) from failure
+
+
+def _pipe(file: Path) -> BufferedReader | None:
+    """The pipe that a path names by the number of a descriptor of this process.
+
+    Any other pipe could be without a writer, and would never end.
+    """
+    named = _DESCRIPTOR.fullmatch(os.fspath(file))
+    if named is None:
+        return None
+    handle = os.dup(int(named[1] or 0))
+    if stat.S_ISFIFO(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    return None
 
 
 def _unread(file: Path, failure: OSError) -> UsageError:

@@ -86,3 +86,40 @@ def test_an_endless_input_ends(ann, monkeypatch):
         monkeypatch.setattr(sys, "stdin", endless)
         result = ann.runs("patch", "iris", "-", "-e", "staging")
     assert (result.code, "the standard input has more than" in result.err) == (2, True), result
+
+
+@pytest.fixture
+def pipe():
+    reader, writer = os.pipe()
+    os.write(writer, b"one\ntwo\n")
+    os.close(writer)
+    yield Path(f"/dev/fd/{reader}")
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    "read", [named_files.read_named, lambda file: b"".join(named_files.read_lines(file))]
+)
+def test_a_pipe_of_the_shell_is_read(pipe, read):
+    assert read(pipe) == b"one\ntwo\n"
+
+
+def test_a_pipe_of_the_shell_has_a_most_too(pipe):
+    with pytest.raises(UsageError, match="gives more than 7 bytes"):
+        named_files.read_named(pipe, limit=7)
+
+
+def test_a_descriptor_that_is_no_pipe_is_as_any_file(tmp_path):
+    file = tmp_path / "log"
+    file.write_bytes(b"one\n")
+    with file.open() as opened:
+        assert named_files.read_named(Path(f"/proc/self/fd/{opened.fileno()}")) == b"one\n"
+    with Path("/dev/zero").open() as opened, pytest.raises(UsageError, match="but a device"):
+        named_files.read_named(Path(f"/dev/fd/{opened.fileno()}"))
+    with pytest.raises(UsageError, match="Bad file descriptor"):
+        named_files.read_named(Path("/dev/fd/99999"))
+
+
+def test_a_compressed_log_is_compared_through_a_pipe_of_the_shell(ann, pipe):
+    result = ann.runs("compare", "iris-0123", "iris-ba98", "--log", str(pipe))
+    assert "not a regular file" not in result.err, result

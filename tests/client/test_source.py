@@ -19,7 +19,7 @@ BRANCH = "gitops-ml/source/iris"
 @pytest.fixture
 def source(ann, tmp_path):
     """The bare source repository, with one commit."""
-    repository = bare_repository(tmp_path / "source.git")
+    repository = bare_repository(tmp_path / "my source.git")
     clone = tmp_path / "clone"
     git("clone", "-q", repository, clone)
     (clone / "README.md").write_text("Ours.\n")
@@ -27,7 +27,10 @@ def source(ann, tmp_path):
     git("add", "--all", cwd=clone)
     git("commit", "-q", "-m", "Begin", cwd=clone)
     git("push", "-q", "origin", "main", cwd=clone)
-    ann.configures(source={"repository": str(repository)}, pull_requests={"content": "source"})
+    ann.configures(
+        source={"repository": str(repository), "directory": "our apis"},
+        pull_requests={"content": "source"},
+    )
     return repository
 
 
@@ -56,19 +59,19 @@ def test_code_and_manifest_are_proposed_and_nothing_is_built(source, ann):
     found = files(source)
     assert sorted(found) == [
         "README.md",
-        "apis/iris/api.yaml",
-        "apis/iris/predictor.py",
-        "apis/iris/requirements.txt",
+        "our apis/iris/api.yaml",
+        "our apis/iris/predictor.py",
+        "our apis/iris/requirements.txt",
     ]
-    assert yaml.safe_load(found["apis/iris/api.yaml"]) == [
+    assert yaml.safe_load(found["our apis/iris/api.yaml"]) == [
         {
             "name": "iris",
             "kind": "RealtimeAPI",
             "predictor": {"path": "predictor.py", "class_name": "Doubler"},
         }
     ]
-    assert "return BASE * payload" in found["apis/iris/predictor.py"]
-    assert found["apis/iris/requirements.txt"].startswith("orjson==")
+    assert "return BASE * payload" in found["our apis/iris/predictor.py"]
+    assert found["our apis/iris/requirements.txt"].startswith("orjson==")
     assert git("log", "--format=%s", "-1", BRANCH, cwd=source) == "Add iris"
     assert ann.commits() == 0
 
@@ -82,7 +85,7 @@ def test_a_notebook_proposes_as_a_script_does(source, ann):
     )
     assert api.error == ""
     assert "iris in staging  [proposed]" in api.text
-    assert "apis/iris/predictor.py" in files(source)
+    assert "our apis/iris/predictor.py" in files(source)
 
 
 def test_the_files_of_a_project_dir_are_proposed(source, ann):
@@ -118,7 +121,7 @@ def test_what_was_proposed_can_be_deployed_by_ci(source, ann):
     ann.go(checkout)
     assert ann.runs("validate").code == 0
     ann.deploys("-e", "staging", "--offline")
-    assert ann.release("iris")["manifest_file"] == "apis/iris/api.yaml"
+    assert ann.release("iris")["manifest_file"] == "our apis/iris/api.yaml"
 
 
 def test_proposing_twice_moves_nothing_and_a_change_moves_the_branch(source):
@@ -134,9 +137,9 @@ def test_proposing_twice_moves_nothing_and_a_change_moves_the_branch(source):
 
 def test_a_manifest_that_says_the_same_keeps_its_comments(source, ann, tmp_path):
     clone = tmp_path / "clone"
-    (clone / "apis" / "iris").mkdir(parents=True)
+    (clone / "our apis" / "iris").mkdir(parents=True)
     text = "# Ask Ann before you touch this.\n" + yaml.safe_dump([container_api("iris")])
-    (clone / "apis" / "iris" / "api.yaml").write_text(text)
+    (clone / "our apis" / "iris" / "api.yaml").write_text(text)
     git("add", "--all", cwd=clone)
     git("commit", "-q", "-m", "Iris", cwd=clone)
     git("push", "-q", "origin", "main", cwd=clone)
@@ -162,7 +165,7 @@ OTHERS = """\
 def test_other_apis_keep_their_comments(source, tmp_path, name):
     stands(tmp_path / "clone", OTHERS, api=name)
     gml.client("staging").create_api(container_api(name))
-    found = git("show", f"gitops-ml/source/{name}:apis/{name}/api.yaml", cwd=source)
+    found = git("show", f"gitops-ml/source/{name}:our apis/{name}/api.yaml", cwd=source)
     assert found.startswith("# Ours.\n- name: first  # the first\n  kind: RealtimeAPI\n\n# This is")
     assert "\n\n# And the last.\n- name: last\n  kind: RealtimeAPI" in found
     apis = yaml.safe_load(found)
@@ -182,8 +185,8 @@ def test_a_manifest_that_cannot_be_changed_is_not_replaced(source, tmp_path, tex
 
 def stands(clone, text, api="iris"):
     """The manifest is in the source repository."""
-    (clone / "apis" / api).mkdir(parents=True)
-    (clone / "apis" / api / "api.yaml").write_text(text)
+    (clone / "our apis" / api).mkdir(parents=True)
+    (clone / "our apis" / api / "api.yaml").write_text(text)
     git("add", "--all", cwd=clone)
     git("commit", "-q", "-m", "Iris", cwd=clone)
     git("push", "-q", "origin", "main", cwd=clone)
@@ -191,7 +194,7 @@ def stands(clone, text, api="iris"):
 
 def test_a_manifest_of_others_that_cannot_be_read_is_not_replaced(source, tmp_path):
     stands(tmp_path / "clone", "- name: [\n")
-    with pytest.raises(InvalidDocument, match=r"^apis/iris/api\.yaml:\d"):
+    with pytest.raises(InvalidDocument, match=r"^our apis/iris/api\.yaml:\d"):
         gml.client("staging").create_api(container_api("iris"))
 
 
@@ -199,8 +202,8 @@ def test_files_of_an_earlier_package_are_named_and_those_of_other_apis_are_not(
     source, ann, tmp_path
 ):
     stands(tmp_path / "clone", "[]\n", api="iris-2")
-    (tmp_path / "clone" / "apis" / "iris").mkdir()
-    (tmp_path / "clone" / "apis" / "iris" / "old.py").write_text("")
+    (tmp_path / "clone" / "our apis" / "iris").mkdir()
+    (tmp_path / "clone" / "our apis" / "iris" / "old.py").write_text("")
     git("add", "--all", cwd=tmp_path / "clone")
     git("commit", "-q", "-m", "Old", cwd=tmp_path / "clone")
     git("push", "-q", "origin", "main", cwd=tmp_path / "clone")
@@ -216,12 +219,12 @@ def test_files_of_an_earlier_package_are_named_and_those_of_other_apis_are_not(
         """),
         cwd=ann.project,
     )
-    assert printed.strip().endswith("['apis/iris/old.py']")
+    assert printed.strip().endswith("['our apis/iris/old.py']")
 
 
 def test_a_plan_of_it_changes_nothing(source):
     plan = gml.client("staging").create_api(container_api("iris"), dry_run=True)
-    assert [change.path for change in plan.changes] == ["apis/iris/api.yaml"]
+    assert [change.path for change in plan.changes] == ["our apis/iris/api.yaml"]
     assert plan.is_plan
     assert git("branch", "--list", BRANCH, cwd=source) == ""
 

@@ -36,6 +36,7 @@ CHART = "charts/predictor/" + yaml.safe_load(
 
 
 def test_the_first_deploy_fills_an_empty_repository(ann):
+    ann.gitops = ann.gitops.rename(ann.home / "git ops.git")
     ann.has(container_api("iris"))
     result = ann.deploys()
 

@@ -232,6 +232,10 @@ def test_gpus_are_those_of_the_small_class():
         ("{namespace_prefix: ml}", {"namespace: ml,": "namespace: ml-pr-x,"}, "could write to 'ml-pr-x'"),
         ("{}", {"production": "dev: {namespace: dev, previews: {}}\n  production"}, "the prefix 'preview', too"),
         ("{hours: {start: daily, end: 0 18 * * *}}", {}, "a cron expression"),
+        ("{hours: {start: 0 25 * * *, end: 0 18 * * *}}", {}, "'25' is not a valid hour"),
+        ("{hours: {start: 0 8 31 2 *, end: 0 18 * * *}}", {}, "never comes"),
+        ("{hours: {start: 0 8 * * *, end: 0 8 * * *}}", {}, "ends when it starts"),
+        ("{hours: {start: 0 8 * * *, end: 0 9 * * *, time_zone: Berlin}}", {}, "did you mean 'Europe/Berlin'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_an_error_with_its_place(previews, changes, words):

@@ -147,12 +147,36 @@ def test_a_password_in_the_repository_s_url_is_refused_and_not_repeated(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["https://github.com/a/b.git", "git@github.com:a/b.git", "ssh://git@h/x", "/srv/git/x.git"],
-)
+    ["https://github.com/a/b.git", "git@github.com:a/b.git", "ssh://git@h/x", "/srv/git/x.git",
+     "/srv/my team/git ops.git", "git@h:my team/x.git", "https://h/My%20Team/_git/x"],
+)  # fmt: skip
 def test_a_repository_without_a_password_is_fine(url):
     found = project(f"gitops: {{repository: '{url}'}}\n{ENVIRONMENTS}")
     assert found.gitops is not None
     assert (found.gitops.repository, found.gitops.branch) == (url, "main")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_directory"),
+    [
+        *((url, False) for url in ("https://h/My Team/_git/x", "-x", " /x", "/x\\n", "/x\\t/y")),
+        *(
+            (path, True)
+            for path in ("/x", "x/../y", "x/ ", " x", "x/ y", "x\\n/y", "x\\\\y", "..", "x/")
+        ),
+    ],
+)
+def test_a_repository_or_folder_that_git_or_a_reader_takes_for_another_is_refused(
+    url, is_directory
+):
+    fields = f'repository: /srv/x, directory: "{url}"' if is_directory else f'repository: "{url}"'
+    assert sentences(f"source: {{{fields}}}\n{ENVIRONMENTS}")
+
+
+@pytest.mark.parametrize("path", ["apis", ".", "my apis/of a team", "a b c", ".hidden/x.y"])
+def test_a_folder_of_the_repository_may_have_spaces(path):
+    found = project(f'source: {{repository: "/my srv/x", directory: "{path}"}}\n{ENVIRONMENTS}')
+    assert found.source is not None and found.source.directory == path
 
 
 WRONG = [

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.release.rules.cron import cron_error, timezones
 from gitops_ml.release.rules.keda_scalers import scalers
 from gitops_ml.system.secret_scan import has_secret_shape, looks_random, names_a_secret
 
@@ -16,31 +15,6 @@ def test_the_scalers_that_the_manual_shows_first_have_their_parameters():
     assert "queueURLFromEnv" in scalers()["aws-sqs-queue"].parameters
     assert scalers()["external-push"].is_open
     assert len(scalers()) == 76
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["* * * * *", "0 8 * * 1-5", "*/5 0-6/2 1,15 JAN-mar SUN", "0 0 ? * *", "59 23 31 12 6"],
-)
-def test_a_cron_line_has_five_fields(line):
-    assert cron_error(line) is None
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *"),
-        *("* * * * 7", "@daily", "5-1 * * * *", "*/0 * * * *", "a * * * *", "*-5 * * * *"),
-        "٣ * * * *",
-    ],
-)
-def test_what_is_no_cron_line_is_said(line):
-    assert cron_error(line) is not None
-
-
-def test_time_zones_are_known_by_name():
-    assert {"UTC", "Europe/Oslo", "America/Argentina/Buenos_Aires", "Asia/Kolkata"} <= timezones()
-    assert timezones().isdisjoint({"Local", "", "Europe/Olso"})
 
 
 @pytest.mark.parametrize(

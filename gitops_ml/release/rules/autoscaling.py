@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
 from gitops_ml.documents.quantities import format_duration
+from gitops_ml.project.cron import cron_findings
 from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.resolve import is_zero
-from gitops_ml.release.rules.cron import cron_findings
 from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec, Trigger
 
 _RULE = "autoscaling"
@@ -100,7 +100,7 @@ def _periods(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
 def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
     for index, window in enumerate(autoscaling.schedule):
         at: Path = (*_AT, "schedule", index)
-        yield from cron_findings(at, window.start, window.end, window.timezone)
+        yield from cron_findings(at, window.start, window.end, window.timezone, rule=_RULE)
         if window.replicas > autoscaling.max_replicas:
             message = f"{window.replicas} is more than max_replicas ({autoscaling.max_replicas})"
             yield error((*at, "replicas"), message, rule=_RULE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
-from gitops_ml.release.rules.cron import cron_findings
+from gitops_ml.project.cron import cron_findings
 from gitops_ml.release.rules.keda_scalers import scalers
 from gitops_ml.release.spec import ReleaseSpec, Trigger
 from gitops_ml.system.secret_scan import has_secret_shape, names_a_secret
@@ -108,7 +108,8 @@ def _cron(trigger: Trigger, at: Path, most: int) -> Iterator[Finding]:
     fields, place = trigger.metadata, (*at, "metadata")
     if not {"start", "end", "timezone"} <= fields.keys():
         return
-    yield from cron_findings(place, fields["start"], fields["end"], fields["timezone"])
+    start, end, zone = (fields[key] for key in ("start", "end", "timezone"))
+    yield from cron_findings(place, start, end, zone, rule=_RULE)
     replicas = fields.get("desiredReplicas", "1")
     if not replicas.isascii() or not replicas.isdigit() or not 0 < int(replicas) <= most:
         message = f"{replicas!r} is not a number from 1 to max_replicas ({most})"

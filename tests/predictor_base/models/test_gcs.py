@@ -93,17 +93,17 @@ class Predictor:
 
 
 def test_versions_are_found_fetched_and_replaced(bucket: Bucket, tmp_path: Path) -> None:
-    bucket.put("iris/1/model.txt", b"one")
-    bucket.put("iris/2/model.txt", b"two")
-    bucket.put("iris-other/9/model.txt", b"a neighbour with the same beginning")
-    client = python_client(tmp_path, path="gs://models/iris")
+    bucket.put("my iris/1/model.txt", b"one")
+    bucket.put("my iris/2/model.txt", b"two")
+    bucket.put("my iris-other/9/model.txt", b"a neighbour with the same beginning")
+    client = python_client(tmp_path, path="gs://models/my iris")
     client.load(Predictor())
     try:
         assert client.get_model() == b"two"
-        bucket.put("iris/2/model.txt", b"two, again")
+        bucket.put("my iris/2/model.txt", b"two, again")
         look_twice(client)
         assert client.get_model() == b"two, again"
-        bucket.delete("iris/2/model.txt")
+        bucket.delete("my iris/2/model.txt")
         look_twice(client)
         assert client.get_model() == b"one"
     finally:

@@ -164,14 +164,14 @@ def test_a_folder_of_models_is_fetched_as_asked_and_the_disk_keeps_so_many(
 
 
 def test_one_object_is_one_model(bucket: Any, tmp_path: Path) -> None:
-    put(bucket, "single/model.bin", "an object")
+    put(bucket, "single/my model.bin", "an object")
 
     class ReadsFile:
         def load_model(self, model_path: str) -> str:
-            assert model_path.endswith("model.bin")
+            assert model_path.endswith("my model.bin")
             return Path(model_path).read_text()
 
-    client = python_client(tmp_path, path="s3://models/single/model.bin")
+    client = python_client(tmp_path, path="s3://models/single/my model.bin")
     client.load(ReadsFile())
     client.close()
     assert client.get_model() == "an object"
