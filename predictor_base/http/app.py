@@ -91,6 +91,9 @@ class App:
             else:
                 self._exact[path] = verbs
 
+    def stop(self) -> None:
+        """End what is left at the end of the grace period, beside the tasks."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return

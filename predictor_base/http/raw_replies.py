@@ -43,16 +43,21 @@ def write_reply(cycle: RequestResponseCycle, status: int, headers: bytes, body: 
 
 
 def break_off(cycle: RequestResponseCycle) -> None:
-    """End a reply that is not whole: without its last chunk; with a reset, where it has no chunks."""
+    """End a reply that is not whole."""
     if cycle.transport.is_closing():
         return
-    if not cycle.chunked_encoding:
-        with socket.socket(fileno=os.dup(cycle.transport.get_extra_info("socket").fileno())) as end:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        cycle.transport.abort()
+    break_off_connection(cycle.transport, has_chunks=bool(cycle.chunked_encoding))
     cycle.disconnected = True
     cycle.message_event.set()
-    cycle.transport.close()
+
+
+def break_off_connection(transport: Any, *, has_chunks: bool) -> None:
+    """End a connection without the last chunk of a reply; with a reset, where it has no chunks."""
+    if not has_chunks:
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as end:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    transport.close()
 
 
 def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) -> bytes:

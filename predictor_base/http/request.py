@@ -133,16 +133,18 @@ class Exchange:
     """Set for Cortex's batch jobs; realtime requests have none."""
 
     def __init__(self, scope: Scope, receive: Receive, *, timeout: float) -> None:
-        self.scope = scope
         self.receive = receive
+        self._begin(scope, dict(scope["headers"]), timeout)
+
+    def _begin(self, scope: Scope, header: dict[bytes, bytes], timeout: float) -> None:
         self.started = time.perf_counter()
-        self.header: dict[bytes, bytes] = dict(scope["headers"])
-        given = self.header.get(b"x-request-id")
+        self.scope, self.header = scope, header
+        given = header.get(b"x-request-id")
         if given is not None and _SAFE_ID(given):
             self.request_id = given.decode("ascii")
         else:
             self.request_id = mint_request_id()
-        cap = self.header.get(b"x-request-timeout-ms")
+        cap = header.get(b"x-request-timeout-ms")
         if cap is not None and cap.isdigit() and len(cap) < 10:
             timeout = min(timeout, int(cap) / 1000)
         self.timeout = timeout

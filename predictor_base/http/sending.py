@@ -69,10 +69,8 @@ class Sender:
             exchange.timing(),
         )
 
-    def own_lines(self, exchange: Exchange) -> bytes | None:
-        """The header lines that the server adds to a response that it passes on in one write."""
-        if self._is_leaving():
-            return None
+    def own_lines(self, exchange: Exchange) -> bytes:
+        """The header lines that the server adds to a response that it passes on."""
         return b"x-request-id: %b\r\n%bserver-timing: %b\r\n" % (
             exchange.request_id.encode(),
             self._identity_lines,

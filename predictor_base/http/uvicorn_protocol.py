@@ -30,9 +30,6 @@ BYTES_A_SECOND = 65536
 """A body that arrives at this rate per second may take longer than the time limit."""
 REFUSED_SECONDS = 2
 """How long data of a refused client is discarded before the connection closes."""
-NO_WEBSOCKETS = (
-    "the proxy does not forward WebSockets; use server-sent events, or an API without proxy"
-)
 LEAVING_SECONDS = 0.5
 """How long a body may pause once the server drains."""
 
@@ -44,7 +41,6 @@ _REASONS = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     431: "Request Header Fields Too Large",
-    501: "Not Implemented",
     503: "Service Unavailable",
 }
 logger = logging.getLogger("predictor_base")
@@ -137,7 +133,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._ignore_offer(data[offer.args[0] :])
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
+            if not isinstance(
+                error.__context__, (ValueError, httptools.HttpParserError, type(None))
+            ):
+                logger.error("reading a request failed", exc_info=error.__context__)
             self.refuse(*self.refusal)
         if self.phase == IDLE:
             self.head_bytes = 0
@@ -159,10 +159,6 @@ class GuardedProtocol(HttpToolsProtocol):
         method = self.parser.get_method()
         if method == b"CONNECT":
             self.refuse(405, "this server is not a proxy")
-            return
-        offers = [value.lower() for name, value in self.scope["headers"] if name == b"upgrade"]
-        if b"websocket" in offers and self.server_state.settings.upstream_port is not None:
-            self.refuse(501, NO_WEBSOCKETS)
             return
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
@@ -336,7 +332,10 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self.phase == BODY:
             self._drop_unread()
         else:
-            self.cycle.on_response = self._refuse_after
+            self._refuse_later()
+
+    def _refuse_later(self) -> None:
+        self.cycle.on_response = self._refuse_after
 
     def _refuse_after(self) -> None:
         self.on_response_complete()

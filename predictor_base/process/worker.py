@@ -71,6 +71,7 @@ class Worker:
         self._executor = Executor(self._loop, threads=_threads(settings))
         self._metrics = Metrics(settings, worker=number)
         self.service = Service(settings, self._executor, self._metrics)
+        self._new_protocol: Callable[..., GuardedProtocol] = GuardedProtocol
         self._app = self._new_app()
         self._connections = Connections(settings)
         self._connections.count = lambda: self._metrics.rejected.update(connection=1)
@@ -89,9 +90,12 @@ class Worker:
 
     def _new_app(self) -> App:
         if self.settings.upstream_port is not None:
+            from predictor_base.proxy.client_side import ForwardingProtocol
             from predictor_base.proxy.forwarding import ProxyApp
 
-            return ProxyApp(self.settings, self.service, self._metrics)
+            proxy = ProxyApp(self.settings, self.service, self._metrics)
+            self._new_protocol = partial(ForwardingProtocol, proxy)
+            return proxy
         app = App(self.settings, self.service, self._metrics)
         app.add_routes(all_routes(app, self._replica))
         return app
@@ -161,7 +165,7 @@ class Worker:
         config.load()
 
     def _protocol(self) -> GuardedProtocol:
-        return GuardedProtocol(self._config, self._connections, {}, self._loop)
+        return self._new_protocol(self._config, self._connections, {}, self._loop)
 
     async def _accept(self, number: int) -> None:
         """Accept connections of this worker's socket."""
@@ -340,6 +344,7 @@ class Worker:
             connection.shutdown()
         await self._unless_forced(self._finished(), timeout=self.settings.grace_seconds)
         self.service.state = "stopped"
+        self._app.stop()
         if left := list(self._connections.tasks):
             for task in left:
                 task.cancel()

@@ -1,74 +1,142 @@
-"""The headers of forwarded requests and responses (RFC 9110, 7.6)."""
+"""The heads of forwarded requests and responses (RFC 9110, 7.6).
+
+Clients and servers repeat themselves: a head whose bytes were read before is not parsed again.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from predictor_base.http.request import Exchange
-
     Headers = list[tuple[bytes, bytes]]
 
+BODILESS = (204, 304)
 _OF_CONNECTION = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding"}
     | {b"upgrade", b"http2-settings"}
 )
 """Each connection has its own."""
-_ADDED_TO_REQUESTS = frozenset((b"x-request-id", b"x-forwarded-for", b"expect"))
-_ADDED_TO_RESPONSES = frozenset(
-    {b"x-request-id", b"x-deployment-id", b"x-model-name", b"x-model-version"}
-    | {b"server-timing", b"date"}
-)
+_NOT_TO_REQUESTS = _OF_CONNECTION | {b"x-request-id", b"x-forwarded-for", b"expect"}
+_NOT_TO_RESPONSES = _OF_CONNECTION | {
+    b"x-request-id", b"x-deployment-id", b"x-model-name", b"x-model-version", b"server-timing", b"date",
+}  # fmt: skip
+"""The proxy adds its own."""
+_KEPT = frozenset((b"content-length", b"host"))
+"""Also where a Connection header names them."""
+_GUARDED = _NOT_TO_REQUESTS | _KEPT | {b"x-forwarded-proto", b"x-forwarded-host"}
+"""A server with WSGI or CGI reads `content_length` as `content-length`."""
+_UNIQUE = frozenset((b"x-request-id", b"traceparent"))
+"""A head with one of these is not read again."""
+MOST_KNOWN = 256
+LONGEST_KNOWN = 2048
+
+Head = TypeVar("Head")
 
 
-def request_head(exchange: Exchange, port: int) -> bytes:
-    """The head of the request for the container."""
-    scope, header = exchange.scope, exchange.header
-    query = scope["query_string"]
-    target = scope["raw_path"] + (b"?" + query if query else b"")
-    lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), target)]
-    kept = _of_message(scope["headers"], _ADDED_TO_REQUESTS)
-    if is_chunked := b"transfer-encoding" in header:
-        kept = [each for each in kept if each[0] != b"content-length"]
-    lines += [b"%b: %b" % each for each in kept]
-    if b"host" not in header:
-        lines.append(b"host: 127.0.0.1:%d" % port)
-    if is_chunked:
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request's head, as the client sent it."""
+
+    scope: dict[str, Any]
+    """Its method, target and headers."""
+    header: dict[bytes, bytes]
+    length: int
+    """Bytes of its body, where it has no chunks."""
+    is_chunked: bool = False
+    is_old: bool = False
+    """Whether it is HTTP/1.0."""
+    closes: bool = False
+    """Whether the client wants its connection to end with the response."""
+    expects: bool = False
+    """Whether the client waits for 100 (Continue)."""
+    offer: bytes = b""
+    """The protocol that the client wants to change to."""
+    lines: bytes = b""
+    """The head for the container, but for what is another in each request."""
+    forwarded: bytes = b""
+    """The addresses before the client's."""
+
+    @property
+    def can_recur(self) -> bool:
+        is_plain = not (self.is_chunked or self.is_old or self.closes or self.expects or self.offer)
+        return is_plain and not (_UNIQUE & self.header.keys())
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The head of a response of the container."""
+
+    status: int
+    lines: bytes
+    """For the client, but for what the proxy adds."""
+    length: int | None
+    """Bytes of its body, where it says so."""
+
+
+class Known(Generic[Head]):
+    """The heads that were read, by their bytes."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Head] = {}
+        self.get = self._heads.get
+
+    def add(self, text: bytes, head: Head) -> None:
+        if len(text) > LONGEST_KNOWN:
+            return
+        if len(self._heads) >= MOST_KNOWN:
+            self._heads.clear()
+        self._heads[text] = head
+
+
+def request_lines(scope: dict[str, Any], header: dict[bytes, bytes], offer: bytes) -> bytes:
+    """The head for the container, but for what is another in each request."""
+    dropped = _NOT_TO_REQUESTS
+    if b"connection" in header:
+        dropped |= _named(scope["headers"])
+    lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), scope["target"])]
+    lines += [
+        b"%b: %b" % each
+        for each in scope["headers"]
+        if each[0] not in dropped
+        and not (b"_" in each[0] and each[0].replace(b"_", b"-") in _GUARDED)
+    ]
+    if b"transfer-encoding" in header:
         lines.append(b"transfer-encoding: chunked")
-    lines += _forwarded(exchange)
-    return b"\r\n".join([*lines, b"", b""])
-
-
-def _forwarded(exchange: Exchange) -> Iterable[bytes]:
-    header, client = exchange.header, exchange.scope.get("client")
-    before = [value for name, value in exchange.scope["headers"] if name == b"x-forwarded-for"]
-    path = [*before, client[0].encode()] if client else before
-    yield b"x-request-id: " + exchange.request_id.encode()
-    if path:
-        yield b"x-forwarded-for: " + b", ".join(path)
+    if offer:
+        lines.append(b"connection: upgrade\r\nupgrade: " + offer)
+    host = header.get(b"host")
+    if host is None:
+        lines.append(b"host: localhost")
+    elif b"x-forwarded-host" not in header:
+        lines.append(b"x-forwarded-host: " + host)
     if b"x-forwarded-proto" not in header:
-        yield b"x-forwarded-proto: http"
-    if b"x-forwarded-host" not in header and b"host" in header:
-        yield b"x-forwarded-host: " + header[b"host"]
+        lines.append(b"x-forwarded-proto: http")
+    return b"\r\n".join(lines)
 
 
-def response_headers(status: int, headers: Headers) -> Headers:
-    """The headers of the container's response for the client, without those that the proxy adds."""
-    kept = _of_message(headers, _ADDED_TO_RESPONSES)
-    if status in (204, 304):
-        return [each for each in kept if each[0] != b"content-length"]
-    return kept
+def forwarded_for(scope: dict[str, Any], header: dict[bytes, bytes]) -> bytes:
+    """The addresses that proxies before this one have seen."""
+    if b"x-forwarded-for" not in header:
+        return b""
+    found = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return b", ".join([*found, b""])
 
 
-def _of_message(headers: Headers, others: frozenset[bytes]) -> Headers:
-    """Without those of a connection, also those that its Connection header names, and without ``others``."""
-    named = {
-        token.strip().lower()
-        for name, value in headers
-        if name == b"connection"
-        for token in value.split(b",")
-    } - {b"content-length", b"host"}
-    left = _OF_CONNECTION | others | named if named else _OF_CONNECTION | others
-    return [each for each in headers if each[0] not in left]
+def response_head(status: int, headers: Headers) -> ResponseHead:
+    length = None
+    for name, value in headers:
+        if name == b"content-length":
+            length = int(value)
+    dropped = _NOT_TO_RESPONSES | _named(headers)
+    if status in BODILESS:
+        dropped |= {b"content-length"}
+    lines = b"".join([b"%b: %b\r\n" % each for each in headers if each[0] not in dropped])
+    return ResponseHead(status, lines, length)
+
+
+def _named(headers: Headers) -> frozenset[bytes]:
+    """What Connection headers name: it is for one connection only."""
+    values = [value for name, value in headers if name == b"connection"]
+    named = {token.strip().lower() for value in values for token in value.split(b",")}
+    return frozenset(named) - _KEPT

@@ -13,6 +13,8 @@ CLOSES = b"\0close"
 """At the end of an answer: the connection is closed after it."""
 WAITS = b"\0wait"
 """In an answer: what follows is sent when the test sets `go`."""
+TUNNEL = b"\0tunnel"
+"""At the end of an answer: what follows is echoed, until the client leaves."""
 
 
 @dataclass
@@ -51,12 +53,18 @@ class Upstream:
         if answer == b"echo":
             body = request.partition(b"\r\n\r\n")[2]
             answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        is_tunnel, answer = answer.endswith(TUNNEL), answer.removesuffix(TUNNEL)
         for number, part in enumerate(answer.removesuffix(CLOSES).split(WAITS)):
             if number:
                 await self._wait(reader)
             writer.write(part)
             await writer.drain()
-        if answer.endswith(CLOSES):
+        while is_tunnel and (data := await reader.read(65536)):
+            writer.write(data)
+            await writer.drain()
+        if is_tunnel:
+            self.left.set()
+        if is_tunnel or answer.endswith(CLOSES):
             writer.close()
             raise ConnectionError
 
