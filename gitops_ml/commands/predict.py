@@ -12,7 +12,7 @@ from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, t
 from gitops_ml.commands.get import cluster_of
 from gitops_ml.delivery.releases import current_release, release_values, repository_of
 from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
-from gitops_ml.http.post import post
+from gitops_ml.http.post import Unreachable, post
 from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
@@ -90,7 +90,10 @@ def predict(
     if endpoint is not None:
         url = f"{endpoint.url}{path}"
         head = headers | ({"host": endpoint.host} if endpoint.host else {})
-        answer = post(url, body=body, headers=head, seconds=seconds)
+        try:
+            answer = post(url, body=body, headers=head, seconds=seconds)
+        except Unreachable as error:
+            raise ServerFailed(f"{error}. {_other_address(call, cluster.name)}") from error
     else:
         _refuse_authorization(api, headers, cluster.name)
         url = f"the API server of {cluster.name}"
@@ -99,6 +102,15 @@ def predict(
         )
     who = _Asked(api, f"{api} in {environment}", url)
     return _prediction(answer, who, seconds=time.monotonic() - begun)
+
+
+def _other_address(call: Call, cluster: str) -> str:
+    if call.address:
+        return "Does the API have another address from here?"
+    return (
+        "If the gateway has another address from here, or uses plain HTTP, set "
+        f"clusters.{cluster}.gateway.address"
+    )
 
 
 def _refuse_authorization(api: str, headers: Mapping[str, str], cluster: str) -> None:
@@ -134,7 +146,7 @@ def predict_on_this_machine(api: str, payload: Any, *, port: int, call: Call) ->
     url = (call.address or f"http://127.0.0.1:{port}").rstrip("/")
     try:
         found = predict_at(url, payload, api=api, call=call)
-    except ServerFailed as error:
+    except Unreachable as error:
         raise ServerFailed(f"{error}. Is `gitops-ml run --port {port}` running?") from error
     other = (found.deployment_id or "").removesuffix("-local")
     if other not in ("", api):

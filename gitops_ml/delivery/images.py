@@ -277,7 +277,7 @@ def lock_warnings(
         *(f"{path} was written ({count} packages): commit it" for path, count in packages.items()),
         *(
             f"{few(sorted(paths))} {reason}, so the image has another tag once `gitops-ml lock`, "
-            "`build` or `deploy` has resolved them"
+            "`build` or `deploy` has resolved the requirements"
             for reason, paths in sorted(unlocked.items())
         ),
         *([_OPEN] if is_open else ()),

@@ -16,6 +16,10 @@ _LARGEST = 256 << 20
 """Bytes of an answer; a larger prediction belongs in an object store."""
 
 
+class Unreachable(ServerFailed):
+    """There is no such server at this address, as far as can be seen from here."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
     """The answer of a deployed API, of any status."""
@@ -30,7 +34,8 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
     """The answer to a POST request, of any status.
 
     Raises:
-        ServerFailed: there is no answer; the message names the remedy.
+        Unreachable: no connection, or no HTTP, or a connection that ended.
+        ServerFailed: there is no answer in time.
     """
     place = urlsplit(url).netloc
     limits = Limits.from_environ(os.environ)
@@ -46,10 +51,7 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
     except RequestFailed as error:
         if error.gave_up and "bytes" not in error.reason:
             raise ServerFailed(f"{place} did not answer in time ({seconds:g} seconds)") from error
-        raise ServerFailed(
-            f"{error}. If the gateway has another address from here, or uses plain HTTP, set "
-            "clusters.<name>.gateway.address"
-        ) from error
+        raise Unreachable(str(error)) from error
     found = answer.headers
     answered = {name.lower(): ", ".join(found.get_all(name, ())) for name in found}
     return HttpAnswer(answer.status, answered, answer.content)

@@ -172,6 +172,7 @@ def test_a_local_run_is_asked_by_name(ann):
     nobody = ann.runs("predict", "answer", "x.json", "--local", "-p", str(free_port()))
     assert nobody.code == 4
     assert "`gitops-ml run" in nobody.err
+    assert "gateway" not in nobody.err
 
 
 def test_the_log_of_a_run_is_text_on_a_terminal(ann):

@@ -145,7 +145,7 @@ def test_rendering_never_resolves_and_says_what_would(mill):
     assert result.code == 0
     assert result.err.splitlines()[0] == (
         "warning: pylock.toml is not there, so the image has another tag once `gitops-ml "
-        "lock`, `build` or `deploy` has resolved them"
+        "lock`, `build` or `deploy` has resolved the requirements"
     )
     assert (mill.index.asked, mill.lock.exists()) == ([], False)
 
