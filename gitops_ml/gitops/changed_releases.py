@@ -22,6 +22,8 @@ Content = tuple["bytes | None", "bytes | None"]
 NO_RESTART = "no restart"
 KEPT = "kept: Argo CD deletes nothing in a protected environment"
 RECREATE = "stops before it starts"
+DOWNTIME = ", downtime"
+"""After a rolling update that lets all pods stop before others are ready."""
 _PERCENT = re.compile(r"(\d{1,3})%")
 
 
@@ -52,7 +54,8 @@ class ReleaseChange:
         """What Argo CD does to the pods of the release once it has this change.
 
         ``starts``, ``stops``, ``no restart``, ``rolling, 2 at a time``, ``stops before it starts``, or
-        ``moves`` with the other place; ``kept`` for a removal from a protected environment.
+        ``moves`` with the other place; ``kept`` for a removal from a protected environment. A rolling update ends
+        with `DOWNTIME` where no pod may be ready meanwhile.
         """
         if self.action == "add":
             return "starts"
@@ -128,7 +131,15 @@ def _rollout(values: Mapping[str, Any]) -> str:
     fewest = _number(scaling.get("minReplicas", values.get("replicas")))
     most = _number(scaling.get("maxReplicas", fewest))
     few, many = (_at_a_time(strategy, replicas) for replicas in (fewest, max(fewest, most)))
-    return f"rolling, {few} at a time" if few == many else f"rolling, {few} to {many} at a time"
+    shown = f"rolling, {few} at a time" if few == many else f"rolling, {few} to {many} at a time"
+    # An API that sleeps at zero replicas keeps its requests waiting in any case.
+    is_asleep = scaling.get("minReplicas") == 0
+    return shown + (DOWNTIME if all_stop(strategy, fewest) and not is_asleep else "")
+
+
+def all_stop(strategy: Mapping[str, Any], replicas: int) -> bool:
+    """Whether a rollout may stop all of the replicas before others are ready."""
+    return missing_pods(strategy, replicas) >= replicas > 0
 
 
 def extra_pods(strategy: Mapping[str, Any], replicas: int) -> int:
@@ -150,8 +161,9 @@ def missing_pods(strategy: Mapping[str, Any], replicas: int) -> int:
 
 
 def _at_a_time(strategy: Mapping[str, Any], replicas: int) -> int:
-    """How many of the replicas are extra or missing at once, as Kubernetes rounds the shares."""
-    return max(1, extra_pods(strategy, replicas) + missing_pods(strategy, replicas))
+    """How many of the replicas a rollout replaces at once, as Kubernetes rounds the shares."""
+    at_once = extra_pods(strategy, replicas) + missing_pods(strategy, replicas)
+    return max(1, min(at_once, replicas))
 
 
 def _share(value: object, replicas: int, rounded: Callable[[float], int]) -> int:

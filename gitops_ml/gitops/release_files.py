@@ -15,8 +15,8 @@ from gitops_ml.gitops import argo, layout
 from gitops_ml.gitops.deployment_id import deployment_id
 from gitops_ml.gitops.release_yaml import (
     Provenance,
-    as_text,
     deployment_id_of,
+    own_text,
     read_fields,
     split_provenance,
 )
@@ -88,7 +88,7 @@ _MONITORING = re.compile(r"^monitoring:\n(?: .*\n)+", re.M)
 
 def _alert_origin(values: bytes | None) -> dict[str, str]:
     """The facts of `ReleaseText.with_alert_origin` in a ``values.yaml``."""
-    match = _MONITORING.search(as_text(values))
+    match = _MONITORING.search(own_text(values))
     fields = read_fields(match[0] if match else None).get("monitoring")
     alerts = fields.get("alerts") if isinstance(fields, dict) else None
     if not isinstance(alerts, dict):

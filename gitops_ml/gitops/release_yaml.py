@@ -8,6 +8,7 @@ of these fields.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,18 +17,31 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gitops_ml.documents.yaml_reader import load_yaml
+from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.deployment_id import Refresh
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gitops_ml.gitops.argo import Destination
 
 REFRESH = b"\nrefresh:\n"
 """In every ``release.yaml`` with a refresh; found faster than by a parse."""
 _MANIFEST = "\nmanifest_file:"
 _PROVENANCE = "provenance:\n"
+_FIRST = (
+    "name", "environment", "team", "namespace", "server", "project", "deployment_id", "chart", "image",
+)  # fmt: skip
+"""The fields that each ``release.yaml`` begins with, in this order."""
+_IMAGES, _OF_IMAGE = ("image", "proxy"), ("repository", "tag", "digest")
+_HEAD = re.compile(
+    r"name: \S+\nenvironment: \S+\nteam: \S+\nnamespace: \S+\nserver: \S+\n(project: .*\n)?"
+    r"deployment_id: .+\nchart:\n  name: \S+\n  version: \S+\nimage:\n|api:\n  name: "
+)
+_FOREIGN = re.compile(r"\n\w+: [\[{&*!'|>]")
 _DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
 _PROJECT = re.compile(r"^project: (.+)$", re.M)
 _DESTINATION = re.compile(
@@ -150,37 +164,64 @@ def as_text(content: bytes | str | None) -> str:
     return content.decode(errors="replace") if isinstance(content, bytes) else content or ""
 
 
+def own_text(content: bytes | str | None) -> str:
+    """A ``release.yaml`` or ``values.yaml`` as gitops-ml writes it, whatever an editor or formatter made of it.
+
+    The patterns of this room match that text only: without CRLF, other quotes or flow style.
+    """
+    text = as_text(content)
+    is_own = not text or (_HEAD.match(text) and "\r" not in text and not _FOREIGN.search(text))
+    return text if is_own else _rewritten(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _rewritten(text: str) -> str:
+    fields = read_fields(text)
+    if "deployment_id" in fields:
+        fields = _in_order(fields, _FIRST, last="provenance")
+        images = {key: _in_order(fields[key], _OF_IMAGE) for key in _IMAGES if fields.get(key)}
+        fields = {**fields, **images}
+    return write_yaml(fields) if fields else text
+
+
+def _in_order(value: Any, first: Iterable[str], *, last: str = "") -> dict[str, Any]:
+    found = _mapping(value)
+    begin = {name: found[name] for name in first if name in found}
+    end = {last: found[last]} if last in found else {}
+    return {**begin, **{key: each for key, each in found.items() if key != last}, **end}
+
+
 def deployment_id_of(content: bytes | str | None) -> str | None:
-    match = _DEPLOYMENT_ID.search(as_text(content))
+    match = _DEPLOYMENT_ID.search(own_text(content))
     return match[1] if match else None
 
 
 def project_of(content: bytes | str | None) -> str | None:
-    match = _PROJECT.search(as_text(content))
+    match = _PROJECT.search(own_text(content))
     return match[1].strip('"') if match else None
 
 
 def destination_of(content: bytes | str | None) -> tuple[str, Destination] | None:
     """The team, and the destination of its release."""
-    match = _DESTINATION.search(as_text(content))
+    match = _DESTINATION.search(own_text(content))
     return (match["team"], (match["server"], match["namespace"])) if match else None
 
 
 def rendered_as(content: bytes | str | None) -> tuple[Any, ...]:
     """What of the record decides the objects, besides the values: chart, team and destination."""
-    chart = _CHART.search(as_text(content))
+    chart = _CHART.search(own_text(content))
     return (chart and chart.groups(), destination_of(content))
 
 
 def chart_of(content: bytes | str | None) -> str | None:
     """Name and version of the chart: ``predictor/0.2.0``."""
-    match = _CHART.search(as_text(content))
+    match = _CHART.search(own_text(content))
     return "/".join(each.strip('"') for each in match.groups()) if match else None
 
 
 def image_of(content: bytes | str | None) -> ImageRef | None:
     """The image; `None` where it has no digest."""
-    match = _IMAGE.search(as_text(content))
+    match = _IMAGE.search(own_text(content))
     if match is None or not match[0].startswith("image"):
         return None
     return ImageRef(match["repository"], match["tag"], match["digest"])
@@ -188,14 +229,14 @@ def image_of(content: bytes | str | None) -> ImageRef | None:
 
 def images_of(content: bytes | str | None) -> tuple[ImageRef, ...]:
     """The images with a digest: that of the API, and that of its proxy."""
-    text = without_manifest(as_text(content))
+    text = without_manifest(own_text(content))
     found = _IMAGE.finditer(text)
     return tuple(ImageRef(each["repository"], each["tag"], each["digest"]) for each in found)
 
 
 def split_provenance(content: bytes | str | None) -> tuple[str, str]:
     """The text before the provenance, and the provenance, which is the last block; empty without one."""
-    text = as_text(content)
+    text = own_text(content)
     head, mark, tail = text.rpartition("\n" + _PROVENANCE)
     return (f"{head}\n", _PROVENANCE + tail) if mark else (text, "")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gitops_ml.documents.yaml_reader import load_yaml
-from gitops_ml.gitops.release_yaml import as_text, destination_of, project_of
+from gitops_ml.gitops.release_yaml import destination_of, own_text, project_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ def route_of(
 
     Only the block of the route is parsed as YAML, since there may be thousands of releases.
     """
-    destination, block = destination_of(facts), _BLOCK.search(as_text(values))
+    destination, block = destination_of(facts), _BLOCK.search(own_text(values))
     if destination is None or block is None:
         return None
     try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.gitops.changed_releases import (
+    DOWNTIME,
     KEPT,
     NO_RESTART,
     RECREATE,
+    all_stop,
     extra_pods,
-    missing_pods,
     pods_of,
 )
 from gitops_ml.gitops.differences import field_changes
@@ -34,6 +35,7 @@ def rollout_of(
 ) -> Rollout:
     """The rollout of a release; ``pods`` is what `ReleaseChange.pods` says of it."""
     gpu_class = _gpu_class(after or before)
+    pods = pods.removesuffix(DOWNTIME)
     return Rollout(
         pods=pods,
         restarts=pods not in (NO_RESTART, _STARTS, KEPT),
@@ -69,9 +71,7 @@ def _has_downtime(after: Side | None, pods: str) -> bool:
         return False
     if after is None or pods.startswith("moves"):
         return True
-    fewest = _replicas(after)[0]
-    # An API that sleeps at zero replicas keeps its requests waiting in any case.
-    return fewest > 0 and missing_pods(_strategy(after), fewest) >= fewest
+    return all_stop(_strategy(after), _replicas(after)[0])
 
 
 def _reasons(
@@ -107,7 +107,7 @@ def _strategy_reasons(after: Side, pods: str, cluster: ClusterSpec | None) -> It
         yield "no spare accelerator is declared, and there may be one replica only"
     elif pods == RECREATE:
         yield "update_strategy.type is Recreate"
-    elif fewest > 0 and missing_pods(_strategy(after), fewest) >= fewest:
+    elif all_stop(_strategy(after), fewest):
         yield f"update_strategy lets all {fewest} replicas stop before others are ready"
 
 

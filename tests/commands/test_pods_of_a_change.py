@@ -18,7 +18,7 @@ CHANGES = [
     ({}, TWO_EXTRA, "no restart"),
     ({}, NEW_POD, "rolling, 1 to 3 at a time"),
     ({}, {"pod_labels": {"tier": "gold"}}, "rolling, 1 to 3 at a time"),
-    (TWO_EXTRA, {**TWO_EXTRA, **NEW_POD}, "rolling, 2 at a time"),
+    (TWO_EXTRA, {**TWO_EXTRA, **NEW_POD}, "rolling, 1 to 2 at a time"),
     ({}, {**RECREATE, **NEW_POD}, "stops before it starts"),
     (NEW_POD, {}, "rolling, 1 to 3 at a time"),
 ]

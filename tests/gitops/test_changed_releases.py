@@ -43,7 +43,8 @@ def pods(before, after, *, facts_before=None, facts_after=None, kept=()) -> str:
     [
         (ROLLING, "rolling, 1 at a time"),
         ({**ROLLING, "maxSurge": 2}, "rolling, 2 at a time"),
-        ({**ROLLING, "maxUnavailable": 2}, "rolling, 3 at a time"),
+        ({**ROLLING, "maxSurge": 5}, "rolling, 2 to 5 at a time"),
+        ({**ROLLING, "maxUnavailable": 2}, "rolling, 2 to 3 at a time, downtime"),
         ({**ROLLING, "maxSurge": 0, "maxUnavailable": 1}, "rolling, 1 at a time"),
         ({**ROLLING, "maxSurge": "25%"}, "rolling, 1 to 3 at a time"),
         ({**ROLLING, "maxSurge": "25%", "maxUnavailable": "25%"}, "rolling, 1 to 5 at a time"),
@@ -51,10 +52,11 @@ def pods(before, after, *, facts_before=None, facts_after=None, kept=()) -> str:
         ({**ROLLING, "maxSurge": "100%"}, "rolling, 2 to 10 at a time"),
         ({**ROLLING, "maxSurge": "ten"}, "rolling, 1 at a time"),
         ({**ROLLING, "maxSurge": "0%", "maxUnavailable": 1}, "rolling, 1 at a time"),
+        ({"type": "RollingUpdate", "maxSurge": 0, "maxUnavailable": "100%"}, "rolling, 2 to 10 at a time, downtime"),
         ({"type": "RollingUpdate"}, "rolling, 1 at a time"),
         ({"type": "Recreate"}, "stops before it starts"),
     ],
-)
+)  # fmt: skip
 def test_another_deployment_id_replaces_the_pods_by_the_new_strategy(strategy, shown):
     new = values(id="iris-2", strategy=strategy)
     assert pods(values(), new) == shown
@@ -95,3 +97,13 @@ def test_releases_that_come_go_or_move():
 
 def test_files_of_a_mode_alone_touch_no_release():
     assert changed_releases([Change(f"{DIRECTORY}/manifest.yaml", None, b"x")]) == ()
+
+
+def test_one_replica_that_is_replaced_without_another_is_downtime_unless_the_api_sleeps():
+    strategy = {"type": "RollingUpdate", "maxSurge": 0, "maxUnavailable": 1}
+    for scaling, shown in (
+        ({"minReplicas": 1, "maxReplicas": 9}, "rolling, 1 at a time, downtime"),
+        ({"minReplicas": 0, "maxReplicas": 9}, "rolling, 1 at a time"),
+    ):
+        new = values(id="iris-2", strategy=strategy, autoscaling=scaling)
+        assert pods(values(), new) == shown

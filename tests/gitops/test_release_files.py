@@ -19,11 +19,23 @@ from gitops_ml.gitops.release_files import (
     objects_text,
     release_files,
 )
-from gitops_ml.gitops.release_yaml import Provenance, deployment_id_of, image_of, project_of
+from gitops_ml.gitops.release_yaml import (
+    Provenance,
+    chart_of,
+    deployment_id_of,
+    destination_of,
+    image_of,
+    images_of,
+    project_of,
+    read_fields,
+    rendered_as,
+    split_provenance,
+)
 from gitops_ml.helm.charts import Chart
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.reader import default_project
 from tests.support import pipeline
+from tests.support.edited_files import EDITS
 from tests.support.pipeline import DIGEST, PROJECT, api, as_yaml, merged, text_of
 
 NOW = Provenance("https://git.example/src.git", "c" * 40, False, "ann", "1.2.3")
@@ -276,3 +288,17 @@ def test_values_are_the_same_as_data_and_as_yaml() -> None:
 
     text = text_of(HOSTILE)
     assert json.loads(text.data) == as_yaml(text.values)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize(
+    "read",
+    [
+        project_of, deployment_id_of, destination_of, chart_of, image_of, images_of, rendered_as,
+        lambda content: read_fields(split_provenance(content)[1]),
+    ],
+)  # fmt: skip
+def test_each_field_is_read_whatever_an_editor_made_of_the_record(read, edit):
+    record = written(text_of(api())).decode()
+    assert read(EDITS[edit](record).encode()) == read(record)
+    assert read(record)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gitops_ml.gitops import routes
 from gitops_ml.gitops.routes import Route, RouteIndex, conflict, route_of
+from tests.support.edited_files import EDITS
 from tests.support.pipeline import api, project_of, rendered
 
 OTHER = Route(
@@ -137,3 +138,13 @@ def test_the_route_is_read_from_what_we_write(type_):
 def test_a_release_without_a_route_has_no_conflict(values):
     facts = 'team: ml\nnamespace: ml\nserver: "https://x"\nproject: shop\n'
     assert route_of("releases/staging/iris", facts=facts, values=values) is None
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_route_is_found_whatever_an_editor_made_of_the_files(edit):
+    text = rendered(api(networking={"endpoint": "/v1/iris"})).text
+    before, after = (
+        route_of("releases/staging/iris", facts=change(text.facts), values=change(text.values))
+        for change in (str, EDITS[edit])
+    )
+    assert before == after is not None
