@@ -31,6 +31,7 @@ from gitops_ml.packages.local_files import IN_A_LAYER
 from gitops_ml.packages.requirements import Requirements, malformed, naming_a_file, requirements_for
 from gitops_ml.runtime.runtime_package import PodEnvironment, import_problem
 from gitops_ml.system.memory import key as memory_key
+from gitops_ml.system.pointer_files import HEAD, pointer_fault
 from gitops_ml.system.secret_scan import has_secret_shape
 
 if TYPE_CHECKING:
@@ -298,7 +299,9 @@ def _own(
     predictor: type | Callable[..., Any], modules: Iterable[str], session: Session
 ) -> own_modules.OwnModules:
     own = own_modules.follow(modules, folder=session.folder)
-    if reasons := secret_reasons(own.files):
+    faults = ((path, pointer_fault(content[:HEAD])) for path, content in sorted(own.files.items()))
+    pointers = [f"{path} {fault}" for path, fault in faults if fault]
+    if reasons := [*secret_reasons(own.files), *pointers]:
         raise Unpackageable(predictor.__name__, reasons)
     return own
 

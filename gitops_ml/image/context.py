@@ -87,13 +87,15 @@ def read_context(
     manifests: Iterable[str] = ("api.yaml",),
     cache: Path | None = None,
     runtime: RuntimeFiles | None = None,
+    is_complete: bool = True,
 ) -> BuildContext:
     """Everything that enters the image of ``predictor``, whose project is ``directory``.
 
     ``manifests`` are names of files in ``directory`` that describe APIs. They stay out, and so do
     other manifests, other APIs' directories (those with a manifest) and virtual environments, unless an
     ignore file has ``!path``. The ``cache`` never enters an image. ``runtime`` is the result of
-    `read_runtime_files`, which many images share.
+    `read_runtime_files`, which many images share. Where nothing is built, the folder need not be
+    ``is_complete``: pointers of Git LFS are warnings then, since a job may have no other files.
 
     Raises:
         InvalidDocument: files that cannot enter an image, bad ignore files, missing dependency files,
@@ -110,6 +112,8 @@ def read_context(
     faults += missing + texts.faults
     if not faults:
         entries, faults = with_fingerprints(directory, entries)
+    pointers = [] if is_complete else [fault for fault in faults if fault.is_pointer]
+    faults = [fault for fault in faults if fault not in pointers]
     if faults or problems:
         raise InvalidDocument((*(_problem(directory, fault) for fault in faults), *problems))
     runtime = runtime or read_runtime_files()
@@ -121,7 +125,10 @@ def read_context(
         needs_pip=references[1],
         shell_files=references[2],
         left_out=tuple(sorted(tree.left_out, key=lambda entry: entry.path)),
-        warnings=tuple(_warnings(directory, paths)),
+        warnings=(
+            *_warnings(directory, paths),
+            *(replace(_problem(directory, fault), severity="warning") for fault in pointers),
+        ),
     )
 
 

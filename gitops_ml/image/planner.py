@@ -293,6 +293,7 @@ class ImagePlanner:
                 manifests=(posixpath.basename(request.manifest),),
                 cache=cache_place(os.environ),
                 runtime=self._runtime_files,
+                is_complete=self._locks is not Locks.KNOWN,
             )
         return self._contexts[key]
 

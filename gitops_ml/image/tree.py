@@ -12,7 +12,8 @@ from pathlib import Path
 
 from gitops_ml.image.content_hash import InputFile
 from gitops_ml.image.ignore import INCLUDED, IgnoreRules, Verdict
-from gitops_ml.system.project_files import KINDS, CannotRead, file_fingerprint
+from gitops_ml.system.pointer_files import link_fault
+from gitops_ml.system.project_files import KINDS, CannotRead, fingerprint_and_fault
 
 LONGEST_PATH = 4090
 """Bytes of a path in a project: ``/app/`` and the final NUL fit into Linux's 4096 with it."""
@@ -30,6 +31,11 @@ class Fault:
     message: str
     line: int = 0
     """Of an ignore file."""
+    is_pointer: bool = False
+    """Whether it could enter, and stands for a file that is elsewhere."""
+
+
+_Hashed = tuple[InputFile | None, Fault | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +138,8 @@ def _link_fault(root: Path, path: str, target: str) -> Fault | None:
     remedy = "copy the file into the project, or ignore the link"
     if posixpath.isabs(target):
         return Fault(path, f"links to {target}, which is another place in the image: {remedy}")
+    if pointer := link_fault(target):
+        return Fault(path, f"{pointer}, or ignore it")
     inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     real_root = os.path.realpath(root)
     real = os.path.realpath(root / path)
@@ -151,7 +159,7 @@ def _unreadable(error: OSError) -> str:
 def with_fingerprints(
     root: Path, entries: Sequence[InputFile], *, batch: int = 32
 ) -> tuple[list[InputFile], list[Fault]]:
-    """``entries`` with the sha256 of each file, and faults for those that cannot be read.
+    """``entries`` with the sha256 of each file, and faults for pointers and those that cannot be read.
 
     The entries of a ``batch`` are read in order, several batches at once.
     """
@@ -159,15 +167,16 @@ def with_fingerprints(
     faults: list[Fault] = []
     batches = [entries[start : start + batch] for start in range(0, len(entries), batch)]
     for results in _together(lambda some: [_hashed(root, entry) for entry in some], batches):
-        for result in results:
-            (faults if isinstance(result, Fault) else files).append(result)  # type: ignore[arg-type]
+        for hashed, fault in results:
+            files += [hashed] if hashed else []
+            faults += [fault] if fault else []
     return files, faults
 
 
 def _together(
-    work: Callable[[Sequence[InputFile]], list[InputFile | Fault]],
+    work: Callable[[Sequence[InputFile]], list[_Hashed]],
     batches: Sequence[Sequence[InputFile]],
-) -> Iterable[list[InputFile | Fault]]:
+) -> Iterable[list[_Hashed]]:
     if len(batches) < 2:
         return map(work, batches)
     from concurrent.futures import ThreadPoolExecutor
@@ -176,11 +185,12 @@ def _together(
         return list(pool.map(work, batches))
 
 
-def _hashed(root: Path, entry: InputFile) -> InputFile | Fault:
+def _hashed(root: Path, entry: InputFile) -> _Hashed:
     if entry.is_link:
-        return entry
+        return entry, None
     try:
-        fingerprint = file_fingerprint(root / entry.path, inside=(root,))
+        fingerprint, pointer = fingerprint_and_fault(root / entry.path, inside=(root,))
     except OSError as error:
-        return Fault(entry.path, _unreadable(error))
-    return InputFile(entry.path, False, entry.is_executable, fingerprint)
+        return None, Fault(entry.path, _unreadable(error))
+    fault = Fault(entry.path, f"{pointer}, or ignore it", is_pointer=True) if pointer else None
+    return InputFile(entry.path, False, entry.is_executable, fingerprint), fault

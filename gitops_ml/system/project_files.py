@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from io import BufferedReader
 from pathlib import Path
 
+from gitops_ml.system.pointer_files import HEAD, LONGEST, pointer_fault
+
 LARGEST_TEXT = 1 << 20
 """Bytes of a requirements file, a script or a list of packages."""
 LARGEST_IGNORE_FILE = 1 << 17
@@ -63,13 +65,22 @@ def read_text(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> str:
 
 def file_fingerprint(path: Path, *, inside: Sequence[Path] = ()) -> str:
     """The sha256 hex of a regular file's bytes, in constant memory; see `read_file` for ``inside``."""
+    return fingerprint_and_fault(path, inside=inside)[0]
+
+
+def fingerprint_and_fault(path: Path, *, inside: Sequence[Path] = ()) -> tuple[str, str | None]:
+    """The same, and `pointer_fault` of a file that is a pointer."""
     digest = hashlib.sha256()
+    fault = None
     with open_file(path, inside=inside) as file:
+        length = os.fstat(file.fileno()).st_size
         # small files are many: do not clear a megabyte for each
-        view = memoryview(bytearray(min(_BUFFER, os.fstat(file.fileno()).st_size + 1)))
+        view = memoryview(bytearray(min(_BUFFER, length + 1)))
         while size := file.readinto(view):
             digest.update(view[:size])
-    return digest.hexdigest()
+            if length <= LONGEST:
+                fault = fault or pointer_fault(bytes(view[: min(size, HEAD)]))
+    return digest.hexdigest(), fault
 
 
 def open_file(file: Path, *, inside: Sequence[Path] = ()) -> BufferedReader:

@@ -221,6 +221,13 @@ def test_a_secret_beside_own_modules_is_refused(folder, file, content, named):
         package("iris", importlib.import_module("own_s").PythonPredictor)
 
 
+def test_a_pointer_of_git_lfs_beside_own_modules_is_refused(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 1\n"
+    written(folder, {"own_l/__init__.py": PREDICTOR.format(body="1"), "own_l/data.bin": pointer})
+    with pytest.raises(Unpackageable, match=r"own_l/data.bin is a pointer of Git LFS.*lfs pull"):
+        package("iris", importlib.import_module("own_l").PythonPredictor)
+
+
 def test_a_module_that_the_session_changed_is_refused(folder):
     written(folder, {"own_t.py": "LIMITS = {}\n" + PREDICTOR.format(body="LIMITS")})
     module = importlib.import_module("own_t")

@@ -296,6 +296,37 @@ def test_what_cannot_enter_an_image_may_be_ignored(project: Path) -> None:
     assert "pipe" not in names_in(context_of(project))
 
 
+POINTERS = {
+    "v1": "version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 1\n",
+    "old": "version https://hawser.github.com/spec/v1\noid sha256:0a\nsize 1\n",
+    "annex": "/annex/objects/SHA256E-s4--0a.bin\n",
+}
+
+
+@pytest.mark.parametrize("text", POINTERS.values(), ids=POINTERS)
+def test_a_pointer_to_a_large_file_is_not_taken_for_the_file(project: Path, text: str) -> None:
+    (project / "model.bin").write_text(text)
+    (fault,) = problems(project)
+    assert re.fullmatch(
+        r"model.bin: is a pointer of .*: run `git (lfs pull|annex get)`, or ignore it", fault
+    )
+    is_read = read_context(project, predictor=predictor_spec(), is_complete=False)
+    assert "is a pointer of" in str(is_read.warnings[0])
+    (project / ".gitopsmlignore").write_text("*.bin\n")
+    assert context_of(project).inputs
+
+
+def test_a_link_of_git_annex_is_a_pointer_and_a_text_about_pointers_is_none(project: Path) -> None:
+    (project / "notes.md").write_text("# The format\n" + POINTERS["v1"])
+    (project / "large.txt").write_text(POINTERS["v1"] + "x" * (1 << 15))
+    assert context_of(project).inputs
+    (project / "model.bin").symlink_to(".git/annex/objects/9f/K1/SHA256E-s4--0a.bin/x")
+    assert problems(project) == [
+        "model.bin: is a pointer of git-annex, not the file that it stands for: run `git annex get` and "
+        "`git annex unlock`, or ignore it"
+    ]
+
+
 @pytest.fixture
 def as_nobody() -> Iterator[Callable[[Path], None]]:
     """Makes a directory nobody's and the test with it: root may read everything."""

@@ -186,6 +186,12 @@ def test_a_folder_with_nothing_or_with_a_link_to_nowhere_is_refused(
     (tmp_path / "self").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="is in the directory twice, or in itself"):
         push_model(tmp_path, image, registry=client, progress=silent)
+    (tmp_path / "self").unlink()
+    (tmp_path / "model.bin").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0a\n"
+    )
+    with pytest.raises(UsageError, match=r"model.bin is a pointer of Git LFS.*run `git lfs pull`"):
+        push_model(tmp_path, image, registry=client, progress=silent)
 
 
 def test_a_folder_that_has_files_is_not_pulled_into(tmp_path: Path, client: OciRegistry) -> None:
