@@ -10,8 +10,9 @@ import click
 from gitops_ml.benchmark.figures import Load, Step
 from gitops_ml.benchmark.latency_chart import chart
 from gitops_ml.cli import report
-from gitops_ml.cli.file_or_input import FileOrInput, NamedBytes
 from gitops_ml.cli.options import (
+    FileOrInput,
+    NamedBytes,
     ProjectChoice,
     first_environment_option,
     joined,

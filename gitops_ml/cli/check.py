@@ -169,7 +169,7 @@ def command(
 
 def _print(review: Review, output: str) -> None:
     if output == "json":
-        report.as_json(shaped("check", review_facts(review)))
+        report.as_json(shaped("check", **review_facts(review)))
     elif output == "github":
         report.stream(FORMATS["annotations"](review), nl=False)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -65,8 +65,8 @@ def command(
     place = CommentPlace(pull_request=number, commit=commit, marker=marker)
     done, found = publish(text_of_others(file), place, project=lambda: project.open()[0])
     if output == "json":
-        facts = {"action": done.action, "pull_request": found, "url": done.comment.url or None}
-        report.as_json(shaped("comment", facts))
+        url = done.comment.url or None
+        report.as_json(shaped("comment", done, pull_request=found, url=url))
     else:
         report.echo(sentence(done, found))
 

@@ -11,12 +11,13 @@ from gitops_ml.cli.options import (
     ProjectChoice,
     api_argument,
     first_environment_option,
+    looks,
     output_option,
     project_option,
+    watch_option,
 )
 from gitops_ml.cli.recorded import show_predictions
 from gitops_ml.cli.terminal import brief, short_id
-from gitops_ml.cli.watching import looks, watch_option
 from gitops_ml.cluster.observed import Event
 from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.cluster.replicas import Replica

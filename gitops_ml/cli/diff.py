@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, selection
 from gitops_ml.commands.diff import Differences, diff
+from gitops_ml.commands.get import utc_now
+from gitops_ml.commands.live import Drift, ReleaseDrift, drift
 from gitops_ml.facts.result_facts import differences_facts
+from gitops_ml.facts.running_facts import drift_facts
 from gitops_ml.gitops.differences import unified_diff
+from gitops_ml.gitops.drift import LiveDifference
+
+_LONGEST = 120
+_WHOLE = {
+    "add": "in the cluster, and not in Git",
+    "delete": "in Git only",
+    "modify": "not as in Git, by Argo CD's comparison",
+}
 
 
 @click.command("diff")
@@ -64,10 +77,6 @@ def command(
 
 
 def _live(project: ProjectChoice, *, exit_code: bool, output: str, is_whole: bool) -> None:
-    from gitops_ml.cli import live
-    from gitops_ml.commands.live import drift
-    from gitops_ml.facts.running_facts import drift_facts
-
     if is_whole or project.paths:
         raise click.UsageError(
             "--live compares the GitOps repository with the cluster: leave PATH, --manifests and "
@@ -79,7 +88,7 @@ def _live(project: ProjectChoice, *, exit_code: bool, output: str, is_whole: boo
     if output == "json":
         report.as_json(drift_facts(found))
     else:
-        live.show(found)
+        _show_drift(found)
     report.exit_if_different(exit_code and not found.is_clean)
 
 
@@ -98,3 +107,47 @@ def _show_objects(differences: Differences) -> None:
         for change in changes:
             report.changed(change.action, f"{change.kind}/{change.name}", indent="  ")
             report.fields(change.fields, indent="      ", longest=200)
+
+
+def _show_drift(found: Drift) -> None:
+    for release in found.releases:
+        _show_release(release)
+    count = sum(len(release.unexpected) for release in found.releases)
+    if count:
+        report.echo(f"{report.count(count, 'difference')} between Git and the cluster")
+    else:
+        report.echo("the cluster is as in Git")
+
+
+def _show_release(release: ReleaseDrift) -> None:
+    commit = f" at {release.revision[:12]}" if release.revision else ""
+    says = f"Argo CD: {release.sync}{commit}" if release.sync else "Argo CD: no Application"
+    report.echo(f"{release.api} in {release.environment} ({says})")
+    shown = ""
+    for each in release.differences:
+        name = f"{each.kind}/{each.name}"
+        if name != shown and each.path:
+            report.echo(f"  {name}")
+        shown = name
+        report.changed(each.action, _line(each), indent="    " if each.path else "  ")
+
+
+def _line(each: LiveDifference) -> str:
+    if not each.path:
+        return f"{each.kind}/{each.name}: {_WHOLE[each.action]}{_by(each)}"
+    git, live = _in_short(each.git), _in_short(each.live)
+    values = {"add": live, "delete": f"{git} is missing", "modify": f"{git} -> {live}"}
+    return f"{each.path}: {values[each.action]}{_by(each)}"
+
+
+def _by(each: LiveDifference) -> str:
+    if each.owner is None:
+        return ""
+    age = f", {report.age(each.owner.at, now=utc_now())} ago" if each.owner.at else ""
+    expected = ", as intended" if each.is_expected else ""
+    return f" ({each.owner.name}{age}{expected})"
+
+
+def _in_short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

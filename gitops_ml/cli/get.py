@@ -5,10 +5,16 @@ from __future__ import annotations
 import click
 
 from gitops_ml.cli import completing, report
-from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    environment_option,
+    looks,
+    output_option,
+    project_option,
+    watch_option,
+)
 from gitops_ml.cli.recorded import show_predictions
 from gitops_ml.cli.terminal import short_id
-from gitops_ml.cli.watching import looks, watch_option
 from gitops_ml.commands.get import LiveRelease, Overview, list_live, utc_now
 from gitops_ml.facts.running_facts import overview_facts
 

@@ -74,7 +74,7 @@ def command(
         more = _workflows(directory, forge, branch)
         made = Scaffolded((*made.written, *more.written), (*made.kept, *more.kept))
     if output == "json":
-        report.as_json(shaped("init", {"written": made.written, "kept": made.kept}))
+        report.as_json(shaped("init", made))
         return
     for path in made.written:
         report.echo(f"wrote {path}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 
 import click
 
@@ -40,7 +39,7 @@ def command(registry: str, username: str, password_env: str | None, output: str)
     password = _from_stdin(registry) if password_env is None else _from_variable(password_env)
     done = login(registry, username=username, password=password, environ=os.environ)
     if output == "json":
-        report.as_json(shaped("login", asdict(done)))
+        report.as_json(shaped("login", done))
     else:
         report.echo(f"logged in to {done.registry} as {done.username}: stored in {done.stored_in}")
 

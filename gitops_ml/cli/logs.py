@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import click
 
@@ -57,6 +56,6 @@ def command(
         workspace, api, clients=clients, environment=where, container=container, tail=tail
     ):
         if output == "json":
-            report.stream(json.dumps(shaped("logs", asdict(line))))
+            report.stream(json.dumps(shaped("logs", line)))
         else:
             report.log_line(line.pod, line.text)

@@ -276,7 +276,7 @@ def _show_facts(error: Mapping[str, Any]) -> None:
     from gitops_ml.cli import report
     from gitops_ml.facts.shapes import shaped
 
-    report.as_json(shaped("error", {"error": error}))
+    report.as_json(shaped("error", error=error))
 
 
 def _facts(error: GitopsMlError) -> Mapping[str, Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from gitops_ml.cli import completing
+from gitops_ml.errors import UsageError
+from gitops_ml.system.named_files import LARGEST_DATA, read_named
 
 if TYPE_CHECKING:
     from gitops_ml.delivery.change import ChangeOptions
@@ -337,3 +341,53 @@ chosen_apis = _all_of(
     joined("selection", "apis", "every", "teams", "labels", make=_selection),
 )
 """``[API]… --all --team --label``, as one argument ``selection``; above `project_option`."""
+
+
+_EVERY = 2.0
+
+watch_option = click.option(
+    "-w", "--watch", is_flag=True, help="Refresh every two seconds until interrupted."
+)
+
+
+def looks(watch: bool, *, output: str) -> Iterator[None]:
+    """One look, or one every two seconds on an empty screen.
+
+    Raises:
+        UsageError: JSON has no end then.
+    """
+    if watch and output == "json":
+        raise click.UsageError(
+            "--watch needs --output text; with --output json, call the command repeatedly"
+        )
+    yield
+    while watch:
+        time.sleep(_EVERY)
+        click.clear()  # on terminals only
+        yield
+
+
+class NamedBytes(NamedTuple):
+    """What a person gave as FILE or -."""
+
+    name: str
+    content: bytes
+
+
+class FileOrInput(click.ParamType):  # type: ignore[type-arg]  # older clicks take no arguments
+    """A regular file of limited size, or - for the standard input."""
+
+    name = "file"
+
+    def __init__(self, limit: int = LARGEST_DATA) -> None:
+        self._limit = limit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, NamedBytes):
+            return value
+        if value != "-":
+            return NamedBytes(str(value), read_named(Path(value), limit=self._limit))
+        content = sys.stdin.buffer.read(self._limit + 1)
+        if len(content) > self._limit:
+            raise UsageError(f"the standard input has more than {self._limit:,} bytes")
+        return NamedBytes("the standard input", content)

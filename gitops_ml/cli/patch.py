@@ -5,8 +5,13 @@ from __future__ import annotations
 import click
 
 from gitops_ml.cli.changed import change_command
-from gitops_ml.cli.file_or_input import FileOrInput, NamedBytes
-from gitops_ml.cli.options import api_argument, force_option, one_environment_option
+from gitops_ml.cli.options import (
+    FileOrInput,
+    NamedBytes,
+    api_argument,
+    force_option,
+    one_environment_option,
+)
 from gitops_ml.commands.patch import patch
 from gitops_ml.delivery.change import ChangeContext, ChangeResult
 from gitops_ml.documents.yaml_reader import LARGEST_FILE

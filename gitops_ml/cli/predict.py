@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.file_or_input import FileOrInput, NamedBytes
 from gitops_ml.cli.options import (
+    FileOrInput,
+    NamedBytes,
     ProjectChoice,
     api_argument,
     first_environment_option,

@@ -42,7 +42,7 @@ def command(project: ProjectChoice, output: str, strict: bool) -> None:
     is_valid = not errors and not (strict and warnings)
     if output == "json":
         report.as_json(
-            shaped("validate", _facts(workspaces, [*errors, *warnings], is_valid=is_valid))
+            shaped("validate", **_facts(workspaces, [*errors, *warnings], is_valid=is_valid))
         )
     elif output == "github":
         for problem in (*errors, *warnings):

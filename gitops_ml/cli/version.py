@@ -16,8 +16,8 @@ from gitops_ml.facts.shapes import shaped
 @output_option
 def command(output: str) -> None:
     """Print the version of gitops-ml and of the Python that runs it."""
-    facts = {"gitops_ml": __version__, "python": platform.python_version()}
+    python = platform.python_version()
     if output == "json":
-        report.as_json(shaped("version", facts))
+        report.as_json(shaped("version", gitops_ml=__version__, python=python))
     else:
-        report.echo(f"gitops-ml {facts['gitops_ml']} (Python {facts['python']})")
+        report.echo(f"gitops-ml {__version__} (Python {python})")

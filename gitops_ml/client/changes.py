@@ -121,7 +121,7 @@ class Check(Result):
         return comment(self._found)
 
     def _facts(self) -> Facts:
-        return shaped("check", review_facts(self._found))
+        return shaped("check", **review_facts(self._found))
 
     def _card(self) -> Card:
         broken = [in_python(f"{each.rule}: {each.message}") for each in self._found.all_findings]

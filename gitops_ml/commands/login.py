@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
-from gitops_ml.oci.credentials import Credentials
+from gitops_ml.oci.credentials import Credentials, registry_host, store_credentials
 from gitops_ml.oci.registry_session import RegistrySession
-from gitops_ml.oci.stored_login import registry_host, store_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

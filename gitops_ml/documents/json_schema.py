@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gitops_ml.documents.defaults import Fill, compile_defaults
+from gitops_ml.documents.defaults import Fill, compile_defaults, dereferenced
 from gitops_ml.documents.findings import Finding, Path
-from gitops_ml.documents.partial_schema import with_partial_schemas
 from gitops_ml.documents.schema_errors import compile_pattern, sentences
 from gitops_ml.system.resources import schema_text
 
@@ -136,3 +135,43 @@ def _with_whole_numbers(schema: Any) -> Any:
     types = schema.get("type")
     names = types if isinstance(types, list) else [types]
     return {**copied, _WHOLE: True} if "integer" in names and "number" not in names else copied
+
+
+_PARTIAL = "x-partial"
+
+
+def with_partial_schemas(root: Mapping[str, Any]) -> dict[str, Any]:
+    """``root`` with copies in place of the references of its partial schemas.
+
+    A schema that is marked ``x-partial`` refers to the sections of the whole, such as an environment's overrides:
+    in the copies each field, and each value of a mapping, may be null or absent. Items of lists are the same, for
+    a list is replaced as a whole.
+    """
+
+    def walk(schema: Any) -> Any:
+        if isinstance(schema, list):
+            return [walk(each) for each in schema]
+        if not isinstance(schema, Mapping):
+            return schema
+        if schema.get(_PARTIAL) and "properties" in schema:
+            return {**schema, "properties": _nullable(root, schema)["properties"]}
+        return {k: v if k in _DATA else walk(v) for k, v in schema.items()}
+
+    return {key: walk(value) for key, value in root.items()}
+
+
+def _nullable(root: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy without references in which each field may be null or absent."""
+    made = {k: v for k, v in dereferenced(root, schema).items() if k != "required"}
+    if "properties" in made:
+        made["properties"] = {k: _nullable(root, v) for k, v in made["properties"].items()}
+    if isinstance(values := made.get("additionalProperties"), Mapping):
+        made["additionalProperties"] = _nullable(root, values)
+    types = made.get("type")
+    if types is not None:
+        made["type"] = list(
+            dict.fromkeys([*([types] if isinstance(types, str) else types), "null"])
+        )
+    if "enum" in made:
+        made["enum"] = [*made["enum"], *([] if None in made["enum"] else [None])]
+    return made

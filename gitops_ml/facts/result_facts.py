@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitops_ml.facts.plain import Facts, picked, rows
-from gitops_ml.facts.shapes import Result, shaped
+from gitops_ml.facts.shapes import Facts, Result, picked, rows, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,34 +45,27 @@ def _with_pods(release: Release, pods: Mapping[str, str]) -> Facts:
 
 def builds_facts(builds: Builds) -> Result:
     names = "apis image content_hash digest state builder=choice.builder reason=choice.reason"
-    return shaped("build", {"images": rows(builds.images, names), "warnings": builds.warnings})
+    return shaped("build", builds, images=rows(builds.images, names))
 
 
 def inspection_facts(found: Inspection) -> Result:
     contents = found.found.contents
     return shaped(
         "inspect",
-        picked(
-            found,
-            "image=found.image kind deployment_id platform=found.contents.platform platforms "
-            "size=found.contents.size content_hash=found.contents.content_hash "
-            "lock=found.contents.lock entrypoint=found.contents.entrypoint user=found.contents.user "
-            "labels=found.contents.labels layers packages attached signatures",
-            kind="model" if contents.is_model else "image",
-            platforms=list(found.found.platforms) or [contents.platform],
-            layers=rows(
-                contents.layers, "role size=descriptor.size digest=descriptor.digest created_by"
-            ),
-            packages=rows(found.packages, "name version licence?"),
-            attached=rows(found.attached, "type=artifact_type digest"),
-            signatures=rows(found.signatures, "key verified=is_verified"),
+        found,
+        kind="model" if contents.is_model else "image",
+        platforms=list(found.found.platforms) or [contents.platform],
+        layers=rows(
+            contents.layers, "role size=descriptor.size digest=descriptor.digest created_by"
         ),
+        packages=rows(found.packages, "name version licence?"),
+        attached=rows(found.attached, "type=artifact_type digest"),
+        signatures=rows(found.signatures, "key verified=is_verified"),
     )
 
 
 def previews_facts(previews: Previews) -> Result:
-    images = list(map(_preview, previews.images))
-    return shaped("inspect --changes", {"images": images, "warnings": previews.warnings})
+    return shaped("inspect --changes", previews, images=list(map(_preview, previews.images)))
 
 
 def _preview(preview: Preview) -> Facts:
@@ -86,7 +78,7 @@ def _preview(preview: Preview) -> Facts:
 
 
 def locks_facts(locks: Iterable[Locked]) -> Result:
-    return shaped("lock", {"locks": list(map(_lock, locks))})
+    return shaped("lock", locks=list(map(_lock, locks)))
 
 
 def _lock(locked: Locked) -> Facts:
@@ -102,82 +94,68 @@ def _lock(locked: Locked) -> Facts:
 
 
 def bases_facts(moves: Iterable[BaseMove]) -> Result:
-    return shaped("base update", {"images": rows(moves, "file line? path before after state")})
+    return shaped("base update", images=rows(moves, "file line? path before after state"))
 
 
 def pushed_model_facts(pushed: PushedModel) -> Result:
-    names = "location digest=image.digest files size bytes_sent moved_from"
-    return shaped("model push", picked(pushed, names))
+    return shaped("model push", pushed)
 
 
 def pulled_model_facts(pulled: PulledModel, directory: Path) -> Result:
-    names = "directory digest=image.digest files size"
-    return shaped("model pull", picked(pulled, names, directory=str(directory)))
+    return shaped("model pull", pulled, directory=str(directory))
 
 
 def exported_facts(exported: Exported, directory: Path) -> Result:
-    facts = picked(exported, "directory files manifest", directory=str(directory))
-    return shaped("export", facts)
+    return shaped("export", exported, directory=str(directory))
 
 
 def bootstrap_facts(done: Bootstrapped) -> Result:
     return shaped(
         "bootstrap",
-        picked(
-            done,
-            "commit pull_request is_plan=dry_run changes kept steps advice warnings",
-            pull_request=pull_request_facts(done.pull_request),
-            changes=change_facts(done.changes),
-            kept=[{"path": path, "difference": difference} for path, difference in done.kept],
-            steps=rows(done.steps, "title commands"),
-        ),
+        done,
+        pull_request=pull_request_facts(done.pull_request),
+        changes=change_facts(done.changes),
+        kept=[{"path": path, "difference": difference} for path, difference in done.kept],
+        steps=rows(done.steps, "title commands"),
     )
 
 
 def rendering_facts(rendering: Rendering) -> Result:
     return shaped(
         "render",
-        {
-            "releases": [release_facts(item) for item in rendering.releases],
-            "files": {file.path: file.content.decode() for file in rendering.files},
-            "objects": {release.directory: list(objects) for release, objects in rendering.objects},
-            "warnings": rendering.warnings,
-        },
+        rendering,
+        releases=[release_facts(item) for item in rendering.releases],
+        files={file.path: file.content.decode() for file in rendering.files},
+        objects={release.directory: list(objects) for release, objects in rendering.objects},
     )
 
 
 def differences_facts(differences: Differences) -> Result:
     return shaped(
         "diff",
-        {
-            "releases": [_with_pods(item, differences.pods) for item in differences.changed],
-            "changes": [
-                picked(each, _FIELD, before=_text(each.before), after=_text(each.after))
-                for each in differences.changes
-            ],
-            "objects": [
-                {"release": directory}
-                | picked(change, "kind name action fields", fields=rows(change.fields, _FIELD))
-                for directory, changes in differences.objects
-                for change in changes
-            ],
-            "left": differences.left,
-            "warnings": differences.warnings,
-        },
+        differences,
+        releases=[_with_pods(item, differences.pods) for item in differences.changed],
+        changes=[
+            picked(each, _FIELD, before=_text(each.before), after=_text(each.after))
+            for each in differences.changes
+        ],
+        objects=[
+            {"release": directory}
+            | picked(change, "kind name action fields", fields=rows(change.fields, _FIELD))
+            for directory, changes in differences.objects
+            for change in changes
+        ],
     )
 
 
 def deployment_facts(deployment: Deployment) -> Result:
     return shaped(
         "deploy",
-        picked(
-            deployment,
-            "commit pull_request is_plan=dry_run releases changes removed images warnings",
-            pull_request=pull_request_facts(deployment.pull_request),
-            releases=[_with_pods(item, deployment.pods) for item in deployment.releases],
-            changes=change_facts(deployment.changes),
-            images=rows(deployment.images, "image builder=choice.builder reason=choice.reason"),
-        ),
+        deployment,
+        pull_request=pull_request_facts(deployment.pull_request),
+        releases=[_with_pods(item, deployment.pods) for item in deployment.releases],
+        changes=change_facts(deployment.changes),
+        images=rows(deployment.images, "image builder=choice.builder reason=choice.reason"),
     )
 
 
@@ -194,33 +172,23 @@ def changed_facts(changed: ChangeResult) -> Result:
     release = "api environment before deployment_id=after image pods fields differs"
     return shaped(
         changed.action,
-        picked(
-            changed,
-            "action commit is_plan=dry_run pull_request releases changes warnings",
-            pull_request=pull_request_facts(changed.pull_request),
-            releases=[
-                picked(
-                    each,
-                    release,
-                    fields=rows(each.fields, _FIELD),
-                    differs=rows(each.differs, _FIELD),
-                )
-                for each in changed.releases
-            ],
-            changes=change_facts(changed.changes),
-        ),
+        changed,
+        pull_request=pull_request_facts(changed.pull_request),
+        releases=[
+            picked(
+                each,
+                release,
+                fields=rows(each.fields, _FIELD),
+                differs=rows(each.differs, _FIELD),
+            )
+            for each in changed.releases
+        ],
+        changes=change_facts(changed.changes),
     )
 
 
 def history_facts(found: History, api: str) -> Result:
-    return shaped(
-        "history",
-        {
-            "api": api,
-            "deployments": [entry_facts(entry) for entry in found.entries],
-            "warnings": found.warnings,
-        },
-    )
+    return shaped("history", found, api=api, deployments=list(map(entry_facts, found.entries)))
 
 
 def entry_facts(entry: Entry) -> Facts:
@@ -233,22 +201,12 @@ def entry_facts(entry: Entry) -> Facts:
 
 
 def trace_facts(found: FoundDeployment, request: FoundRequest | None = None) -> Result:
-    release = found.release
     return shaped(
         "trace",
-        {
-            "deployment_id": found.deployment_id,
-            **picked(
-                release,
-                "api environment team namespace server project image digest=image.digest "
-                "content_hash chart",
-                chart=f"{release.chart}-{release.chart_version}",
-            ),
-            **picked(found, "commit when author pull_request is_current source=release.provenance"),
-            "deployments": [entry_facts(entry) for entry in found.entries],
-            **picked(release, "manifest_file manifest"),
-            "request": _request(request) if request else None,
-        },
+        found,
+        chart=f"{found.release.chart}-{found.release.chart_version}",
+        deployments=list(map(entry_facts, found.entries)),
+        request=_request(request) if request else None,
     )
 
 

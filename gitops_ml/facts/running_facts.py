@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.preflight import preflight_note
-from gitops_ml.facts.plain import Facts, picked, rows, whole
-from gitops_ml.facts.shapes import Result, shaped
+from gitops_ml.facts.shapes import RELEASE, Facts, Result, picked, rows, shaped, whole
 
 if TYPE_CHECKING:
     from gitops_ml.cluster.replicas import Replica
@@ -27,23 +26,18 @@ def prediction_facts(prediction: Prediction) -> Result:
     value = prediction.value
     return shaped(
         "predict",
-        picked(
-            prediction,
-            "value deployment_id request_id status seconds url headers",
-            value=value.decode("latin-1") if isinstance(value, bytes) else value,
-            seconds=round(prediction.seconds, 4),
-        ),
+        prediction,
+        value=value.decode("latin-1") if isinstance(value, bytes) else value,
+        seconds=round(prediction.seconds, 4),
     )
 
 
 def overview_facts(overview: Overview) -> Result:
     return shaped(
         "get",
-        {
-            "releases": [live_facts(live) for live in overview.releases],
-            "unseen": overview.unseen,
-            "predictions": list(map(predictions_facts, overview.predictions)),
-        },
+        overview,
+        releases=[live_facts(live) for live in overview.releases],
+        predictions=list(map(predictions_facts, overview.predictions)),
     )
 
 
@@ -52,11 +46,7 @@ def live_facts(live: LiveRelease) -> Facts:
     argo_cd = picked(application, "application=name sync health revision") if application else None
     return picked(
         live,
-        "api=release.api environment=release.environment namespace=release.namespace "
-        "status=status.code state=status.state reason=status.reason? remedy=status.remedy? notes "
-        "deployment_id=release.deployment_id running_id "
-        "is_up_to_date ready requested image=release.image last_update=updated_at "
-        "argo_cd",
+        RELEASE,
         ready=workload.ready if workload else None,
         requested=workload.requested if workload else None,
         argo_cd=argo_cd,
@@ -68,16 +58,14 @@ def description_facts(found: Description) -> Result:
     scaler = workload.scaler if workload else None
     return shaped(
         "describe",
-        {
-            **live_facts(found.live),
-            "endpoint": found.endpoint.url if found.endpoint else None,
-            "autoscaler": picked(scaler, "min_replicas max_replicas") if scaler else None,
-            "preflight": preflight_note(preflight) if preflight else None,
-            "replicas": [_replica_facts(replica) for replica in found.replicas],
-            "events": rows(found.events, "at object reason message count"),
-            "unseen": found.unseen,
-            "predictions": list(map(predictions_facts, found.predictions)),
-        },
+        found,
+        **live_facts(found.live),
+        endpoint=found.endpoint.url if found.endpoint else None,
+        autoscaler=picked(scaler, "min_replicas max_replicas") if scaler else None,
+        preflight=preflight_note(preflight) if preflight else None,
+        replicas=[_replica_facts(replica) for replica in found.replicas],
+        events=rows(found.events, "at object reason message count"),
+        predictions=list(map(predictions_facts, found.predictions)),
     )
 
 
@@ -96,18 +84,13 @@ _COST = "replica_hours requests replica_hour currency per_thousand"
 
 def predictions_facts(found: Predictions) -> Facts:
     """The counts; the infinite bound of a histogram is null."""
-    return {
-        "deployment_id": found.deployment_id,
-        "source": found.source,
-        "predictions": found.total,
-        "classes": dict(found.classes),
-        "values": _histogram_facts(found.values),
-        "requests": dict(found.requests),
-        "latency_seconds": _histogram_facts(found.latency),
-        "judged": found.judged,
-        "right": found.right,
-        "cost": picked(found.cost, _COST) if found.cost else None,
-    }
+    return picked(
+        found,
+        "deployment_id source predictions=total classes values requests latency_seconds judged right cost",
+        values=_histogram_facts(found.values),
+        latency_seconds=_histogram_facts(found.latency),
+        cost=picked(found.cost, _COST) if found.cost else None,
+    )
 
 
 def _histogram_facts(histogram: Histogram | None) -> Facts | None:
@@ -127,12 +110,10 @@ def _histogram_facts(histogram: Histogram | None) -> Facts | None:
 def comparison_facts(found: Comparison) -> Result:
     return shaped(
         "compare",
-        {
-            "verdict": found.verdict,
-            "aspects": [_finite(asdict(aspect)) for aspect in found.aspects],
-            "first": predictions_facts(found.first),
-            "second": predictions_facts(found.second),
-        },
+        found,
+        aspects=[_finite(asdict(aspect)) for aspect in found.aspects],
+        first=predictions_facts(found.first),
+        second=predictions_facts(found.second),
     )
 
 
@@ -147,50 +128,31 @@ def costs_facts(found: Costs) -> Result:
         currency: dict(zip(("day", "week", "month"), amounts, strict=True))
         for currency, amounts in found.totals().items()
     }
-    facts = picked(
-        found, "releases totals missing warnings", releases=whole(found.releases), totals=totals
-    )
-    return shaped("cost", facts)
+    return shaped("cost", found, releases=whole(found.releases), totals=totals)
 
 
 def diagnosis_facts(found: Diagnosis) -> Result:
-    return shaped("doctor", {"checks": whole(found.checks), "findings": whole(found.findings)})
+    return shaped("doctor", checks=whole(found.checks), findings=whole(found.findings))
 
 
 def drift_facts(drift: Drift) -> Result:
-    return shaped(
-        "diff --live",
-        {
-            "releases": [
-                {
-                    "api": release.api,
-                    "environment": release.environment,
-                    "sync": release.sync,
-                    "revision": release.revision,
-                    "differences": [_difference(each) for each in release.differences],
-                }
-                for release in drift.releases
-            ],
-            "is_clean": drift.is_clean,
-            "warnings": list(drift.warnings),
-        },
-    )
+    names = "api environment sync revision differences"
+    releases = [
+        picked(each, names, differences=list(map(_difference, each.differences)))
+        for each in drift.releases
+    ]
+    return shaped("diff --live", drift, releases=releases, warnings=list(drift.warnings))
 
 
 def _difference(each: LiveDifference) -> Facts:
     owner = each.owner
-    return {
-        "kind": each.kind,
-        "name": each.name,
-        "path": each.path,
-        "action": each.action,
-        "git": each.git,
-        "live": each.live,
-        "owner": owner.name if owner else None,
-        "manager": owner.manager if owner else None,
-        "at": owner.at.isoformat() if owner and owner.at else None,
-        "expected": each.is_expected,
-    }
+    return picked(
+        each,
+        "kind name path action git live owner manager at expected=is_expected",
+        owner=owner.name if owner else None,
+        manager=owner.manager if owner else None,
+        at=owner.at.isoformat() if owner and owner.at else None,
+    )
 
 
 def benchmark_facts(found: Benchmark) -> Result:
@@ -200,4 +162,4 @@ def benchmark_facts(found: Benchmark) -> Result:
         each["throughput"] = round(step.throughput, 2)
         each["latency"] = each["latency"] and {k: round(v, 3) for k, v in each["latency"].items()}
         each |= each.pop("load")
-    return shaped("bench", facts)
+    return shaped("bench", **facts)

@@ -21,8 +21,8 @@ from gitops_ml.gitops.release_yaml import (
     split_provenance,
 )
 from gitops_ml.release.values.chart import chart_values
+from gitops_ml.release.values.plain_values import without_empty
 from gitops_ml.release.values.pod_part import pod_part
-from gitops_ml.release.values.without_empty import without_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ from typing import Any
 
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
-from gitops_ml.release.values.without_empty import plain_number, without_empty
+from gitops_ml.release.values.plain_values import plain_number, without_empty
 
 PROXY = "proxy"
 """Its image among those of releases, which have their directories as names."""

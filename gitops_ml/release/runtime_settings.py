@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitops_ml.release.spec import Example, Models, MonitoringSpec, PredictorSpec
-from gitops_ml.release.values.without_empty import plain_number
+from gitops_ml.release.values.plain_values import plain_number
 
 
 def runtime_settings(

@@ -14,7 +14,7 @@ from typing import Any
 from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
 from gitops_ml.release.spec import Batching, PredictorSpec, ReleaseSpec
 from gitops_ml.release.values.nodes import memory
-from gitops_ml.release.values.without_empty import without_empty
+from gitops_ml.release.values.plain_values import without_empty
 
 NAME = "tensorflow-serving"
 IMAGE = "tensorflow/serving:2.18.0"

@@ -10,8 +10,13 @@ import stat
 
 import pytest
 
-from gitops_ml.oci.credentials import DOCKER_HUB, Credentials, find_credentials
-from gitops_ml.oci.stored_login import registry_host, store_credentials
+from gitops_ml.oci.credentials import (
+    DOCKER_HUB,
+    Credentials,
+    find_credentials,
+    registry_host,
+    store_credentials,
+)
 from tests.packages.test_index_secrets import listener
 from tests.support.real import PASSWORD, USER
 

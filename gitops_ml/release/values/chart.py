@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gitops_ml.documents.quantities import parse_quantity
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.project import ClusterSpec, PrometheusSpec
 from gitops_ml.release import tensorflow_serving
@@ -17,12 +18,10 @@ from gitops_ml.release.model_artifacts import artifact_values, mounted
 from gitops_ml.release.proxy import probe_port, proxy_settings, proxy_values
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar, Volume
-from gitops_ml.release.values.exact_json import exact
 from gitops_ml.release.values.nodes import memory, resources, scheduling
 from gitops_ml.release.values.observability import monitoring
-from gitops_ml.release.values.preflight_job import preflight
+from gitops_ml.release.values.plain_values import exact, without_empty
 from gitops_ml.release.values.scaling import autoscaling
-from gitops_ml.release.values.without_empty import without_empty
 
 
 def chart_values(
@@ -311,3 +310,21 @@ def _external_secrets(spec: ReleaseSpec) -> list[dict[str, Any]]:
         if entry not in made["data"]:
             made["data"].append(entry)
     return list(by_name.values())
+
+
+_ENOUGH_TO_IMPORT = {"cpu": "1", "memory": "1Gi", "ephemeralStorage": "1Gi"}
+
+
+def preflight(spec: ReleaseSpec, resources: Mapping[str, Any]) -> dict[str, Any]:
+    """``preflight``; an import requests less than a large replica, so that it finds a node beside the old one."""
+    check = spec.update_strategy.preflight
+    if check == "none":
+        return {}
+    if check == "load":
+        return {"check": check}
+    requests = {
+        key: enough
+        for key, enough in _ENOUGH_TO_IMPORT.items()
+        if parse_quantity(resources[key]) > parse_quantity(enough)
+    }
+    return {"check": check, **without_empty(requests=requests)}

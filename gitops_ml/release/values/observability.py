@@ -7,7 +7,7 @@ from typing import Any
 from gitops_ml.project.project import ClusterSpec, GrafanaSpec, PrometheusSpec
 from gitops_ml.release.monthly_cost import replica_hour
 from gitops_ml.release.spec import ReleaseSpec
-from gitops_ml.release.values.without_empty import plain_number, without_empty
+from gitops_ml.release.values.plain_values import plain_number, without_empty
 
 _SOURCES = {"kube_state_metrics": "kubeStateMetrics", "keda": "keda", "dcgm": "dcgm"}
 _TYPES = {"config_map": "configMap", "operator": "grafanaDashboard"}

@@ -1,4 +1,4 @@
-"""Keep values as they are on their way through Helm.
+"""Values of the chart as people read them, and as they are after their way through Helm.
 
 Helm reads all numbers as floating point and writes 1.0 as 1, so that a list of weights would be integers in
 the pod. JSON in a text stays as it is.
@@ -10,6 +10,19 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+
+_NOTHING: tuple[Any, ...] = (None, "", (), [], {})
+
+
+def without_empty(**values: Any) -> dict[str, Any]:
+    """Those of ``values`` that are not empty; `False` and 0 are kept."""
+    return {key: value for key, value in values.items() if value not in _NOTHING}
+
+
+def plain_number(value: float) -> int | float:
+    """A whole float as int: 4.0 as 4."""
+    return int(value) if value == int(value) else value
+
 
 _MOST_EXACT = 2**53
 """Floating point does not hold larger whole numbers exactly."""
