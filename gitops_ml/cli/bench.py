@@ -22,7 +22,7 @@ from gitops_ml.cli.options import (
 from gitops_ml.cli.predict import named_headers
 from gitops_ml.commands.bench import Benchmark, BenchOptions, bench_api, bench_url
 from gitops_ml.errors import UsageError
-from gitops_ml.facts.running_facts import benchmark_facts
+from gitops_ml.facts.result_facts import benchmark_facts
 from gitops_ml.system.files import write_report
 
 CLIENTS = "1,2,4,8,16,32"

@@ -10,7 +10,7 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, output_option, project_option
 from gitops_ml.cli.recorded import show_comparison
 from gitops_ml.commands.compare import compare, compare_logs
-from gitops_ml.facts.running_facts import comparison_facts
+from gitops_ml.facts.result_facts import comparison_facts
 from gitops_ml.predictions.comparison import DIFFERENT
 from gitops_ml.predictions.from_cluster import DAYS
 

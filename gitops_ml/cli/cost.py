@@ -10,7 +10,7 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.cost import Costs, ReleaseCost, costs
-from gitops_ml.facts.running_facts import costs_facts
+from gitops_ml.facts.result_facts import costs_facts
 from gitops_ml.release.monthly_cost import money
 
 

@@ -22,7 +22,7 @@ from gitops_ml.cluster.observed import Event
 from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.cluster.replicas import Replica
 from gitops_ml.commands.get import Description, describe, utc_now
-from gitops_ml.facts.running_facts import description_facts
+from gitops_ml.facts.result_facts import description_facts
 from gitops_ml.system.clean_text import one_line
 
 _MOST_EVENTS = 10

@@ -11,8 +11,7 @@ from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, 
 from gitops_ml.commands.diff import Differences, diff
 from gitops_ml.commands.get import utc_now
 from gitops_ml.commands.live import Drift, ReleaseDrift, drift
-from gitops_ml.facts.result_facts import differences_facts
-from gitops_ml.facts.running_facts import drift_facts
+from gitops_ml.facts.result_facts import differences_facts, drift_facts
 from gitops_ml.gitops.differences import unified_diff
 from gitops_ml.gitops.drift import LiveDifference
 

@@ -10,7 +10,7 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.doctor import SECONDS, Diagnosis, doctor
 from gitops_ml.doctor.outcome import FINDING, Check
-from gitops_ml.facts.running_facts import diagnosis_facts
+from gitops_ml.facts.result_facts import diagnosis_facts
 
 _COLOURS = {FINDING: "error", "skipped": "progress"}
 

@@ -20,7 +20,7 @@ from gitops_ml.cli.options import (
 )
 from gitops_ml.commands.predict import Call, Prediction, predict, predict_on_this_machine
 from gitops_ml.errors import UsageError
-from gitops_ml.facts.running_facts import prediction_facts
+from gitops_ml.facts.result_facts import prediction_facts
 
 _JSON = "application/json"
 

@@ -10,8 +10,7 @@ from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands import diff as comparison
 from gitops_ml.commands import live
 from gitops_ml.errors import Problem
-from gitops_ml.facts.result_facts import differences_facts
-from gitops_ml.facts.running_facts import drift_facts
+from gitops_ml.facts.result_facts import differences_facts, drift_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.git.commits import Change

@@ -10,7 +10,7 @@ from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands import cost, doctor, get
 from gitops_ml.doctor.outcome import Check
-from gitops_ml.facts.running_facts import costs_facts, diagnosis_facts, overview_facts
+from gitops_ml.facts.result_facts import costs_facts, diagnosis_facts, overview_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.predictions.observed_predictions import Predictions
 from gitops_ml.release.monthly_cost import money

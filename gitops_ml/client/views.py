@@ -30,7 +30,7 @@ from gitops_ml.delivery.awaited import Expected
 from gitops_ml.delivery.change import refuse_unreadable
 from gitops_ml.delivery.proposals import Proposed, proposed_releases
 from gitops_ml.errors import PredictionFailed, UsageError
-from gitops_ml.facts.running_facts import description_facts, prediction_facts
+from gitops_ml.facts.result_facts import description_facts, prediction_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.forge.pull_request import PullRequest, review_place
 from gitops_ml.models.saved import model_folder

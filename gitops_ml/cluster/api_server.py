@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -15,7 +18,6 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part, read_answer
 from gitops_ml.http.response import unpacked
-from gitops_ml.system.memory_cycles import without_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -277,3 +279,19 @@ def _grant(path: str, role: Role | None) -> str:
         f"`{role.binding(namespace)}`{way_round} (the role is in bootstrap/rights.yaml of the GitOps "
         "repository)"
     )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Do not search for cycles in the block, which makes and drops many values that have none.
+
+    The search takes most of the time of reading a large JSON text. Of several threads in such blocks, the
+    one that paused the search resumes it.
+    """
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()

@@ -8,7 +8,7 @@ from gitops_ml.errors import GitopsMlError
 from gitops_ml.policy.limit_rules import usage_of
 from gitops_ml.review.scope import scope_of
 from gitops_ml.review.written_tree import write_tree
-from gitops_ml.system.current_folder import standing_in
+from gitops_ml.system.named_files import standing_in
 from gitops_ml.workspace.manifest_files import Found
 from gitops_ml.workspace.workspace import read_found
 

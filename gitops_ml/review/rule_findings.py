@@ -13,7 +13,7 @@ from gitops_ml.policy.base_rules import beyond_base, rule_changes, with_base_rul
 from gitops_ml.policy.evaluate import evaluate
 from gitops_ml.policy.rule import Fleet, FleetRule, Subject
 from gitops_ml.policy.rule import Side as RuleSide
-from gitops_ml.system.current_folder import standing_in
+from gitops_ml.system.named_files import standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

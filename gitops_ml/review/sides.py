@@ -24,7 +24,7 @@ from gitops_ml.release.proxy import PROXY
 from gitops_ml.release.resolve import merged_fields
 from gitops_ml.review.review import Side
 from gitops_ml.runtime.runtime_package import APP
-from gitops_ml.system.current_folder import current_folder, standing_in
+from gitops_ml.system.named_files import current_folder, standing_in
 from gitops_ml.system.project_files import LARGEST_LOCK, read_file
 from gitops_ml.workspace.manifest_files import PROJECT_FILES, Found
 from gitops_ml.workspace.workspace import open_project, read_found

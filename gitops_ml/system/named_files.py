@@ -1,6 +1,7 @@
-"""Files that a person names: regular ones of limited size, or a `UsageError` that says what to do.
+"""Files that a person names: where relative paths start, and regular files of limited size.
 
-A pipe that the shell gave to this process is one as well, as in ``--log <(zcat predictions.gz)``.
+A pipe that the shell gave to this process is one as well, as in ``--log <(zcat predictions.gz)``. What is wrong
+with a file is a `UsageError` that says what to do.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from io import BufferedReader
 from pathlib import Path
 
@@ -82,3 +85,21 @@ def _unread(file: Path, failure: OSError) -> UsageError:
         return UsageError(f"{file} does not exist")
     reason = failure.reason if isinstance(failure, CannotRead) else failure.strerror
     return UsageError(f"{file} cannot be read: {reason}")
+
+
+_FOLDER: ContextVar[Path | None] = ContextVar("folder", default=None)
+
+
+def current_folder() -> Path:
+    """The folder of the innermost `standing_in`, or that of the process."""
+    return _FOLDER.get() or Path.cwd()
+
+
+@contextmanager
+def standing_in(folder: Path) -> Iterator[None]:
+    """Read paths as if ``folder`` were the current folder; the process stays where it is."""
+    token = _FOLDER.set(folder)
+    try:
+        yield
+    finally:
+        _FOLDER.reset(token)

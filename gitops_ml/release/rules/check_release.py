@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import MappingProxyType
+from typing import Any
 
-from gitops_ml.documents.findings import Finding, error, suggestion
+from gitops_ml.documents.findings import Finding, dotted, error, suggestion
+from gitops_ml.documents.json_schema import Schema
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.project import (
     ClusterSpec,
     EnvironmentSpec,
@@ -14,7 +19,6 @@ from gitops_ml.project.project import (
     taken_team,
 )
 from gitops_ml.release.rules.autoscaling import autoscaling_findings
-from gitops_ml.release.rules.chart_schema import chart_findings
 from gitops_ml.release.rules.compute import compute_findings
 from gitops_ml.release.rules.container_proxy import proxy_findings
 from gitops_ml.release.rules.limits import limit_findings
@@ -23,6 +27,8 @@ from gitops_ml.release.rules.pods import pod_findings
 from gitops_ml.release.rules.policy_requests import policy_findings
 from gitops_ml.release.rules.triggers import trigger_findings
 from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.release.values.chart import chart_values
+from gitops_ml.system.resources import resource_directory
 
 
 def check_release(
@@ -69,3 +75,56 @@ def _team(spec: ReleaseSpec, teams: Mapping[str, TeamSpec]) -> Iterator[Finding]
             f"allowed: {', '.join(team.namespaces)}"
         )
         yield error(("team",), message, rule="team")
+
+
+_SOME_IMAGE = ImageRef("registry.example/image", "tag", None)
+"""In the place of one that is built."""
+
+
+def chart_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    """What the chart refuses of the values of a release that breaks no other rule."""
+    image = ImageRef.parse(spec.container.image) if spec.container else _SOME_IMAGE
+    values = chart_values(spec, cluster, image=image, proxy=_SOME_IMAGE)
+    for found in _schema().findings(_as_json(values)):
+        message = f"the chart does not accept {dotted(found.path)}: {found.message}"
+        yield error(_nearest(found.path), message, rule="chart")
+
+
+@cache
+def _schema() -> Schema:
+    file = resource_directory("charts") / "predictor" / "values.schema.json"
+    return Schema(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_json(each) for key, each in value.items()}
+    return [_as_json(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "resources": ("compute",),
+    "scheduling": ("compute",),
+    "runtime": ("predictor",),
+    "shmSize": ("predictor",),
+    "models": ("predictor", "models"),
+    "container": ("container",),
+    "proxy": ("container", "proxy"),
+    "sidecars": ("container", "sidecars"),
+    "probes": ("container",),
+    "autoscaling": ("autoscaling",),
+    "updateStrategy": ("update_strategy",),
+    "route": ("networking",),
+    "timing": ("probes",),
+    "secretEnv": ("secrets",),
+    "externalSecrets": ("secrets",),
+    "labels": ("labels",),
+    "annotations": ("annotations",),
+    "podLabels": ("pod_labels",),
+    "podAnnotations": ("pod_annotations",),
+}
+
+
+def _nearest(path: tuple[str | int, ...]) -> tuple[str, ...]:
+    """The section of the manifest that a value of the chart is made of."""
+    return _SECTIONS.get(str(path[0]), ()) if path else ()

@@ -201,7 +201,7 @@ class Bitbucket(Forge):
         body = request.body
         return self.with_note(
             id, lambda note: self._outdated(note, body["version"])
-            or Reply(200, self._comment(self.edited(request, note, body["text"]))),
+            or Reply(200, self._comment(self.edited(note, body["text"]))),
         )  # fmt: skip
 
     def _remove_comment(self, request: Request, number: str, id: str) -> Reply:

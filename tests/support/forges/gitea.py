@@ -71,9 +71,9 @@ class Gitea(Forge):
             f"GET {here}/commits/{{sha}}/pull": self._of_commit,
             "GET /user": self._user,
             f"GET {here}/issues/{{n}}/comments": self._comments,
-            f"POST {here}/issues/{{n}}/comments": self._add_comment,
-            f"PATCH {here}/issues/comments/{{id}}": self._edit_comment,
-            f"DELETE {here}/issues/comments/{{id}}": self._remove_comment,
+            f"POST {here}/issues/{{n}}/comments": self.add_comment,
+            f"PATCH {here}/issues/comments/{{id}}": self.edit_comment,
+            f"DELETE {here}/issues/comments/{{id}}": self.remove_comment,
         }
 
     def unauthorized(self) -> Reply:
@@ -178,19 +178,7 @@ class Gitea(Forge):
         return Reply(200, self._person(self.user)) if is_told else Reply(403, {"message": words})
 
     def _comments(self, request: Request, number: str) -> Reply:
-        return Reply(200, [self._comment(each) for each in self.notes_of(number)])
-
-    def _add_comment(self, request: Request, number: str) -> Reply:
-        return Reply(201, self._comment(self.note(int(number), request.body["body"])))
-
-    def _edit_comment(self, request: Request, id: str) -> Reply:
-        body = request.body["body"]
-        return self.with_note(
-            id, lambda note: Reply(200, self._comment(self.edited(request, note, body)))
-        )
-
-    def _remove_comment(self, request: Request, id: str) -> Reply:
-        return self.with_note(id, lambda note: Reply(204, self.notes.remove(note)))
+        return Reply(200, [self.comment(each) for each in self.notes_of(number)])
 
     # -- shapes ------------------------------------------------------------------------------------
 
@@ -218,7 +206,7 @@ class Gitea(Forge):
             "updated_at": TIME,
         }
 
-    def _comment(self, note: Note) -> Any:
+    def comment(self, note: Note) -> Any:
         page = f"{self.url}/{self.repository}/pulls/{note.pull}#issuecomment-{note.id}"
         return {
             "id": note.id, "body": note.body, "html_url": page, "created_at": TIME,

@@ -90,8 +90,8 @@ class GitHub(Forge):
             "GET /user": self._user,
             f"GET {issues}/{{n}}/comments": self._comments,
             f"POST {issues}/{{n}}/comments": self._add_comment,
-            f"PATCH {issues}/comments/{{id}}": self._edit_comment,
-            f"DELETE {issues}/comments/{{id}}": self._remove_comment,
+            f"PATCH {issues}/comments/{{id}}": self.edit_comment,
+            f"DELETE {issues}/comments/{{id}}": self.remove_comment,
         }
 
     def unauthorized(self) -> Reply:
@@ -193,24 +193,15 @@ class GitHub(Forge):
         return Reply(200, self._person(self.user))
 
     def _comments(self, request: Request, number: str) -> Reply:
-        shown = [self._comment(each) for each in self.notes_of(number)]
+        shown = [self.comment(each) for each in self.notes_of(number)]
         return paged(request, shown, self.api_url)
 
     def _add_comment(self, request: Request, number: str) -> Reply:
         if not self.pull(int(number)) or len(request.body["body"]) > 65536:
             return _invalid({"resource": "IssueComment", "field": "body", "code": "too_long"})
-        return Reply(201, self._comment(self.note(int(number), request.body["body"])))
+        return self.add_comment(request, number)
 
-    def _edit_comment(self, request: Request, id: str) -> Reply:
-        body = request.body["body"]
-        return self.with_note(
-            id, lambda note: Reply(200, self._comment(self.edited(request, note, body)))
-        )
-
-    def _remove_comment(self, request: Request, id: str) -> Reply:
-        return self.with_note(id, lambda note: Reply(204, self.notes.remove(note)))
-
-    def _comment(self, note: Note) -> Any:
+    def comment(self, note: Note) -> Any:
         return {
             **shape("issue-comment"), "id": note.id, "body": note.body,
             "user": self._person(note.author),

@@ -54,9 +54,9 @@ class GitLab(Forge):
             "GET /users": self._users,
             "GET /user": self._user,
             f"GET {requests}/{{n}}/notes": self._list_notes,
-            f"POST {requests}/{{n}}/notes": self._add_note,
-            f"PUT {requests}/{{n}}/notes/{{id}}": self._edit_note,
-            f"DELETE {requests}/{{n}}/notes/{{id}}": self._remove_note,
+            f"POST {requests}/{{n}}/notes": self.add_comment,
+            f"PUT {requests}/{{n}}/notes/{{id}}": self.edit_comment,
+            f"DELETE {requests}/{{n}}/notes/{{id}}": self.remove_comment,
         }
 
     def _reply(self, request: Request) -> Reply:
@@ -159,21 +159,9 @@ class GitLab(Forge):
 
     def _list_notes(self, request: Request, number: str) -> Reply:
         assert (request.query["order_by"], request.query["sort"]) == ("created_at", "asc")
-        pushed = {**self._note(Note(1, int(number), self.user, "added 1 commit")), "system": True}
-        shown = [pushed, *map(self._note, self.notes_of(number))]
+        pushed = {**self.comment(Note(1, int(number), self.user, "added 1 commit")), "system": True}
+        shown = [pushed, *map(self.comment, self.notes_of(number))]
         return paged(request, shown, self.api_url)
-
-    def _add_note(self, request: Request, number: str) -> Reply:
-        return Reply(201, self._note(self.note(int(number), request.body["body"])))
-
-    def _edit_note(self, request: Request, number: str, id: str) -> Reply:
-        body = request.body["body"]
-        return self.with_note(
-            id, lambda note: Reply(200, self._note(self.edited(request, note, body)))
-        )
-
-    def _remove_note(self, request: Request, number: str, id: str) -> Reply:
-        return self.with_note(id, lambda note: Reply(204, self.notes.remove(note)))
 
     # -- shapes ------------------------------------------------------------------------------------
 
@@ -205,7 +193,7 @@ class GitLab(Forge):
             "web_url": f"{self.url}/{self.repository}/-/merge_requests/{pull.number}",
         }
 
-    def _note(self, note: Note) -> Any:
+    def comment(self, note: Note) -> Any:
         id = 99 if note.author == self.user else 98
         author = {"id": id, "username": note.author, "name": note.author}
         return {

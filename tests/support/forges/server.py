@@ -191,9 +191,26 @@ class Forge(HttpServer):
         found = [each for each in self.notes if each.id == int(id)]
         return act(found[0]) if found else self.not_found()
 
-    def edited(self, request: Request, note: Note, body: str) -> Note:
+    def edited(self, note: Note, body: str) -> Note:
         note.body, note.version = body, note.version + 1
         return note
+
+    def comment(self, note: Note) -> Any:
+        """A comment in the forge's own form."""
+        raise NotImplementedError
+
+    def add_comment(self, request: Request, number: str) -> Reply:
+        return Reply(201, self.comment(self.note(int(number), request.body["body"])))
+
+    def edit_comment(self, request: Request, *place: str) -> Reply:
+        """``place`` ends with the id of the comment."""
+        body = request.body["body"]
+        return self.with_note(
+            place[-1], lambda note: Reply(200, self.comment(self.edited(note, body)))
+        )
+
+    def remove_comment(self, request: Request, *place: str) -> Reply:
+        return self.with_note(place[-1], lambda note: Reply(204, self.notes.remove(note)))
 
     def token_of(self, headers: Mapping[str, str]) -> str | None:
         """The token in the request's headers, by whatever way the forge takes one."""
