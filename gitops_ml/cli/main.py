@@ -6,7 +6,9 @@ import gc
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -156,10 +158,30 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     sys.excepthook = _show_bug
     try:
-        _main(args)
+        with _ended_in_order():
+            _main(args)
     except OSError as error:
         _show_output_failure(error)
         sys.exit(ServerFailed.exit_code)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """On SIGTERM, as a cancelled job of CI gets it, temporary files go as they do on Ctrl-C."""
+    is_default = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not is_default or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+    sys.exit(128 + number)
 
 
 def _main(args: Sequence[str] | None) -> None:

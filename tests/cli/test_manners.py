@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from gitops_ml.cli import report
 from gitops_ml.cli.main import COMMANDS, Commands, main
+from tests.support.git_servers import git
 from tests.support.local_server import serving
-from tests.support.person import NO_REGISTRY, container_api, predictor_api, program
+from tests.support.person import NO_REGISTRY, container_api, predictor_api, program, started
 from tests.support.real import free_port
 
 DIGEST = "sha256:" + "12345678" * 8
@@ -215,3 +217,20 @@ def test_an_output_that_cannot_be_written_is_reported(monkeypatch, tmp_path, arg
         assert (
             "the output cannot be written: No space left on device" in paths["stderr"].read_text()
         )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_told_to_end_leaves_no_temporary_file(ann, tmp_path, number):
+    git("init", "-q", cwd=ann.project)
+    ann.has(container_api("iris"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = started("deploy", "-e", "staging", cwd=ann.project, env={"TMPDIR": str(temporary)})
+    deadline = time.monotonic() + 20
+    while not list(temporary.glob("gitops-ml-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert list(temporary.iterdir())
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert not list(temporary.iterdir())

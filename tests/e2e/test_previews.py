@@ -20,6 +20,7 @@ from tests.support.previews import FORGES, HOURS, place
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("cluster")]
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
+_REFRESH = {"metadata": {"annotations": {"argocd.argoproj.io/application-set-refresh": "true"}}}
 KINDS = ("applicationsets.argoproj.io", "appprojects.argoproj.io")
 
 
@@ -95,6 +96,26 @@ def test_a_chart_of_the_pull_request_does_not_loosen_its_place(story, prefix):
     assert found[ENFORCE] == "restricted"
 
 
+@pytest.mark.parametrize("end", ["merged", "closed"])
+def test_a_preview_is_gone_when_its_pull_request_is(story, prefix, end):
+    story.has(container_api("answer"))
+    story.bootstraps()
+    pull = proposes(story, factor=None)
+    namespace = f"{prefix}-pr-{pull.rpartition('/')[2]}"
+    labels(story, pull)
+    until(lambda: is_previewed(story, namespace), "the preview is there", seconds=120)
+    if end == "merged":
+        merges(story, pull)
+    else:
+        story.site.forge.ask("PATCH", pull, {"state": "closed"})
+    until(lambda: gone(story, namespace), "the preview is gone", seconds=240)
+    if end == "merged":
+        until(lambda: is_applied(story), "what was previewed is applied", seconds=120)
+    # The list of what the pull request previewed has come to the branch, and makes no preview of its own.
+    refresh(story)
+    assert not namespace_exists(story, namespace)
+
+
 # -- steps -----------------------------------------------------------------------------------------
 
 
@@ -121,6 +142,12 @@ def pushes(story, pull: str, file: str, document) -> None:
     git("push", "-q", story.repository.replace("http://", access), branch, cwd=folder)
 
 
+def merges(story, pull: str) -> None:
+    """Once Gitea knows that nothing is in the way, which it finds out after the push."""
+    until(lambda: story.site.forge.ask("GET", pull)["mergeable"], "it can be merged", seconds=60)
+    story.site.forge.ask("POST", f"{pull}/merge", {"Do": "merge"})
+
+
 def issue(pull: str) -> str:
     return pull.replace("/pulls/", "/issues/")
 
@@ -141,12 +168,11 @@ def sets(story) -> tuple[str, str]:
 
 def refresh(story) -> None:
     """Have Argo CD list the pull requests now, and not in three minutes."""
-    note = {"metadata": {"annotations": {"argocd.argoproj.io/application-set-refresh": "true"}}}
     for name in sets(story):
         until(
             lambda name=name: exists(story, KINDS[0], name, ARGO_CD), f"{name} exists", seconds=90
         )
-        story.cluster.patch(KINDS[0], name, note, namespace=ARGO_CD)
+        story.cluster.patch(KINDS[0], name, _REFRESH, namespace=ARGO_CD)
 
 
 def refreshed(story, namespace: str) -> bool:
@@ -158,6 +184,18 @@ def refreshed(story, namespace: str) -> bool:
         for pod in found
     ]
     return bool(states) and all(each.get("Ready") == "True" for each in states)
+
+
+def is_previewed(story, namespace: str) -> bool:
+    """Whether the namespace has a Deployment; its image need not exist."""
+    refresh(story)
+    return namespace_exists(story, namespace) and exists(story, "deployment", "answer", namespace)
+
+
+def is_applied(story) -> bool:
+    """Whether the environment has the release; Argo CD is asked to look for it now."""
+    story.cluster.patch(KINDS[0], f"gitops-ml-{story.environment}", _REFRESH, namespace=ARGO_CD)
+    return exists(story, "deployment", "answer", story.namespace)
 
 
 def message(story, name: str) -> str:

@@ -71,5 +71,38 @@ def test_a_container_scales_on_requests_in_flight_and_a_rollout_costs_none(story
     until(lambda: ids_of(story.pods()) == {identity}, "the old pods have left", seconds=120)
 
 
+def test_a_container_with_a_proxy_is_promoted_and_follows_the_mode(story):
+    production = f"production-{story.mark}"
+    place = {"cluster": "main", "namespace": f"{story.namespace}-prod"}
+    story.configures(environments={production: place})
+    story.has(api(story.site.base, 2))
+    story.bootstraps()
+    story.deploys()
+    # The work tree has no say in what is promoted.
+    story.has(api(story.site.base, 100))
+    story.runs("promote", "answer", "--from", story.environment, "--to", production, *story.waits)
+    (promoted,) = story.pods_in(place["namespace"])
+    assert images_of([promoted]) == images_of(story.pods())
+
+    story.has(api(story.site.base, 2))
+    for mode in ("manifests", "chart"):
+        story.configures(gitops={"mode": mode}, environments={production: place})
+        shown = story.runs("deploy", "-e", story.environment, "-e", production, *story.waits)
+        assert "rolling" not in shown.out
+        assert uids_of(story.pods_in(place["namespace"])) == uids_of([promoted])
+    assert story.predicts({"x": 21})[0] == {"answer": 42}
+
+
+def images_of(pods):
+    return {
+        part["image"] for pod in pods for kind in ("containers", "initContainers")
+        for part in pod["spec"].get(kind, ())
+    }  # fmt: skip
+
+
+def uids_of(pods):
+    return {each["metadata"]["uid"] for each in pods}
+
+
 def ids_of(pods):
     return {each["metadata"]["labels"]["gitops-ml.dev/deployment-id"] for each in pods}
