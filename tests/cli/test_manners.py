@@ -226,11 +226,12 @@ def test_a_command_that_is_told_to_end_leaves_no_temporary_file(ann, tmp_path, n
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     process = started("deploy", "-e", "staging", cwd=ann.project, env={"TMPDIR": str(temporary)})
-    deadline = time.monotonic() + 20
-    while not list(temporary.glob("gitops-ml-*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert list(temporary.iterdir())
+    seen: list[Path] = []
+    while not seen and process.poll() is None:
+        seen = list(temporary.iterdir())
+        time.sleep(0.005)
     process.send_signal(number)
     process.communicate(timeout=30)
+    assert seen
     assert process.returncode == 128 + number
     assert not list(temporary.iterdir())
