@@ -32,7 +32,7 @@ def push(registry: OciRegistry, place: str | None, apis: tuple[str, ...]) -> Ite
 
 
 def base_image(registry: OciRegistry, base: str) -> Iterator[Check]:
-    if registry.head(ImageRef.parse(base)) is None:
+    if registry.digest(ImageRef.parse(base)) is None:
         remedy = "run `gitops-ml base update`, or correct image.base"
         yield finding("base image", f"the registry has no {base}", remedy)
     else:

@@ -183,15 +183,16 @@ def try_upload(session: RegistrySession, repository: str) -> None:
         Refused, ServerFailed: they are not.
     """
     host, name = split_repository(repository)
-    scope = Scope(name, "pull,push")
+    scope, patience = Scope(name, "pull,push"), session.patience.hasty()
     response = session.request(
-        "POST", host, f"/v2/{name}/blobs/uploads/", scope=scope, headers={"Content-Length": "0"}
-    )
+        "POST", host, f"/v2/{name}/blobs/uploads/", scope=scope, headers={"Content-Length": "0"},
+        patience=patience,
+    )  # fmt: skip
     check(response, host, name)
     if location := response.headers.get("Location"):
         # A registry that cannot cancel forgets the upload after some time.
         with suppress(GitopsMlError):
-            session.request("DELETE", host, location, scope=scope)
+            session.request("DELETE", host, location, scope=scope, patience=patience)
 
 
 class _Part:

@@ -136,12 +136,16 @@ def observed(
             ThreadPoolExecutor(8) as pool,
             httpx.Client(base_url=address) as client,
         ):
-            for round_ in range(60):
+            for round_ in range(25):
                 asked = ["ok", "slow", "fast"] + ["fail"] * (round_ % 3 == 0) + ["ok"] * 12
                 list(pool.map(lambda name: server.predict({"do": name}).status_code, asked))
                 time.sleep(0.1)
             time.sleep(2)
             yield server.client.get("/metrics").text, client
+
+
+one_worker = pytest.mark.xdist_group("observed")
+"""So that one worker alone makes the load of `observed`."""
 
 
 def answer(client: httpx.Client, expr: str) -> list[Any]:
@@ -155,6 +159,7 @@ def answer(client: httpx.Client, expr: str) -> list[Any]:
     return result
 
 
+@one_worker
 def test_every_query_of_the_dashboard_has_an_answer(
     observed: tuple[str, httpx.Client], render: Callable[..., Any]
 ) -> None:
@@ -172,6 +177,7 @@ def test_every_query_of_the_dashboard_has_an_answer(
     assert len(asked) - len(absent & asked.keys()) > 12
 
 
+@one_worker
 def test_every_query_of_the_fleet_has_an_answer(observed: tuple[str, httpx.Client]) -> None:
     _, client = observed
     whole = json.loads(json.dumps(fleet_dashboard()).replace("@NAMESPACE@", "ml"))
@@ -185,6 +191,7 @@ def test_every_query_of_the_fleet_has_an_answer(observed: tuple[str, httpx.Clien
     assert empty == []
 
 
+@one_worker
 def test_every_rule_is_evaluated_and_the_objectives_are_recorded(
     observed: tuple[str, httpx.Client],
 ) -> None:
@@ -200,6 +207,7 @@ def test_every_rule_is_evaluated_and_the_objectives_are_recorded(
     assert {value for _, value in classes["values"]} == {"2"}
 
 
+@one_worker
 def test_a_replica_has_fewer_than_300_series(observed: tuple[str, httpx.Client]) -> None:
     metrics, _ = observed
     series = [line for line in metrics.splitlines() if line and not line.startswith("#")]

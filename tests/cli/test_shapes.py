@@ -94,8 +94,8 @@ def _shape(arguments: tuple[str, ...]) -> str:
     "arguments",
     [
         ("cost", "roses"), ("trace", "iris-000000000000"), ("describe", "roses"), ("validate", "nowhere"),
-        ("history",), ("compare", "a"), ("predict", "iris", "nothing.json"), ("export", "a", "b"),
-        ("model", "pull", "oci://127.0.0.1:9/x:1", "d"), ("bench", "iris", "--rate", "no"), ("lock", "--no"),
+        ("history",), ("compare", "a"), ("predict", "iris", "nothing.json"), ("export", "oci:a", "b"),
+        ("model", "pull", "oci://x", "d"), ("bench", "iris", "--rate", "no"), ("lock", "--no"),
     ],
     ids=" ".join,
 )  # fmt: skip

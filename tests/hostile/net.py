@@ -171,6 +171,8 @@ class Sandbox:
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
             "GIT_CONFIG_NOSYSTEM": "1",
             "PIP_INDEX_URL": f"http://{self.host}/simple",
+            # how long uv waits before it asks again is not of interest
+            "UV_HTTP_RETRIES": "0",
             # whatever server an input names, it is ours that is asked, and what it is sent is seen
             **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy),
             "NO_PROXY": "127.0.0.1,localhost",

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 class HttpServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
+    """With the usual 5, a client that opens several connections at once may wait a second for one of them."""
 
     def __init__(
         self, handler: type[BaseHTTPRequestHandler], *, tls: ssl.SSLContext | None = None
@@ -56,6 +58,8 @@ def answering(
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    """Head and body are two writes: the second would wait 40 ms for the acknowledgement of the first."""
 
     def answer(
         self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
