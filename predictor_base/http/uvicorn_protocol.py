@@ -42,6 +42,7 @@ _REASONS = {
     408: "Request Timeout",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
 }
 logger = logging.getLogger("predictor_base")
 

@@ -21,7 +21,7 @@ MOST_DISCARDED = 1 << 20
 """Bytes of a body that are read and dropped after its request is answered, so that the connection can be used again."""
 
 _FIRST_LETTER = 65
-_BODY = frozenset((b"content-length", b"transfer-encoding"))
+_PREFACE = b"PRI * HTTP/2.0"
 _HTTP = frozenset((b"", b"h2c", b"h2", b"http/2.0"))
 
 
@@ -72,6 +72,8 @@ class ForwardingProtocol(GuardedProtocol):
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.tunnel(data)
+        elif data[:14] == _PREFACE and not self.messages:
+            self.refuse(505, "the proxy before a container does not forward HTTP/2, nor gRPC")
         elif not self._is_known(data):
             super().data_received(data)
 
@@ -253,9 +255,10 @@ class ForwardingProtocol(GuardedProtocol):
 
     def _wanted_protocol(self) -> bytes:
         """What a client without a body wants to change to, other than HTTP/2."""
-        headers = self.scope["headers"]
-        names = {name for name, _ in headers}
-        if self.parser.get_method() != b"GET" or names & _BODY:
+        headers, parser = self.scope["headers"], self.parser
+        header = dict(headers)
+        has_body = b"transfer-encoding" in header or header.get(b"content-length", b"0") != b"0"
+        if has_body or parser.get_method() != b"GET" or parser.get_http_version() != "1.1":
             return b""
         values = [value for name, value in headers if name == b"upgrade"]
         tokens = [token.strip() for value in values for token in value.split(b",")]

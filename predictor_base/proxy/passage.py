@@ -197,7 +197,7 @@ class Passage(Exchange):
             client.end_body()
             self._finish()
         elif client.flow.write_paused:
-            connection.transport.pause_reading()
+            connection.pause()
 
     def _start(self, connection: Connection, parts: list[bytes]) -> None:
         head, self.has_started = connection.head, True
@@ -217,12 +217,12 @@ class Passage(Exchange):
     def pause_response(self) -> None:
         """The client reads more slowly than the container writes."""
         if self._connection is not None:
-            self._connection.transport.pause_reading()
+            self._connection.pause()
 
     def resume_response(self) -> None:
         self.deadline = clock() + self.timeout
-        if self._connection is not None and not self._connection.transport.is_closing():
-            self._connection.transport.resume_reading()
+        if self._connection is not None:
+            self._connection.resume()
 
     # Both ways
 

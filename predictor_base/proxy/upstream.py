@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
     passage: Passage | None = None
     """The request that it serves."""
     is_tunnel = False
+    _is_paused = False
     _text = b""
     """The head that the parser reads, where it arrived as a whole, and the bytes after it."""
     _size = 0
@@ -63,6 +64,16 @@ class Connection(asyncio.Protocol):
         self.is_complete = self.has_answered = self.keeps_alive = self.ends_by_close = False
         self._has_body = has_body
         self._head_bytes = self._header_bytes = 0
+
+    def pause(self) -> None:
+        """Let the container wait."""
+        self._is_paused = True
+        self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._is_paused and not self.transport.is_closing():
+            self._is_paused = False
+            self.transport.resume_reading()
 
     def is_open(self) -> bool:
         """Whether an idle connection can have another request."""
@@ -289,6 +300,7 @@ class Pool:
         if not (connection.is_complete and connection.keeps_alive):
             connection.drop()
             return
+        connection.resume()
         connection.passage, connection.is_used = None, True
         connection.since = time.monotonic()
         self._idle.append(connection)
