@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gitops_ml.documents.quantities import parse_quantity
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
 from gitops_ml.release.values.plain_values import plain_number, without_empty
@@ -19,6 +20,9 @@ REPOSITORY = "gitops-ml-proxy"
 _PORTS = (8888, 8889)
 _PROBE_PORTS = (8082, 8083)
 """The first is used where the container does not listen on it."""
+_OWN_BYTES = 64 << 20
+"""What the proxy needs beside bodies."""
+_LEAST_BODY_BYTES = 8 << 20
 _LIMITS = ("max_concurrency", "max_queue_length")
 
 
@@ -79,9 +83,12 @@ def proxy_settings(spec: ReleaseSpec) -> dict[str, Any]:
     """The settings of the proxy, as `predictor_base` reads them."""
     container = spec.container
     assert container is not None
+    assert container.proxy is not None
+    spare = int(parse_quantity(container.proxy.mem)) - _OWN_BYTES
     return {
         "maxConcurrency": container.max_concurrency,
         "maxQueueLength": container.max_queue_length,
+        "maxBodyBytesInFlight": max(spare // 2, _LEAST_BODY_BYTES),
         "requestTimeoutSeconds": plain_number(spec.networking.timeout),
     }
 

@@ -130,20 +130,22 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.refused:
             return
         self.head_bytes += len(data)
+        first = self.messages + (self.phase == IDLE)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._ignore_offer(data[offer.args[0] :])
         except httptools.HttpParserError as error:
-            if not isinstance(
-                error.__context__, (ValueError, httptools.HttpParserError, type(None))
-            ):
-                logger.error("reading a request failed", exc_info=error.__context__)
+            cause = error.__context__
+            if not isinstance(cause, (ValueError, httptools.HttpParserError, type(None))):
+                logger.error("reading a request failed", exc_info=cause)
             self.refuse(*self.refusal)
         if self.phase == IDLE:
             self.head_bytes = 0
         elif self.phase == HEAD:
-            if self.head_bytes > MAX_HEAD_BYTES:
+            if self.messages > first:  # other requests are before it in the data
+                self.head_bytes = 0
+            elif self.head_bytes > MAX_HEAD_BYTES:
                 self.refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
         else:
             self.head_bytes = 0

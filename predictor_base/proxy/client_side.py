@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from predictor_base.errors import BodiesFull
 from predictor_base.http.raw_replies import break_off_connection
 from predictor_base.http.uvicorn_protocol import HEAD, IDLE, GuardedProtocol
 from predictor_base.proxy.headers import RequestHead, forwarded_for, request_lines
@@ -29,7 +30,7 @@ class ForwardingProtocol(GuardedProtocol):
     """One connection."""
 
     proxy: ProxyApp
-    _discarded = 0
+    _discarded = _unread = 0
     _has_chunks = _refuses_after = _is_late = False
     _tunnel: Passage | None = None
     _text = b""
@@ -50,6 +51,7 @@ class ForwardingProtocol(GuardedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._release()
         for passage in list(self.passages):
             passage.leave()
 
@@ -64,6 +66,7 @@ class ForwardingProtocol(GuardedProtocol):
 
     def resume_writing(self) -> None:
         self.flow.resume_writing()
+        self._release()
         if self.passages:
             self.passages[0].resume_response()
 
@@ -205,6 +208,8 @@ class ForwardingProtocol(GuardedProtocol):
         """The response is sent; what is behind it in the pipeline is next."""
         self.passages.remove(passage)
         self.server_state.total_requests += 1
+        if self.flow.write_paused and not self._tunnel:
+            self._hold_unread()
         if self.transport.is_closing():
             return
         if passage.closes and self.refused_since is None:
@@ -219,6 +224,18 @@ class ForwardingProtocol(GuardedProtocol):
     def _enter_next(self) -> None:
         if self.passages and not self.passages[0].has_entered:
             self.passages[0].enter()
+
+    def _hold_unread(self) -> None:
+        """Count what the client has not read; it is closed where others need the memory."""
+        self._release()
+        try:
+            self._unread = self.proxy.bodies.hold(self.transport.get_write_buffer_size())
+        except BodiesFull:
+            self.transport.abort()
+
+    def _release(self) -> None:
+        self.proxy.bodies.release(self._unread)
+        self._unread = 0
 
     def _can_write(self) -> bool:
         return self.refused_since is None and not self.transport.is_closing()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from predictor_base.errors import UpstreamFailed
 from predictor_base.http.app import App
+from predictor_base.http.request import Bodies
 from predictor_base.http.sending import CLOSE
 from predictor_base.proxy.headers import Known, RequestHead
 from predictor_base.proxy.turns import Turns
@@ -36,6 +37,8 @@ class ProxyApp(App):
     def __init__(self, settings: Settings, service: Service, metrics: Metrics) -> None:
         super().__init__(settings, service, metrics)
         assert settings.upstream_port is not None
+        share = settings.max_body_bytes_in_flight // settings.processes_per_replica
+        self.bodies = Bodies(largest=0, most=share)  # one may have any size, it flows through
         self.turns = Turns(settings, service, metrics)
         self.pool = Pool(settings.upstream_port)
         self.requests: Known[RequestHead] = Known()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,16 @@ FAULTS = {
     "/both": (_HEAD + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", "can't be"),
     "/status-999": (b"HTTP/1.1 999 No\r\ncontent-length: 0\r\n\r\n", "no status 999"),
     "/long-head": (_HEAD + b"a: b\r\n" * 20_000 + b"\r\n", "65536 bytes"),
+    "/fold": (_HEAD + b"a: b\r\n c: d\r\ncontent-length: 0\r\n\r\n", "whitespace"),
+    "/space": (_HEAD + b"content-length : 0\r\n\r\n", "Invalid header"),
+    "/line-feeds": (_HEAD + b"a: b\ncontent-length: 0\n\n", "CR"),
+    "/same-lengths": (
+        _HEAD + b"content-length: 2\r\ncontent-length: 2\r\n\r\nok",
+        "Content-Length",
+    ),
+    "/list-of-lengths": (_HEAD + b"content-length: 2, 2\r\n\r\nok", "Content-Length"),
+    "/signed-length": (_HEAD + b"content-length: +2\r\n\r\nok", "Content-Length"),
+    "/chunk-size": (_HEAD + b"transfer-encoding: chunked\r\n\r\n0x2\r\nok\r\n0\r\n\r\n", "chunk"),
     "/version": (b"HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n", "HTTP"),
 }
 ANSWERS = {
@@ -48,6 +60,7 @@ ANSWERS = {
     "/drops": OK + CLOSES,
     "/events": _EVENTS + b"3\r\none\r\n" + WAITS + b"3\r\ntwo\r\n0\r\n\r\n",
     "/waits": WAITS + OK,
+    "/large": _HEAD + b"content-length: 300000\r\n\r\n" + b"x" * 300_000,
     "/ws": b"HTTP/1.1 101 Go\r\nupgrade: chat\r\nconnection: upgrade\r\n\r\nhi" + TUNNEL,
     **{path: answer for path, (answer, _) in FAULTS.items()},
 }
@@ -127,6 +140,126 @@ def test_a_container_that_does_not_speak_http_is_a_bad_gateway(
     found = {each["path"]: each["request_id"] for each in server.logged("the container")}
     assert found[path] == reply.headers["x-request-id"]
     assert server.client.get("/").text == "ok"
+
+
+_POST = b"POST /echo HTTP/1.1\r\nhost: a\r\n"
+AMBIGUOUS = (
+    _POST + b"content-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nX",
+    _POST + b"content-length: 1\r\ncontent-length: 1\r\n\r\nX",
+    _POST + b"content-length: 1, 1\r\n\r\nX",
+    _POST + b"content-length: +1\r\n\r\nX",
+    _POST + b"content-length : 1\r\n\r\nX",
+    _POST + b"content-length: 1\n\nX",
+    _POST + b"a: b\r\n content-length: 1\r\n\r\nX",
+    _POST + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    _POST + b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+    _POST + b"transfer-encoding: chunked\r\n\r\n0x1\r\nX\r\n0\r\n\r\n",
+    _POST + b"host: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("sent", AMBIGUOUS, ids=lambda sent: ascii(sent[-40:]))
+def test_an_ambiguous_request_reaches_no_container(
+    sent: bytes, server: Server, container: Upstream
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 2)  # such a head is known then
+        assert _received(client, b"ok").endswith(b"ok")
+        client.sendall(sent)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.rpartition(b"HTTP/1.1 ")[2][:3] in (b"400", b"405", b"505")
+    assert [each.split(b" ", 2)[1] for each in container.requests] == [b"/", b"/"]
+
+
+ODD = (
+    b"POST /echo?a=1 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab",
+    b"POST /echo HTTP/1.1\r\nHost: a\r\nCONTENT-LENGTH: 0\r\n\r\n",
+    b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx: y\r\n\r\n",
+    b"GET http://b/echo#c HTTP/1.1\r\nhost: b\r\n\r\n",
+    b"GET /echo HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.0.0.1\r\nx-forwarded-for: 10.0.0.2\r\n\r\n",
+    b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, x-a\r\nx-a: 1\r\nx-b: 2\r\n\r\n",
+    b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: x-b\r\nconnection: x-a\r\nx-a: 1\r\nx-b: 2\r\n\r\n",
+    b"GET /echo HTTP/1.1\r\nhost: a\r\ncontent_length: 9\r\ntransfer_encoding: chunked\r\nx_own: 1\r\n\r\n",
+    b"\r\nGET /echo HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"HEAD /echo HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"GET /none HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"PUT /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nab",
+    b"GET /echo HTTP/1.1\r\nhost: a\r\ntraceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\r\n\r\n",
+)
+_OF_ONE = re.compile(rb"(x-request-id|server-timing|date): [^\r]*\r\n")
+
+
+@pytest.mark.parametrize("sent", ODD, ids=lambda sent: ascii(sent[:40]))
+def test_a_head_that_is_known_means_what_it_meant_when_it_was_parsed(
+    sent: bytes, server: Server, container: Upstream
+) -> None:
+    found = set()
+    for data in (sent, sent, sent[:20] + b"\0" + sent[20:]):  # parsed, known, in two parts
+        container.requests.clear()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+            for part in data.split(b"\0"):
+                client.sendall(part)
+                time.sleep(0.02)
+            client.sendall(b"GET /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert len(container.requests) == 2
+        found.add((_OF_ONE.sub(b"", answer), _OF_ONE.sub(b"", container.requests[0])))
+    ((_, request),) = found
+    head = request.partition(b"\r\n\r\n")[0]
+    assert not {b"content_length", b"transfer_encoding", b"x-a", b"x-b: 2\r\nx-a"} & {
+        line.partition(b":")[0] for line in head.split(b"\r\n")
+    }
+
+
+def test_an_answer_before_the_end_of_the_body_ends_the_connection(
+    server: Server, container: Upstream
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        client.sendall(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n")
+        client.sendall(b"x" * 100_000)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert (answer[:12], answer[-3:]) == (b"HTTP/1.1 413", b"big")
+    assert b"connection: close" in answer
+
+
+def test_the_next_request_of_a_paused_connection_is_answered(
+    server: Server, container: Upstream
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+        until(lambda: len(container.requests) == 1)
+        time.sleep(0.1)  # it reads nothing
+    assert server.client.get("/").text == "ok"
+
+
+def test_many_requests_of_one_connection_are_answered_in_order(
+    server: Server, container: Upstream
+) -> None:
+    bodies = [b"%d" % (number % 7) for number in range(2000)]
+    sent = [
+        b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n" + each for each in bodies
+    ]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        sending = threading.Thread(target=client.sendall, args=(b"".join(sent) + b"G",))
+        sending.start()
+        answers, last = b"", b""
+        while answers.count(b"HTTP/1.1 200") < len(bodies) and (last := client.recv(65536)):
+            answers += last
+        sending.join()
+    found = [each.partition(b"\r\n\r\n")[2] for each in answers.split(b"HTTP/1.1 200")[1:]]
+    assert found == bodies
+
+
+def test_a_stream_that_pauses_for_too_long_is_broken_off(tmp_path: Path) -> None:
+    with proxied(tmp_path, requestTimeoutSeconds=0.3) as (server, container, _):
+        with pytest.raises(httpx.RemoteProtocolError):
+            server.client.get("/events")
+        assert container.left.wait(10)
 
 
 @pytest.mark.parametrize("path", ["/short", "/short-chunk"])

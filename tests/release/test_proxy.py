@@ -60,6 +60,14 @@ def test_a_container_with_limits_or_a_target_has_a_proxy(
     assert found.one("Service")["spec"]["ports"][0]["targetPort"] == "proxy"
 
 
+@pytest.mark.parametrize(("mem", "mebibytes"), [("192Mi", 64), ("1Gi", 480), ("64Mi", 8)])
+def test_bodies_have_half_of_the_memory_that_it_does_not_need_itself(
+    mem: str, mebibytes: int
+) -> None:
+    found = rendered(boxed(proxy={"mem": mem}), project_of(PROJECT))
+    assert found.values["runtime"]["maxBodyBytesInFlight"] == mebibytes << 20
+
+
 def test_overrides_of_an_environment_count() -> None:
     project = project_of(merged(PROJECT, {"environments": {"staging": {"overrides": TARGET}}}))
     assert resolved(boxed(), project).container.proxy is not None
@@ -102,6 +110,16 @@ def test_a_replica_costs_the_proxy_too() -> None:
         ),
         (boxed(proxy={"cpu": "0"}), ("container", "proxy", "cpu"), "not between"),
         (
+            boxed(TARGET, port=9000, readiness_probe={"grpc": {"port": 9000}}),
+            ("container", "readiness_probe", "grpc"),
+            "does not forward HTTP/2",
+        ),
+        (
+            boxed(TARGET, pre_stop={"exec": {"command": ["/bin/stop"]}}),
+            ("container", "pre_stop"),
+            "still forwards requests",
+        ),
+        (
             boxed({"autoscaling": {"triggers": [
                 {"type": "redis", "metadata": {"addressFromEnv": "R", "listName": "l", "listLength": "5"}}
             ]}}, proxy={}, env={"R": "redis:6379"}),
@@ -116,6 +134,22 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     found = {each.path: each.message for each in findings_of(words, project_of(PROJECT))}
     assert sentence in found[path]
+
+
+def test_probes_and_hooks_that_do_no_harm_are_not_findings() -> None:
+    health = {"grpc": {"port": 9001}}
+    words = boxed(TARGET, port=9000, liveness_probe=health, pre_stop={"sleep": {"seconds": 9}})
+    assert findings_of(words, project_of(PROJECT)) == findings_of(
+        boxed(TARGET), project_of(PROJECT)
+    )
+
+
+@pytest.mark.parametrize(("seconds", "grace"), [(9, 45), (40, 50), (100, 110)])
+def test_the_grace_period_holds_a_hook_that_runs_beside_the_proxys_end(
+    seconds: int, grace: int
+) -> None:
+    found = rendered(boxed(TARGET, pre_stop={"sleep": {"seconds": seconds}}), project_of(PROJECT))
+    assert found.pod["terminationGracePeriodSeconds"] == grace
 
 
 def test_a_project_without_a_registry_is_told() -> None:

@@ -13,6 +13,8 @@ CLOSES = b"\0close"
 """At the end of an answer: the connection is closed after it."""
 WAITS = b"\0wait"
 """In an answer: what follows is sent when the test sets `go`."""
+EARLY = b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig"
+"""The answer of `/early`, which reads no body."""
 TUNNEL = b"\0tunnel"
 """At the end of an answer: what follows is echoed, until the client leaves."""
 
@@ -38,6 +40,11 @@ class Upstream:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.received.set()
+                if head.startswith(b"POST /early "):
+                    writer.write(EARLY)
+                    await writer.drain()
+                    await asyncio.sleep(0.2)
+                    break
                 await self._answer(head + await _body(head, reader), reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

@@ -112,8 +112,10 @@ def _timing(spec: ReleaseSpec) -> Mapping[str, Any]:
         return timing
     sleeps = (spec.container.pre_stop or {}).get("sleep", {}).get("seconds")
     if spec.container.proxy:
-        # The container stops after the proxy, which then has no requests any more.
-        return {**timing, **({"closeSeconds": _CLOSE_SECONDS + sleeps} if sleeps else {})}
+        # The container stops after the proxy, which then has no requests any more. Its hook runs beside the proxy's
+        # end, from the deletion of the pod on (waitForTurn in the kubelet's killContainer comes after the hook).
+        longer = (sleeps or 0) - timing["drainSeconds"] - timing["graceSeconds"]
+        return {**timing, **({"closeSeconds": _CLOSE_SECONDS + longer} if longer > 0 else {})}
     # A ready-made container has no drain delay: it sleeps before it gets the signal to stop.
     return {**timing, "preStopSeconds": sleeps or timing["drainSeconds"], "drainSeconds": 0}
 
