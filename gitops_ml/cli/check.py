@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.options import api_option, environment_option, output_choice
+from gitops_ml.cli.options import api_option, environment_option, joined, output_choice
 from gitops_ml.commands.check import CheckOptions, check
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.facts.shapes import shaped
@@ -118,14 +118,11 @@ def _explain(context: click.Context, parameter: click.Parameter, rule: str | Non
     help="Text for a terminal, facts as JSON, the comment on a pull request, or annotations for GitHub with the "
     "comment as the summary of the step.",
 )
+@joined("options", make=CheckOptions)
 def command(
     folder: Path | None,
-    base: str | None,
-    head: str | None,
-    environments: tuple[str, ...],
-    apis: tuple[str, ...],
+    options: CheckOptions,
     offline: bool,
-    advisories: Path | None,
     html: Path | None,
     traffic: str | None,
     posts: bool,
@@ -145,9 +142,6 @@ def command(
     """
     if traffic and not html:
         raise click.UsageError("--traffic has an effect with --html only")
-    options = CheckOptions(
-        base=base, head=head, environments=environments, apis=apis, advisories=advisories
-    )
     trusted: list[Clients] = []
 
     def clients_of(project: Project, root: Path) -> Clients:

@@ -64,22 +64,7 @@ _MOST_SHOWN = 20
 @offline_option
 @dry_run_option
 @output_option
-@joined(
-    "options",
-    *(
-        "message",
-        "pull_request",
-        "prune",
-        "by_tag",
-        "build",
-        "frozen",
-        "allow_dirty",
-        "wait",
-        "timeout",
-        "dry_run",
-    ),
-    make=DeployOptions,
-)
+@joined("options", make=DeployOptions)
 def command(
     project: ProjectChoice,
     options: DeployOptions,
@@ -117,10 +102,6 @@ def command(
         wait_for(context, wanted, proposed=deployment.pull_request)
 
 
-def _pods(deployment: Deployment, directory: str) -> str:
-    return deployment.pods.get(directory, NO_RESTART)
-
-
 def _show(deployment: Deployment, output: str) -> None:
     report.warnings(deployment.warnings)
     if output == "json":
@@ -135,7 +116,7 @@ def _show(deployment: Deployment, output: str) -> None:
                 (
                     r.environment,
                     r.name,
-                    _pods(deployment, r.directory),
+                    deployment.pods.get(r.directory, NO_RESTART),
                     short_id(r.deployment_id, r.name),
                     short_image(r.image),
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,8 +94,12 @@ def _with_clients(workspace: Workspace, *, offline: bool = False) -> tuple[Works
     )
 
 
-def joined(name: str, *parts: str, make: Callable[..., Any]) -> Callable[[Command], Command]:
-    """Pass those of ``parts`` that a command has as one argument ``name``, which ``make`` makes of them."""
+def joined(name: str, *parts: str, make: Any) -> Callable[[Command], Command]:
+    """Pass those of ``parts`` that a command has as one argument ``name``, which ``make`` makes of them.
+
+    By default, the parts are the fields of the dataclass ``make``.
+    """
+    parts = parts or tuple(each.name for each in fields(make))
 
     def decorate(command: Command) -> Command:
         @wraps(command)

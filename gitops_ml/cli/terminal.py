@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
+from gitops_ml.oci.reference import ImageRef
+
 _LEAST = 16
 """Characters that a column which may be cut keeps."""
-_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 _NAMES = {
     "environment": "env",
     "deployment id": "id",
@@ -61,7 +61,7 @@ def short_name(name: str) -> str:
 
 def brief(image: object) -> str:
     """An image with its name, and the first characters of its digest."""
-    return str(image) if columns() is None else _DIGEST.sub(r"\1…", str(image))
+    return str(image) if columns() is None else ImageRef.parse(str(image)).brief
 
 
 def since(when: str, full: str) -> str:

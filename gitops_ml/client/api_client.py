@@ -210,8 +210,8 @@ class Client(Reading):
             except UsageError:
                 if not new:
                     raise
-                return Api.waiting(new[-1], self._connection)
-        return Api.standing(release, self._connection, proposed=proposed)
+                return Api.of_proposal(new[-1], self._connection)
+        return Api.of_release(release, self._connection, proposed=proposed)
 
     def list_apis(self) -> Apis:
         """The current releases of the project in this environment, and those that are only proposed."""
@@ -229,13 +229,13 @@ class Client(Reading):
         return Apis(
             self._listed(current[name], proposed)
             if name in current
-            else Api.waiting(new[name], self._connection)
+            else Api.of_proposal(new[name], self._connection)
             for name in sorted({*current, *new})
         )
 
     def _listed(self, release: ReleaseRecord, proposed: Sequence[Proposed]) -> Api:
         own = tuple(each for each in proposed if each.api == release.api)
-        return Api.standing(release, self._connection, proposed=own)
+        return Api.of_release(release, self._connection, proposed=own)
 
     def history(self, api_name: str, *, limit: int | None = 20) -> History:
         """The deployments of an API in this environment, the newest first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -32,7 +31,6 @@ _COLOURS = {
 }  # fmt: skip
 """Background of white text, readable in light and dark notebooks."""
 _GREY = "#5f6772"
-_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,7 @@ class Row:
 
 def image_row(image: ImageRef | None) -> Row:
     """An image with the first characters of its digest."""
-    text = str(image or "")
-    return Row("image", _DIGEST.sub(r"\1…", text) or None, whole=text)
+    return Row("image", image.brief if image else None, whole=str(image or ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

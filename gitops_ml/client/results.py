@@ -84,7 +84,7 @@ class Api(Shown):
     """The pull request of the commit; `None` if the commit is on the branch."""
     is_plan: bool = False
     """Whether nothing was changed (``dry_run=True``)."""
-    is_standing: bool = False
+    is_current: bool = False
     """Whether this is a current release, read from the GitOps repository."""
     pods: str | None = None
     """What happens to its pods: ``no restart``, ``rolling, 1 at a time``, …; `None` if nothing changes."""
@@ -138,7 +138,7 @@ class Api(Shown):
         )
 
     @classmethod
-    def standing(
+    def of_release(
         cls,
         release: ReleaseRecord,
         connection: Connection,
@@ -153,18 +153,18 @@ class Api(Shown):
             namespace=release.namespace,
             deployment_id=release.deployment_id,
             image=release.image,
-            is_standing=True,
+            is_current=True,
             manifest=release.manifest,
             _connection=connection,
         )
 
     @classmethod
-    def waiting(cls, proposed: Proposed, connection: Connection) -> Api:
+    def of_proposal(cls, proposed: Proposed, connection: Connection) -> Api:
         """A release that exists in a pull request only."""
         assert proposed.release is not None, "what is to be removed exists"
         return replace(
-            cls.standing(proposed.release, connection),
-            is_standing=False,
+            cls.of_release(proposed.release, connection),
+            is_current=False,
             commit=proposed.pull_request.commit,
             pull_request=PullRequest.of(proposed.pull_request),
         )
@@ -282,7 +282,7 @@ class Api(Shown):
                 cards.Row("deployment", self.deployment_id),
                 cards.image_row(self.image),
                 cards.Row("pods", self.pods),
-                cards.Row("changes", None if self.changes or self.is_standing else _EQUAL),
+                cards.Row("changes", None if self.changes or self.is_current else _EQUAL),
                 *review_rows(self.pull_request, self.commit),
                 *proposed_rows(self.proposed),
                 *example_rows(self.example),
@@ -389,7 +389,7 @@ def _diff(changes: Iterable[Change]) -> str:
 
 
 def _summary(result: Api | Outcome) -> str:
-    if isinstance(result, Api) and result.is_standing:
+    if isinstance(result, Api) and result.is_current:
         return f"deployed as {result.deployment_id}"
     if not result.changes and result.pull_request is None:
         return "nothing to change"
@@ -406,7 +406,7 @@ def own_changes(changes: Iterable[Change]) -> tuple[Change, ...]:
 
 
 def _state(result: Api | Outcome) -> str:
-    if isinstance(result, Api) and result.is_standing:
+    if isinstance(result, Api) and result.is_current:
         return "deployed"
     if result.pull_request is not None:
         return "proposed"

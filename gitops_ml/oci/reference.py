@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _REFERENCE = re.compile(
     r"(?P<repository>[a-z0-9.\-]+(?::\d+(?=/))?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
@@ -34,6 +34,11 @@ class ImageRef:
         if not (match := _REFERENCE.fullmatch(text)):
             raise ValueError(f"{text!r} is not an image reference (repository[:tag][@sha256:…])")
         return cls(match["repository"], match["tag"], match["digest"])
+
+    @property
+    def brief(self) -> str:
+        """With the first characters of the digest, for people."""
+        return f"{replace(self, digest=None)}@{self.digest[:19]}…" if self.digest else str(self)
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""

@@ -125,7 +125,7 @@ def test_what_is_proposed_is_known_until_it_is_merged(forge, life):
         client.status("iris")
     forge.merge(1)
     merged = client.get_api("iris")
-    assert (merged.is_standing, merged.proposed) == (True, ())
+    assert (merged.is_current, merged.proposed) == (True, ())
     assert "[deployed]" in repr(merged)
     client.create_api(container_api("iris", autoscaling={"max_replicas": 7}))
     (proposed,) = client.get_api("iris").proposed
