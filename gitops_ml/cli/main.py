@@ -95,11 +95,11 @@ class Commands(click.Group):
         return with_verbosity(module.command)
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with _readers_may_leave():
+        with _ignore_closed_pipe():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _readers_may_leave():
+        with _ignore_closed_pipe():
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -115,7 +115,7 @@ class Commands(click.Group):
 
 
 @contextmanager
-def _readers_may_leave() -> Iterator[None]:
+def _ignore_closed_pipe() -> Iterator[None]:
     """A reader that closes the pipe (`gitops-ml diff | head`) is not a failure, as it is for click."""
     try:
         yield

@@ -15,7 +15,7 @@ from gitops_ml.cli.options import (
 from gitops_ml.commands.patch import patch
 from gitops_ml.delivery.change import ChangeContext, ChangeResult
 from gitops_ml.documents.yaml_reader import LARGEST_FILE
-from gitops_ml.manifest.merge_patch import laid_together, setting, snippet
+from gitops_ml.manifest.merge_patch import combined, setting, snippet
 
 
 @click.command("patch")
@@ -46,4 +46,4 @@ def command(
       gitops-ml patch iris-classifier -e staging changes.yaml
     """
     fields = [snippet(file.content, file=file.name, api=api)] if file else []
-    return patch(context, api, laid_together(*fields, *map(setting, settings)))
+    return patch(context, api, combined(*fields, *map(setting, settings)))

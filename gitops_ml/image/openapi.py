@@ -18,6 +18,7 @@ from gitops_ml.system.project_files import read_file
 _LARGEST_SOURCE = 1 << 20
 """Bytes of a predictor; parsed, a source takes a hundred times its size."""
 _LARGEST_SAMPLE = 4 << 20
+_SECONDS = 30
 _PROGRAM = """\
 import sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -26,7 +27,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def read_openapi(context: BuildContext, predictor: PredictorSource, *, seconds: float = 30) -> str:
+def read_openapi(context: BuildContext, predictor: PredictorSource) -> str:
     """The OpenAPI document of a predictor, as one line of JSON; empty where there is none.
 
     The ``predictor_base`` of the context reads the source and never runs it. Files that are not in the
@@ -41,16 +42,16 @@ def read_openapi(context: BuildContext, predictor: PredictorSource, *, seconds: 
                 with suppress(OSError):  # a file that cannot be read does not count
                     content = read_file(source, limit=limit, inside=(context.roots[APP],))
                     Path(folder, name).write_bytes(content)
-        return _document(Path(folder, file.name), predictor, context.roots[RUNTIME], seconds)
+        return _document(Path(folder, file.name), predictor, context.roots[RUNTIME])
 
 
-def _document(file: Path, predictor: PredictorSource, runtime: Path, seconds: float) -> str:
+def _document(file: Path, predictor: PredictorSource, runtime: Path) -> str:
     # -I -S: installed packages are not needed, and would make it slower and different
     command = [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, str(runtime), str(file)]
     command += ["--name", predictor.api]
     command += ["--class-name", predictor.class_name] if predictor.class_name else []
     try:
-        text = run(command, timeout=seconds).text
+        text = run(command, timeout=_SECONDS).text
     except ProgramFailed:
         return ""
     return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))

@@ -72,7 +72,7 @@ def is_older(problem: Problem) -> bool:
     return problem.rule == _RULE
 
 
-def todays_spelling(submitted: Mapping[str, Any]) -> Spelling:
+def current_spelling(submitted: Mapping[str, Any]) -> Spelling:
     """The API in current spelling; ``submitted`` itself if it needs no translation."""
     environments = submitted.get("environments")
     overrides = environments if isinstance(environments, dict) else {}

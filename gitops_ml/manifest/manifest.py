@@ -12,7 +12,7 @@ from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.documents.yaml_reader import Document, Place
 from gitops_ml.errors import Problem
 from gitops_ml.manifest.cortex_differences import differences, has_cortex_name
-from gitops_ml.manifest.cortex_spellings import Spelling, is_older, original, todays_spelling
+from gitops_ml.manifest.cortex_spellings import Spelling, current_spelling, is_older, original
 from gitops_ml.manifest.kinds import kind_findings, section_findings
 
 
@@ -48,12 +48,9 @@ class Manifest:
         """The folder of the file, which ``predictor.path`` and other paths are relative to."""
         return posixpath.dirname(self.file)
 
-    def place(self, path: Path, *, environment: str | None = None) -> Place:
-        """Line and column of ``path`` in the override of the environment or in the API.
-
-        A path that is not in the file is at the nearest key above it; in a dict at ``(0, 0)``.
-        """
-        return self.document.place((self.index, *self.written_path(path, environment=environment)))
+    def place(self, path: Path) -> Place:
+        """Line and column of ``path`` in the file, or of the nearest key above it; in a dict ``(0, 0)``."""
+        return self.document.place((self.index, *self.written_path(path)))
 
     def problem(self, finding: Finding, *, environment: str | None = None) -> Problem:
         """The finding with file, line, column and the API's name."""
@@ -112,7 +109,7 @@ def parse_partly(document: Document) -> tuple[Manifest, ...]:
 def _partly(submitted: Any, document: Document, index: int) -> Manifest | None:
     if not isinstance(submitted, dict):
         return None
-    spelling = todays_spelling(submitted)
+    spelling = current_spelling(submitted)
     findings = _findings(spelling, document, index)
     wrong = frozenset(each.path for each in findings if each.severity == "error")
     body = _without(spelling.body, wrong)
@@ -141,7 +138,7 @@ def _parse(submitted: Any, document: Document, index: int) -> tuple[Manifest | N
     if not isinstance(submitted, dict):
         finding = Finding((), "each item of the list must be an API: a mapping with name and kind")
         return None, [_problem(document.file, document.place((index,)), index, finding)]
-    spelling = todays_spelling(submitted)
+    spelling = current_spelling(submitted)
     name = submitted.get("name")
     label = name if isinstance(name, str) and name else index
     problems = [

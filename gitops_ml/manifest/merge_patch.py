@@ -12,7 +12,7 @@ from typing import Any
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument, Problems, UsageError
-from gitops_ml.manifest.cortex_spellings import todays_spelling
+from gitops_ml.manifest.cortex_spellings import current_spelling
 
 _STEP = re.compile(r"(?:[^.\\]|\\.)+")
 
@@ -36,14 +36,14 @@ def setting(text: str) -> dict[str, Any]:
     return dict(result)
 
 
-def laid_together(*patches: Mapping[str, Any]) -> dict[str, Any]:
+def combined(*patches: Mapping[str, Any]) -> dict[str, Any]:
     """Several patches as one; ``null`` stays, because it removes a field of the current release."""
     result: dict[str, Any] = {}
     for patch in patches:
         for key, value in patch.items():
             below = result.get(key)
             if isinstance(value, Mapping) and isinstance(below, Mapping):
-                value = laid_together(below, value)
+                value = combined(below, value)
             result[key] = value
     return result
 
@@ -68,8 +68,8 @@ def patched(
 
     A field that the API overrides for ``environment`` is also changed there, as the override wins.
     """
-    body = todays_spelling(submitted).body
-    fields = todays_spelling({"kind": body["kind"], **patch}).body
+    body = current_spelling(submitted).body
+    fields = current_spelling({"kind": body["kind"], **patch}).body
     for key in ("name", "kind"):
         if key in fields and fields[key] != body[key]:
             raise UsageError(

@@ -42,6 +42,8 @@ PIECE = 1 << 20
 _KINDS = (*INDEXES, *MANIFESTS)
 _ACCEPT = ", ".join(_KINDS)
 _LARGEST_MANIFEST = 8 << 20
+_LARGEST_BLOB = 64 << 20
+"""Of those that are read whole."""
 _RESET_AFTER = 1 << 20
 """Bytes that must arrive before a broken connection counts as the first failure again."""
 _SIZE = re.compile(r"[0-9]{1,18}")
@@ -151,9 +153,9 @@ class OciRegistry:
     def has_blob(self, repository: str, descriptor: Descriptor) -> bool:
         return Upload(self.session, repository, descriptor, _silent).is_there()
 
-    def blob(self, repository: str, descriptor: Descriptor, *, limit: int = 64 << 20) -> bytes:
+    def blob(self, repository: str, descriptor: Descriptor) -> bytes:
         """A small blob, whole."""
-        if descriptor.size > limit:
+        if descriptor.size > _LARGEST_BLOB:
             raise ServerFailed(f"{descriptor.digest} has {descriptor.size} bytes, too many to read")
         return b"".join(self.read_blob(repository, descriptor))
 

@@ -14,7 +14,7 @@ from gitops_ml.documents.structure import structure
 from gitops_ml.documents.yaml_reader import Document
 from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
-from gitops_ml.manifest.cortex_spellings import original, todays_spelling
+from gitops_ml.manifest.cortex_spellings import current_spelling, original
 from gitops_ml.project.checks import check_relations
 from gitops_ml.project.cron import cron_findings
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
@@ -81,7 +81,7 @@ def _overrides(data: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], l
         fields = environment.get("overrides") if isinstance(environment, dict) else None
         if not isinstance(fields, dict):
             continue
-        spelling = todays_spelling({"kind": "", **fields})
+        spelling = current_spelling({"kind": "", **fields})
         body = {key: value for key, value in spelling.body.items() if key != "kind"}
         found = [*spelling.findings, *schema.findings(body)]
         at: Path = ("environments", name, "overrides")

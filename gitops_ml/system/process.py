@@ -254,13 +254,13 @@ class Background:
         """``None`` while it runs."""
         return self._process.poll()
 
-    def end(self, *, seconds: float = 10) -> None:
-        """Terminate it, and kill it after ``seconds``; may be called again."""
+    def end(self) -> None:
+        """Terminate it, and kill it if it does not end; may be called again."""
         atexit.unregister(self.end)
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
+                self._process.wait(10)
         _kill(self._process)
         self._process.wait()
         if self._process.stdin is not None:
