@@ -199,14 +199,13 @@ def deployed(
     item["metadata"]["generation"] = 3
     item["metadata"]["creationTimestamp"] = LONG_AGO
     item["spec"]["replicas"] = replicas
-    progressing = {
-        "type": "Progressing",
-        "status": "True",
-        "reason": "ReplicaSetUpdated",
-        "message": 'ReplicaSet "iris-7d9f8c6b5d" is progressing.',
-        "lastUpdateTime": BEFORE,
-        "lastTransitionTime": LONG_AGO,
-    }
+    progressing = _condition(
+        "Progressing",
+        "True",
+        "ReplicaSetUpdated",
+        'ReplicaSet "iris-7d9f8c6b5d" is progressing.',
+        since=LONG_AGO,
+    )
     types = {each["type"] for each in conditions}
     item["status"] = {
         "observedGeneration": 3 if observed else 2,
@@ -216,27 +215,23 @@ def deployed(
     return item
 
 
+def _condition(kind: str, status: str, reason: str, message: str, *, since: str = BEFORE) -> Json:
+    """A condition of a Deployment."""
+    facts = {"type": kind, "status": status, "reason": reason, "message": message}
+    return {**facts, "lastUpdateTime": BEFORE, "lastTransitionTime": since}
+
+
 def too_late() -> Json:
-    return {
-        "type": "Progressing",
-        "status": "False",
-        "reason": "ProgressDeadlineExceeded",
-        "message": 'ReplicaSet "iris-7d9f8c6b5d" has timed out progressing.',
-        "lastUpdateTime": BEFORE,
-        "lastTransitionTime": BEFORE,
-    }
+    message = 'ReplicaSet "iris-7d9f8c6b5d" has timed out progressing.'
+    return _condition("Progressing", "False", "ProgressDeadlineExceeded", message)
 
 
 def quota_exceeded() -> Json:
-    return {
-        "type": "ReplicaFailure",
-        "status": "True",
-        "reason": "FailedCreate",
-        "message": 'pods "iris-7d9f8c6b5d-x2x5k" is forbidden: exceeded quota: team, requested: '
-        "requests.cpu=200m, used: requests.cpu=4, limited: requests.cpu=4",
-        "lastUpdateTime": BEFORE,
-        "lastTransitionTime": BEFORE,
-    }
+    message = (
+        'pods "iris-7d9f8c6b5d-x2x5k" is forbidden: exceeded quota: team, requested: '
+        "requests.cpu=200m, used: requests.cpu=4, limited: requests.cpu=4"
+    )
+    return _condition("ReplicaFailure", "True", "FailedCreate", message)
 
 
 def job(item: Mapping[str, Any], *, created: str = BEFORE, **status: Any) -> Json:
@@ -341,14 +336,19 @@ def out_of_sync(commit: str) -> Json:
     return {"sync": {"status": "OutOfSync", "revision": commit}, "health": {"status": "Healthy"}}
 
 
-def syncing(
-    commit: str, message: str = "waiting for healthy state of apps/Deployment/iris"
-) -> Json:
+def _missing(commit: str, operation: Json) -> Json:
+    """The status of an Application without its objects, and what Argo CD does about it."""
     return {
         "sync": {"status": "OutOfSync", "revision": commit},
         "health": {"status": "Missing"},
-        "operationState": {**_operation("Running", message, commit), "finishedAt": None},
+        "operationState": operation,
     }
+
+
+def syncing(
+    commit: str, message: str = "waiting for healthy state of apps/Deployment/iris"
+) -> Json:
+    return _missing(commit, {**_operation("Running", message, commit), "finishedAt": None})
 
 
 def sync_failed(commit: str, kind: str, name: str, message: str, *, finished: str = BEFORE) -> Json:
@@ -363,34 +363,21 @@ def sync_failed(commit: str, kind: str, name: str, message: str, *, finished: st
         {"kind": kind, "name": name, "namespace": "ml-staging", "status": "SyncFailed", "version": "v1",
          "message": message, "syncPhase": "Sync"},
     ]  # fmt: skip
-    return {
-        "sync": {"status": "OutOfSync", "revision": commit},
-        "health": {"status": "Missing"},
-        "operationState": operation,
-    }
+    return _missing(commit, operation)
 
 
 def retrying(commit: str, message: str, attempt: int) -> Json:
     """Between two attempts of a sync: the phase is still Running."""
     words = f"{message}. Retrying attempt #{attempt} at 12:05PM."
-    operation = _operation("Running", words, commit) | {"retryCount": attempt}
-    return {
-        "sync": {"status": "OutOfSync", "revision": commit},
-        "health": {"status": "Missing"},
-        "operationState": operation,
-    }
+    return _missing(commit, _operation("Running", words, commit) | {"retryCount": attempt})
 
 
 def failed_before(commit: str, message: str, *, compared: str) -> Json:
     """What Argo CD says while the sync of ``commit`` has failed and it has compared with ``compared``."""
     operation = _operation("Failed", message, commit)
     words = f"Failed last sync attempt to [{commit}]: {message}"
-    return {
-        "sync": {"status": "OutOfSync", "revision": compared},
-        "health": {"status": "Missing"},
-        "operationState": operation,
-        "conditions": [{"type": "SyncError", "message": words, "lastTransitionTime": BEFORE}],
-    }
+    condition = {"type": "SyncError", "message": words, "lastTransitionTime": BEFORE}
+    return {**_missing(compared, operation), "conditions": [condition]}
 
 
 def application_set_error(application_set: Mapping[str, Any], message: str) -> Json:
