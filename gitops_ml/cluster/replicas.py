@@ -157,7 +157,7 @@ def _crashed(pod: Pod, container: Container, ended: Ended) -> Replica:
         problem = Status(
             ERROR_OUT_OF_MEMORY,
             f"{container.name} exceeded its memory limit and was killed{again}",
-            "raise compute.mem, or load a smaller model",
+            _MEMORY.get(container.name, "raise compute.mem, or load a smaller model"),
             is_final=is_final,
         )
         return Replica(pod, "out of memory", problem)
@@ -165,10 +165,20 @@ def _crashed(pod: Pod, container: Container, ended: Ended) -> Replica:
     problem = Status(
         ERROR,
         f"{container.name} ended with exit code {ended.exit_code}{again}{': ' + last if last else ''}",
-        "`gitops-ml logs` shows why" + (_KILLED if ended.exit_code == 137 else ""),
+        _log_remedy(container.name) + (_KILLED if ended.exit_code == 137 else ""),
         is_final=is_final,
     )
     return Replica(pod, "failed", problem)
+
+
+_MEMORY = {"queue-proxy": "raise container.proxy.mem"}
+"""By container, where another field has its memory."""
+
+
+def _log_remedy(container: str) -> str:
+    if container == "predictor":
+        return "`gitops-ml logs` shows why"
+    return f"the log of the container {container} shows why"
 
 
 _KILLED = (

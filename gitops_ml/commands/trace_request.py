@@ -6,6 +6,7 @@ then the logs of the pods that run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import deque
@@ -18,6 +19,7 @@ from gitops_ml.commands.history import trace
 from gitops_ml.commands.logs import CONTAINER, LogLine
 from gitops_ml.delivery.releases import own_releases, repository_of
 from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.release.proxy import CONTAINER as QUEUE_PROXY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,20 +203,26 @@ def _search(searched: tuple[_Searched, ...], request_id: str) -> FoundRequest | 
 def _in_log(searched: _Searched, request_id: str) -> FoundRequest | None:
     """The newest lines of a pod that name the request; a log that cannot be read has none."""
     pod, lines = searched.pod, deque[LogLine](maxlen=_MOST_LINES)
-    try:
-        stream = searched.cluster.logs(searched.namespace, pod.name, CONTAINER, tail=_NEWEST)
-        for text in stream:
-            if request_id in text:
-                at, _, line = text.partition(" ")
-                lines.append(LogLine(at, pod.name, line))
-    except GitopsMlError:
-        return None
+    for container in _logging(pod):
+        with contextlib.suppress(GitopsMlError):
+            stream = searched.cluster.logs(searched.namespace, pod.name, container, tail=_NEWEST)
+            for text in stream:
+                if request_id in text:
+                    at, _, line = text.partition(" ")
+                    lines.append(LogLine(at, pod.name, line))
     named = [each for each in lines if _names(each.text, request_id)]
     if not named:
         return None
     ids = (str(_fields(each.text).get(key, "")) for each in named for key in _IDS)
     id = next(filter(None, ids), None) or pod.deployment_id
     return FoundRequest(request_id, pod.name, id, tuple(named)) if id else None
+
+
+def _logging(pod: Pod) -> Iterator[str]:
+    """The containers that write about requests."""
+    yield CONTAINER
+    if any(each.name == QUEUE_PROXY for each in pod.containers):
+        yield QUEUE_PROXY
 
 
 def _names(line: str, request_id: str) -> bool:

@@ -158,6 +158,20 @@ def test_a_crash_names_the_exit_code_and_the_last_line_of_the_traceback():
     )
 
 
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("OOMKilled", "raise container.proxy.mem"),
+        ("Error", "the log of the container queue-proxy shows why"),
+    ],
+)
+def test_a_proxy_that_crashes_names_its_own_memory_and_its_own_log(reason, remedy):
+    status = k8s.crashes("", restarts=3, reason=reason)
+    (container,) = status["containerStatuses"]
+    found = of({**status, "containerStatuses": [{**container, "name": "queue-proxy"}]})
+    assert (found.remedy, "queue-proxy" in found.reason) == (remedy, True)
+
+
 def test_the_first_crash_may_be_an_accident():
     assert not of(k8s.crashes("", restarts=1)).is_final
 

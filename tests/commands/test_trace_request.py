@@ -50,6 +50,21 @@ def test_a_request_leads_to_the_deployment_and_its_commit(running):
     assert len(found["request"]["lines"]) == 1
 
 
+def test_the_log_of_a_proxy_is_searched_where_the_container_has_none(life):
+    deployment = life.deploys(container_api("iris"))
+    life.syncs()
+    status = k8s.ready()
+    (container,) = status["containerStatuses"]
+    life.runs({**status, "containerStatuses": [{**container, "name": "queue-proxy"}]})
+    line = json.dumps({"message": "the container did not answer", "request_id": ID})
+    pod = life.pod(0)["metadata"]["name"]
+    life.server.logs[pod, "queue-proxy", False] = Log([f"2026-11-25T12:00:00.0Z {line}"])
+    result = life.ann.runs("trace", ID)
+    assert result.code == 0, result
+    assert "the container did not answer" in result.out
+    assert f"deployment id:  {deployment}" in result.out
+
+
 def test_an_event_of_the_prediction_log_is_enough_and_so_is_the_pod(running):
     life, deployment = running
     event = {
