@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.git_servers import commit_files, git
+from tests.support.git_servers import branches, commit_files, git
 from tests.support.person import container_api
 
 BRANCH = "gitops-ml/deploy/staging/iris"
@@ -23,7 +23,7 @@ def bob(ann):
 
 
 def branch(person, of: str = BRANCH) -> str:
-    return git("for-each-ref", "--format=%(objectname)", f"refs/heads/{of}", cwd=person.gitops)
+    return branches(person.gitops).get(of, "")
 
 
 def log(person, of: str = BRANCH) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import getpass
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -47,11 +49,42 @@ def _environ() -> dict[str, str]:
 
 def bare_repository(folder: Path, files: Mapping[str, str | bytes] | None = None) -> Path:
     """A bare repository that takes pushes over HTTP too, with one commit of ``files`` on main."""
-    git("init", "-q", "--bare", folder)
-    git("config", "http.receivepack", "true", cwd=folder)
+    folders, content = _empty_repository()
+    for name in folders:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
     if files is not None:
         commit_files(folder, files)
     return folder
+
+
+@functools.cache
+def _empty_repository() -> tuple[tuple[Path, ...], dict[Path, bytes]]:
+    """The folders and files of an empty bare repository: thousands of tests begin with one."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        git("init", "-q", "--bare", "--template=", root)
+        git("config", "http.receivepack", "true", cwd=root)
+        found = sorted(root.rglob("*"))
+        folders = [path.relative_to(root) for path in found if path.is_dir()]
+        files = {path.relative_to(root): path.read_bytes() for path in found if path.is_file()}
+    return (*folders, Path("hooks")), files
+
+
+def branches(repository: Path) -> dict[str, str]:
+    """The commit of each branch of a bare repository, read from its files: no process is started."""
+    heads, packed = repository / "refs/heads", repository / "packed-refs"
+    loose = {}
+    for path in heads.rglob("*"):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            if path.suffix != ".lock":
+                loose[path.relative_to(heads).as_posix()] = path.read_text().strip()
+    # Last: a branch that is packed meanwhile is found there.
+    lines = packed.read_text().splitlines() if packed.is_file() else []
+    pairs = (line.split(" ", 1) for line in lines if line[:1] not in "#^")
+    known = {name.removeprefix("refs/heads/"): id for id, name in pairs}
+    return known | loose
 
 
 def commit_files(
@@ -59,7 +92,7 @@ def commit_files(
 ) -> str:
     """Somebody else's commit, straight in the bare repository; `None` deletes. Returns its id."""
     ref = f"refs/heads/{branch}"
-    heads = git("for-each-ref", "--format=%(objectname)", ref, cwd=repository)
+    heads = branches(repository).get(branch)
     parts = [f"commit {ref}\ncommitter S <s@example.org> 1700000000 +0000\ndata 1\nx\n".encode()]
     parts += [f"from {heads}\n".encode()] if heads else []
     for path, content in files.items():
@@ -70,7 +103,7 @@ def commit_files(
         parts.append(f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n")
     command = ["git", "fast-import", "--quiet"]
     subprocess.run(command, cwd=repository, env=_environ(), input=b"".join(parts), check=True)
-    return git("rev-parse", ref, cwd=repository)
+    return branches(repository)[branch]
 
 
 def free_port() -> int:

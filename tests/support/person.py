@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from gitops_ml.cli.main import main
-from tests.support.git_servers import bare_repository, git
+from tests.support.git_servers import bare_repository, branches, git
 
 DIGEST = "sha256:" + "1" * 64
 NO_REGISTRY = ("--offline", "--by-tag")
@@ -149,10 +149,10 @@ class Person:
     # -- the GitOps repository -------------------------------------------------------------------
 
     def head(self, repository: Path | None = None) -> str:
-        return git("rev-parse", "refs/heads/main", cwd=repository or self.gitops)
+        return branches(repository or self.gitops)["main"]
 
     def commits(self) -> int:
-        if not git("for-each-ref", "refs/heads/main", cwd=self.gitops):
+        if "main" not in branches(self.gitops):
             return 0
         return int(git("rev-list", "--count", "main", cwd=self.gitops))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.support.git_servers import TOKEN, HttpServer, git
+from tests.support.git_servers import TOKEN, HttpServer, branches, git
 
 API = "application/json"
 
@@ -151,16 +151,14 @@ class Forge(HttpServer):
 
     def sync(self) -> None:
         """Look at the branches, as a forge does after each push."""
-        listing = git("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", cwd=self.bare)
-        heads = dict(line.split(" ") for line in listing.splitlines())
+        heads = branches(self.bare)
         for pull in self.pulls:
             if pull.state == "open":
                 pull.commit = heads.get(pull.head, pull.commit)
                 pull.state = "open" if pull.head in heads else "closed"
 
     def head_of(self, branch: str) -> str:
-        name = f"refs/heads/{branch}"
-        return git("for-each-ref", "--format=%(objectname)", name, cwd=self.bare)
+        return branches(self.bare).get(branch, "")
 
     def is_open(self, head: str, base: str) -> bool:
         self.sync()
