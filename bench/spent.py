@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,12 +63,19 @@ def spend(
         env["GITOPS_ML_CACHE"] = str(cache)
     # Installed programs have their bytecode; CI machines often forbid it for the sake of tests.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryFile() as out, tempfile.NamedTemporaryFile() as figures:
+    with (
+        tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors,
+        tempfile.NamedTemporaryFile() as figures,
+    ):  # fmt: skip
         launcher = [sys.executable, "-IS", "-c", _LAUNCHER, figures.name, *command]
-        subprocess.run(launcher, cwd=cwd, env=env, stdout=out, check=True)
+        subprocess.run(launcher, cwd=cwd, env=env, stdout=out, stderr=errors, check=True)
         status, wall, cpu, peak = json.load(figures)
-        out.seek(0)
-        text = out.read().decode()
+        text, said = _text(out), _text(errors)
     if status and not may_fail:
-        sys.exit(f"{' '.join(command)} ended with status {status}\n{text}")
+        sys.exit(f"{' '.join(command)} ended with status {status}\n{text}{said}")
     return Spent(wall, cpu, peak, text)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

@@ -38,7 +38,9 @@ def test_the_memory_of_a_program_is_its_own():
 
 
 def test_the_status_of_a_program_is_kept(capsys):
-    fails = [sys.executable, "-IS", "-c", "print('why'); raise SystemExit(3)"]
+    script = "import sys; print('why'); print('because', file=sys.stderr); raise SystemExit(3)"
+    fails = [sys.executable, "-IS", "-c", script]
     assert spend(fails, may_fail=True).output == "why\n"
-    with pytest.raises(SystemExit, match=r"(?s)status 3\nwhy"):
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(SystemExit, match=r"(?s)status 3\nwhy\nbecause"):
         spend(fails)

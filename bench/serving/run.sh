@@ -58,6 +58,8 @@ measure() { # name port path script command...
 
 mkdir -p "$home"
 cd "$here/peers"
+# The figures are for a machine without other work; beside it, only those of one run compare.
+echo "load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo unknown), $(getconf _NPROCESSORS_ONLN) processors"
 export BENTOML_DO_NOT_TRACK=1 PYTHONPATH="$here/peers:$root"
 names=("$@")
 [ ${#names[@]} -gt 0 ] || names=(ours asgi fastapi flask kserve mlserver litserve bentoml)
