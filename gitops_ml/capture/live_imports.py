@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _SETS = re.compile(
     r"seed|manual_seed\w*|set(?!trace|profile)\w+|filterwarnings|simplefilter|register\w*|add_\w+|use_\w+"
-    r"|(?:en|dis)able_\w+|tzset|basicConfig"
+    r"|(?:en|dis)able_\w+|tzset|basicConfig|copyreg\.(?:pickle|constructor)"
 )
 """Functions that set something for the whole process."""
-WHOLE_PROCESS = frozenset({"locale", "socket", "sys"})
+WHOLE_PROCESS = frozenset({"codecs", "copyreg", "locale", "socket", "sys", "warnings"})
 """Modules whose settings act on code that does not import them."""
 
 
@@ -97,9 +97,10 @@ class Settings:
         match statement.node:
             case ast.Assign(value=ast.Call() as call) if self._sets(call):
                 return True  # old = np.seterr(all="raise")
-            case ast.Assign() | ast.AugAssign():
-                changed = (_module_of(self.namespace.get(name)) for name in statement.touches)
-                return any(each in self.modules for each in changed if each != "sys")
+            case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"))):
+                return self._changes(statement)
+            case ast.Assign() | ast.AugAssign() | ast.Delete():
+                return self._changes(statement)
             case ast.Expr(value=ast.Call() as call):
                 return self._sets(call) or self._runs_settings(call)
             case (
@@ -108,12 +109,21 @@ class Settings:
                 return any(map(self._sets, decorators))
         return False
 
+    def _changes(self, statement: Statement) -> bool:
+        changed = (_module_of(self.namespace.get(name)) for name in statement.touches)
+        return any(each in self.modules for each in changed if each != "sys")
+
     def _sets(self, node: ast.expr) -> bool:
         """Whether a call, or a decorator, sets something in one of the modules."""
         function = node.func if isinstance(node, ast.Call) else node
-        if not _SETS.fullmatch(_last(function)):
-            return False
-        return _module_of(self.namespace.get(_start(function) or "")) in self.modules
+        value = self.namespace.get(_start(function) or "")
+        module = _module_of(value)
+        names = (
+            _last(function),
+            f"{module}.{getattr(value, '__name__', '')}",
+            f"{module}.{_last(function)}",
+        )
+        return module in self.modules and any(map(_SETS.fullmatch, names))
 
     def _runs_settings(self, call: ast.Call) -> bool:
         """Whether it calls a function of the session that only sets: ``def seed_all(n): …``."""

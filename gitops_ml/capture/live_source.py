@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.collected import Collected, NoSource, Repairs, attribute
+from gitops_ml.capture.kept_answers import outdated_reasons
 from gitops_ml.capture.live_code import agrees, is_made_by
 from gitops_ml.capture.live_imports import (
     WHOLE_PROCESS,
@@ -90,6 +91,8 @@ def collect(
     collector.work()
     collector.repair()
     collected = collector.collected(title)
+    names = {each for each, _ in collector.seen}
+    collector.reasons += outdated_reasons(names, namespace, source)
     if not collector.reasons and has_secret_shape(collected.text):
         # Also in comments, which are copied too.
         collector.reasons.append(f"{name} has a secret in its source")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.collected import attribute
+from gitops_ml.capture.comparison.code_digest import is_huge, short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,8 +88,20 @@ def literal(value: Any) -> str:
     """An expression that evaluates to a plain value."""
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
+    if isinstance(value, complex):
+        return f"complex({literal(value.real)}, {literal(value.imag)})"
+    if type(value) is int:
+        return short_repr(value)
     text = pprint.pformat(value, width=96, sort_dicts=False, underscore_numbers=False)
     return f"(\n{text}\n)" if isinstance(value, str | bytes) and "\n" in text else text
+
+
+def is_written_by_repr(value: Any) -> bool:
+    """Whether the `repr` of a scalar evaluates to it."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    return kind in _SCALARS and kind is not complex and not is_huge(value)
 
 
 def holds_state(value: Any, depth: int = 0) -> bool:

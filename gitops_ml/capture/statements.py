@@ -346,9 +346,10 @@ def _touched(node: ast.stmt) -> Iterator[str]:
             case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method) as function)):
                 yield from [root] if method in _CHANGING and (root := _root(function)) else []
             case ast.Expr(
-                value=ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id=name), *_])
+                value=ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[target, *_])
             ):
-                yield name
+                name = target.id if isinstance(target, ast.Name) else _root(target)
+                yield from [name] if name else []
             case (
                 ast.FunctionDef(decorator_list=decorators) | ast.ClassDef(decorator_list=decorators)
             ) if each is node:

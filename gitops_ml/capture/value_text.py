@@ -10,7 +10,6 @@ import enum
 import fractions
 import functools
 import io
-import math
 import pathlib
 import sys
 import types
@@ -20,7 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from gitops_ml.capture.module_text import Import, literal
+from gitops_ml.capture.comparison.code_digest import short_repr
+from gitops_ml.capture.module_text import Import, is_written_by_repr, literal
 from gitops_ml.system.secret_scan import named_texts
 
 LARGEST_DATA = 1 << 20
@@ -180,7 +180,7 @@ def _tuple(writer: _Writer, value: tuple[Any, ...], depth: int) -> str:
 
 
 def _set(writer: _Writer, value: set[Any], depth: int) -> str:
-    members = sorted(value, key=lambda each: (type(each).__name__, repr(each)))
+    members = sorted(value, key=lambda each: (type(each).__name__, short_repr(each)))
     return f"{{{writer.several(members, depth)}}}" if value else "set()"
 
 
@@ -204,7 +204,7 @@ def _is_literal(writer: _Writer, value: Any) -> bool:
     seen: set[int] = set()
     while queue:
         each = queue.pop()
-        if type(each) in _SCALARS or (type(each) is float and math.isfinite(each)):
+        if is_written_by_repr(each):
             continue
         if type(each) not in (list, tuple, dict) or id(each) in seen or len(seen) > 100_000:
             return False

@@ -407,6 +407,18 @@ ALIKE: dict[str, tuple[list[str], str | None]] = {
         ],
         "(f(2), n)",
     ),
+    "a complex number without a literal": (
+        ["c=[complex('nan'), complex(-0.0, -1), complex(1, float('-inf')), 1+2j]"],
+        "c",
+    ),
+    "a whole number beyond decimals": (
+        ["x=10**5000 + 7", "xs=[x, {'a': -x}]", "s={x, 1}"],
+        "(x % 97, [hex(each)[:9] for each in s], hex(xs[1]['a'])[-9:])",
+    ),
+    "an attribute that setattr gave a library": (
+        ["import fractions\nsetattr(fractions.Fraction, 'twice_', lambda self: self * 2)"],
+        "fractions.Fraction(1, 2).twice_()",
+    ),
 }
 
 if sys.version_info >= (3, 12):

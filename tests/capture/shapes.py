@@ -39,6 +39,12 @@ _LOOKUP = (
 )
 _COUNT = "def count(words, text):\n    for word in text.split(): words[word] += 1\n"
 
+_KEPT = "from functools import cache\nrate = 2\n@cache\ndef f(x): return x * rate\n"
+_KEPT_METHOD = (
+    "from functools import lru_cache\nrate = 2\nclass A:\n    @staticmethod\n    @lru_cache(9)\n"
+    "    def f(x): return x * rate\n"
+)
+
 SHAPES: dict[str, Shape] = {
     # -- assignments
     "two names in one statement": _packaged(
@@ -489,5 +495,62 @@ SHAPES: dict[str, Shape] = {
         "strict.rate = 3",
         body="(strict.rate, Model.rate)",
         answer=(3, 2),
+    ),
+    # -- answers that a cache keeps
+    "answers from before a name was bound again": _refused(
+        _KEPT,
+        "f(2)",
+        "rate = 3",
+        body="f(payload)",
+        reason="f keeps answers from before rate changed, which a package does not have: run f.cache_clear()",
+    ),
+    "answers from before a helper was defined again": _refused(
+        "from functools import lru_cache\ndef g(x): return x\n@lru_cache\ndef f(x): return g(x)",
+        "f(2)",
+        "def g(x): return -x",
+        body="f(payload)",
+        reason="f keeps answers from before g changed",
+    ),
+    "answers from before a table changed": _refused(
+        "from functools import cache\ntable = {2: 1}\n@cache\ndef f(x): return table[x]",
+        "f(2)",
+        "table[2] = 5",
+        body="f(payload)",
+        reason="f keeps answers from before table changed",
+    ),
+    "answers of a method from before a name was bound again": _refused(
+        _KEPT_METHOD, "A.f(2)", "rate = 3", body="A.f(payload)", reason="run A.f.cache_clear()"
+    ),
+    "answers of what did not change": _packaged(
+        _KEPT, "f(2)", "rate = 2", body="f(payload)", answer=4
+    ),
+    "answers that were cleared": _packaged(
+        _KEPT, "f(2)", "rate = 3", "f.cache_clear()", body="f(payload)", answer=6
+    ),
+    # -- settings of the process that act on code which does not import their modules
+    "how a class is copied": _packaged(
+        "import copyreg, copy\nclass A:\n    def __init__(self, x): self.x = x",
+        "def more(a): return A, (a.x + 1,)",
+        "copyreg.pickle(A, more)",
+        body="copy.copy(A(payload)).x",
+        answer=3,
+    ),
+    "how a class is copied, by a name": _packaged(
+        "from copyreg import pickle\nimport copy\nclass A:\n    def __init__(self, x): self.x = x",
+        "def more(a): return A, (a.x + 1,)",
+        "pickle(A, more)",
+        body="copy.copy(A(payload)).x",
+        answer=3,
+    ),
+    "what a codec does with errors": _packaged(
+        "import codecs\ncodecs.register_error('own', lambda e: ('?', e.end))",
+        body="'\\xe9'.encode('ascii', 'own')",
+        answer=b"?",
+    ),
+    "a warning that is an error": _packaged(
+        "import warnings\nwarnings.filterwarnings('error', message='own')",
+        "def f():\n    from warnings import warn\n    try: return warn('own')\n    except UserWarning: return 'raised'",
+        body="f()",
+        answer="raised",
     ),
 }

@@ -17,6 +17,8 @@ _SAME = {"LOAD_METHOD": "LOAD_ATTR", "CALL_METHOD": "CALL", "CALL_FUNCTION": "CA
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
 _FLAGS_OF_KIND = 0x04 | 0x08 | 0x20 | 0x80 | 0x200
 """``*args``, ``**kwargs``, generators and coroutines."""
+_MOST_BITS = 2000
+"""Of a whole number in decimals; Python's own limit can be set as low as 640 digits."""
 
 
 def code_digest(code: CodeType) -> str:
@@ -66,7 +68,16 @@ def constant(value: Any) -> str:
         return f"frozenset({sorted(map(constant, value))})"
     if isinstance(value, tuple):
         return f"({', '.join(map(constant, value))})"
-    return f"{type(value).__name__} {value!r}"
+    return f"{type(value).__name__} {short_repr(value)}"
+
+
+def short_repr(value: Any) -> str:
+    """A `repr` that huge whole numbers have, too: Python refuses to write them in decimals."""
+    return hex(value) if is_huge(value) else repr(value)
+
+
+def is_huge(value: Any) -> bool:
+    return type(value) is int and value.bit_length() > _MOST_BITS
 
 
 def used_names(code: CodeType) -> dict[str, set[tuple[str, ...]]]:

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
-from gitops_ml.capture.comparison.code_digest import code_digest
+from gitops_ml.capture.comparison.code_digest import code_digest, short_repr
 from gitops_ml.capture.comparison.portrait import (
     Builtin,
     Edges,
@@ -100,7 +100,7 @@ def _short(text: str) -> str:
 
 
 def _scalar(value: Any, place: Surroundings) -> str:
-    return repr(place.neutral(value) if type(value) is str else value)
+    return short_repr(place.neutral(value) if type(value) is str else value)
 
 
 # -- containers ------------------------------------------------------------------------------------
