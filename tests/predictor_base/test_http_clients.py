@@ -36,6 +36,48 @@ JAVA = """
         }
     }
 """
+GO = """
+    package main
+
+    import (
+        "fmt"
+        "io"
+        "net"
+        "net/http"
+        "os"
+        "strings"
+        "time"
+    )
+
+    func main() {
+        for i := 0; i < 40; i++ {
+            body := strings.NewReader("{\\"a\\":1}")
+            request, _ := http.NewRequest("POST", "http://"+os.Args[1]+"/predict", body)
+            request.Header.Set("Content-Type", "application/json")
+            request.Header.Set("Connection", "Upgrade, HTTP2-Settings")
+            request.Header.Set("Upgrade", "h2c")
+            request.Header.Set("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")
+            answer, err := http.DefaultClient.Do(request)
+            if err != nil {
+                panic(err)
+            }
+            text, _ := io.ReadAll(answer.Body)
+            if answer.StatusCode != 200 || string(text) != "{\\"a\\":1}" {
+                panic(fmt.Sprint(answer.Status, string(text)))
+            }
+        }
+        connection, err := net.Dial("tcp", os.Args[1])  // HTTP/2 without an offer
+        if err != nil {
+            panic(err)
+        }
+        connection.SetDeadline(time.Now().Add(5 * time.Second))
+        fmt.Fprint(connection, "PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
+        text, err := io.ReadAll(connection)
+        if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 400 ") {
+            panic(fmt.Sprint(err, string(text)))
+        }
+    }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +132,8 @@ def test_apachebench_agrees(server: Server, tmp_path: Path, options: tuple[str, 
 def test_javas_client_agrees(server: Server, tmp_path: Path) -> None:
     (tmp_path / "Client.java").write_text(JAVA)
     run("java", str(tmp_path / "Client.java"), f"{server.url}/predict")
+
+
+def test_gos_client_agrees(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "client.go").write_text(GO)
+    run("go", "run", str(tmp_path / "client.go"), server.url.removeprefix("http://"))

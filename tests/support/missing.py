@@ -16,6 +16,7 @@ DEBIAN = {
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
     "fish": "fish",
+    "go": "golang-go",
     "htpasswd": "apache2-utils",
     "ip": "iproute2",
     "iptables": "iptables",
