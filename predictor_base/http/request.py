@@ -178,12 +178,8 @@ class Exchange:
 
     async def read_body(self, bodies: Bodies, *, limit: int | None = None) -> bytes:
         """The whole body, if it is not compressed, not too large, and arrives in time."""
-        encoding = self.header.get(b"content-encoding", b"identity")
-        if encoding.lower() != b"identity":
-            name = shown(encoding.decode("latin-1"))
-            raise UnsupportedEncoding(
-                f"content-encoding: cannot read {name}; send the body as it is"
-            )
+        if b"content-encoding" in self.header:
+            self._check_encoding()
         limit = bodies.largest if limit is None else min(limit, bodies.largest)
         length = self.header.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
@@ -197,6 +193,16 @@ class Exchange:
             raise TooLarge(f"the body has more than {limit} bytes")
         self.body = body
         return body
+
+    def _check_encoding(self) -> None:
+        """Refuse a compressed body; the header may be there several times, and is a list."""
+        given = [value for name, value in self.scope["headers"] if name == b"content-encoding"]
+        encodings = [each.strip().lower() for each in b",".join(given).split(b",")]
+        if any(each not in (b"", b"identity") for each in encodings):
+            name = shown(b", ".join(given).decode("latin-1"))
+            raise UnsupportedEncoding(
+                f"content-encoding: cannot read {name}; send the body as it is"
+            )
 
     async def _read_rest(self, first: bytes, limit: int, bodies: Bodies) -> bytes:
         body = bytearray(first)

@@ -27,11 +27,19 @@ class ReplicaState:
     def __init__(self, settings: Settings) -> None:
         self.numbers = range(settings.processes_per_replica)
         self._stall_seconds = settings.longest_call_seconds
-        self._memory = mmap.mmap(-1, _ROW.size * len(self.numbers))
+        self._memory = mmap.mmap(-1, _ROW.size * len(self.numbers) + 1)
 
     def write(self, number: int, state: int) -> None:
         """Set a worker's state, and note that it runs."""
         _ROW.pack_into(self._memory, number * _ROW.size, state, time.monotonic())
+
+    def end(self) -> None:
+        """Let all workers drain, also those that do not notice a signal."""
+        self._memory[-1] = 1
+
+    @property
+    def is_ending(self) -> bool:
+        return bool(self._memory[-1])
 
     def state(self, number: int) -> int:
         return int(self._row(number)[0])

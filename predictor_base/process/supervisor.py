@@ -186,6 +186,7 @@ class Supervisor:
             seconds = settings.drain_delay_seconds + settings.grace_seconds + settings.close_seconds
             self._end = time.monotonic() + max(seconds - ENDING_SECONDS, ENDING_SECONDS)
         self._due.clear()
+        self.replica.end()
         for pid in self._children:
             os.kill(pid, signal.SIGTERM)
 

@@ -110,9 +110,17 @@ class Worker:
         sys.setswitchinterval(SWITCH_SECONDS)
         main = self._loop.create_task(self._live())
         main.add_done_callback(lambda _: self._executor.finish())
-        self._loop.run_forever()
+        while not main.done():
+            self._run_loop()
         main.result()
         return self.exit_code
+
+    def _run_loop(self) -> None:
+        """Run the loop until it is stopped; a task of an async predictor may stop it, or raise SystemExit."""
+        try:
+            self._loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            logger.error("a task of the predictor raised %s", type(error).__name__, exc_info=error)
 
     def _sockets(self) -> list[int]:
         """The descriptors of the connections."""
@@ -220,6 +228,8 @@ class Worker:
             for connection in list(self._connections.connections):
                 connection.close_if_late(now)  # type: ignore[union-attr]  # all are GuardedProtocol
             self._metrics.flush()
+            if self._replica.is_ending and not self._stopping.is_set():
+                self.terminate()  # an async predictor has replaced the handler of the signal
             if os.getppid() != self._parent:
                 self.terminate()  # the supervisor is gone
             await asyncio.sleep(1)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TextIO
 
 import orjson
 
 from predictor_base.errors import shortened
 from predictor_base.settings import Settings
+from predictor_base.telemetry.log_output import own_stdout, print_whole_lines
 
 request_id_of_task: ContextVar[str] = ContextVar("request_id", default="")
 """The request that the current task or thread works on; log lines carry it."""
@@ -68,18 +67,11 @@ class RuntimeLogger(logging.Logger):
             super().handle(record)
 
 
-def _own_stdout() -> TextIO:
-    """Standard output, also after a predictor has closed or replaced it."""
-    try:
-        return os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
-    except OSError:
-        return sys.stdout
-
-
 def configure(settings: Settings) -> None:
     """Send all logging of this process to stdout."""
+    print_whole_lines()
     level = settings.log_level.upper()
-    handler = logging.StreamHandler(_own_stdout())
+    handler = logging.StreamHandler(own_stdout() or sys.stdout)
     handler.setFormatter(JsonFormatter(settings.deployment_id))
     logging.basicConfig(handlers=[handler], level=level, force=True)
     own = logging.getLogger("predictor_base")

@@ -272,7 +272,9 @@ def _body_rows() -> Iterator[Row]:
     }.items():
         yield Row(f"a body in {name}", post(body, Content_Encoding=name), (415,))
         yield Row(f"a tensor in {name}", post(body, path=INFER, Content_Encoding=name), (415,))
-    yield Row("a body in identity", post(b"{}", Content_Encoding="identity"), (200,))
+    yield Row("a body in identity", post(b"{}", Content_Encoding="identity, Identity"), (200,))
+    twice = "gzip\r\nContent-Encoding: identity"
+    yield Row("a body in two encodings", post(b"{}", Content_Encoding=twice), (415,))
 
 
 def _raw_rows() -> Iterator[Row]:

@@ -310,6 +310,40 @@ def test_no_deed_costs_a_line_of_the_log_or_the_exit_code(tmp_path: Path) -> Non
     assert server.logged("stopped")
 
 
+ASYNC = """
+    import asyncio, signal, sys
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    async def leave():
+        sys.exit(3)
+
+    class PythonPredictor:
+        async def predict(self, payload):
+            exec(payload)
+            await asyncio.sleep(0.02)
+            return "done"
+"""
+LOOP_DEEDS = (
+    "asyncio.get_running_loop().stop()",
+    "asyncio.get_running_loop().call_soon(interrupt)",
+    "asyncio.ensure_future(leave())",
+    "signal.set_wakeup_fd(-1)",
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+)
+
+
+def test_an_async_predictor_ends_neither_the_loop_nor_the_drain(tmp_path: Path) -> None:
+    with serving(tmp_path, ASYNC) as server:
+        for deed in LOOP_DEEDS:
+            assert server.predict(deed).text == "done", deed
+        server.terminate()
+        assert server.process.wait(10) == 0
+    assert server.logged("stopped")
+    assert not server.logged("ended with")
+
+
 ENDS: dict[str, tuple[str, str]] = {
     "an exception": ("raise OSError('the weights are gone')", "OSError: the weights are gone"),
     "sys.exit": ("sys.exit('no weights')", "SystemExit: no weights"),
