@@ -20,7 +20,7 @@ from gitops_ml.http.retry import RetryPolicy
 from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_protected
 from gitops_ml.packages.build_settings import ca_bundle, pip_configurations, pip_settings
-from gitops_ml.packages.local_files import index_options, requirement_lines
+from gitops_ml.packages.local_files import index_options, link_folders, requirement_lines
 from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.system.files import written
 from gitops_ml.system.process import redacted
@@ -41,6 +41,8 @@ class IndexSettings:
     indexes: tuple[str, ...] = (PYPI,)
     """May hold credentials: never shown, never on a command line."""
     find_links: tuple[str, ...] = ()
+    named_links: tuple[str, ...] = ()
+    """The folders and pages with wheels that the project's requirement files name; pip alone reads them."""
     trusted_hosts: tuple[str, ...] = ()
     ca_bundle: str | None = None
     proxy: str | None = field(default=None, repr=False)
@@ -83,6 +85,8 @@ class IndexSettings:
             if path.endswith(".whl") or not is_file(project / path):
                 continue
             content = read_file(project / path, limit=LARGEST_TEXT, inside=(project,))
+            named = (*settings.named_links, *link_folders(requirements_text(content)))
+            settings = replace(settings, named_links=named)
             for line in requirement_lines(requirements_text(content)):
                 settings = settings._with_line(line, owner, place=path)
         settings._check_trusted(settings.trusted_hosts[len(own.trusted_hosts) :])

@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from urllib.parse import unquote
 
 from gitops_ml.errors import Problem
@@ -34,7 +34,8 @@ IN_A_LAYER = (
 )
 
 _NESTED = ("-r", "--requirement", "-c", "--constraint")
-_LOCAL = ("-e", "--editable", "-f", "--find-links")
+_LINKS = ("-f", "--find-links")
+_LOCAL = ("-e", "--editable", *_LINKS)
 _SHORT_OPTIONS = ("-r", "-c", "-e", "-f", "-i")
 _OPTIONS = frozenset(
     {
@@ -148,9 +149,20 @@ def pip_files(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
     found = dict.fromkeys(files)
     for file in _inside(files):
         for _, option, target in _references(read(file) or ""):
-            if option not in _NESTED:
+            if option in _LINKS:
+                found.update(dict.fromkeys(_link_folders(file, target)))
+            elif option not in _NESTED:
                 found[_normal(target)] = None
     return _simplified(found)
+
+
+def _link_folders(file: str, target: str) -> tuple[str, ...]:
+    """Where pip looks for the folder of wheels: beside the file, else in the project.
+
+    One that leaves the project is among them only where both do.
+    """
+    places = dict.fromkeys((_joined(file, target), _normal(target)))
+    return tuple(each for each in places if not leaves_project(each)) or tuple(places)[:1]
 
 
 def leaves_project(path: str) -> bool:
@@ -174,6 +186,7 @@ def requirement_problems(
         text = read(file) or ""
         for number, option, target in _references(text):
             path = _joined(file, target) if option in _NESTED else _normal(target)
+            path = _link_folders(file, target)[0] if option in _LINKS else path
             if leaves_project(path):
                 message = f"names {path[:200]}, which leaves the project: copy it into it"
                 yield Problem(place(file), number, 1, "", message, rule="context")
@@ -229,6 +242,13 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
             if "://" in target or (_local_path(target, is_option=is_editable) and not is_wheel):
                 found[without_credentials(target.partition("#")[0])] = None
     return tuple(found)
+
+
+def link_folders(text: str) -> tuple[str, ...]:
+    """The folders and addresses with wheels that a requirements file names."""
+    fields = (fields for _, fields in _fields(text) if fields)
+    parts = ((*each[0].partition("=")[::2], " ".join(each[1:2])) for each in fields)
+    return tuple(value or behind for option, value, behind in parts if option in _LINKS)
 
 
 def index_options(text: str) -> tuple[tuple[str, str], ...]:
@@ -338,7 +358,12 @@ def _address(fields: list[str]) -> str:
     """The target of a requirement: its address (``name @ address``), a path or a distribution."""
     line = " ".join(fields)
     direct = _DIRECT.match(line)
-    return line[direct.end() :].split()[0] if direct else fields[0]
+    if direct:
+        return line[direct.end() :].split()[0]
+    # pip takes all before the first option for one path
+    words = list(takewhile(lambda field: not field.startswith("-"), fields))
+    is_path = len(words) > 1 and words[-1].endswith(_ARCHIVES) and "/" in words[0]
+    return " ".join(words) if is_path else fields[0]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -19,7 +19,9 @@ _OPTIONS = re.compile(r"\s--?[a-z]")
 _HASH = re.compile(r"--hash[=\s]+(\S+)")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(?P<path>\S.*)")
 _CONSTRAINT = ("-c", "--constraint")
-_WHEEL = re.compile(r"(?P<path>[^\s;\[]+\.whl)(?P<extras>\[[^\]]*\])?(?P<marker>\s*;.*)?")
+_WHEEL = re.compile(
+    r"(?P<path>[^\s;\['\"][^;\['\"]*\.whl)(?P<extras>\[[^\]]*\])?(?P<marker>\s*;.*)?"
+)
 _SHA256 = "sha256:"
 
 

@@ -194,7 +194,14 @@ class Resolver:
         """The failure of uv as a message that names a package and the remedies."""
         text = error.stderr.strip()
         reports = f"uv reports:\n{_indented(text)}"
-        if missing := self._missing(text, requirements):
+        missing = self._missing(text, requirements)
+        if (missing or "Invalid URL in" in text) and (links := self.settings.named_links):
+            folders = redacted(", ".join(links))
+            missing = (
+                f"{missing or 'the requirements cannot be read'}; --find-links ({folders}) is for pip: "
+                f"{_SECOND_WAY}, or set image.builder to docker"
+            )
+        if missing:
             return GitopsMlError(f"{missing}. {reports}")
         if error.returncode == 127:
             return GitopsMlError(

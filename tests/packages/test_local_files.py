@@ -6,11 +6,13 @@ import pytest
 
 from gitops_ml.packages.local_files import (
     index_options,
+    link_folders,
     needs_pip,
     pip_files,
     requirement_problems,
     shell_files,
 )
+from gitops_ml.packages.requirement_files import read_requirement_lines
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,49 @@ def test_nested_requirements_are_relative_to_their_own_file() -> None:
     assert pip_files("requirements.txt", read=texts.get) == (
         "req/a.txt", "req/b.txt", "requirements.txt",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "folders", "problem"),
+    [
+        ("--find-links wheels", ("req/wheels", "wheels"), None),
+        ("-f ./wheels", ("req/wheels", "wheels"), None),
+        ("-f ../wheels", ("wheels",), None),
+        ("-f ../../wheels", ("../wheels",), "names ../wheels, which leaves the project"),
+        (
+            "--find-links=/opt/wheels",
+            ("/opt/wheels",),
+            "names /opt/wheels, which leaves the project",
+        ),
+    ],
+)
+def test_a_folder_of_wheels_is_beside_the_file_or_in_the_project(line, folders, problem) -> None:
+    texts = {"req/a.txt": f"{line}\n"}
+    found = set(pip_files("req/a.txt", read=texts.get)) - {"req/a.txt"}
+    assert found == set(folders)
+    problems = list(requirement_problems(["req/a.txt"], read=texts.get, place=str))
+    assert [problem or "", *map(str, problems)][-1].find(problem or "") >= 0
+    assert len(problems) == (problem is not None)
+    assert link_folders(texts["req/a.txt"]) == (line.replace("=", " ").split()[1],)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("-f https://x.example/wheels.html", ()),
+        ("./my wheels/a-1-py3-none-any.whl", ()),
+        ("./my lib/a-1.tar.gz", ("./my lib/a-1.tar.gz",)),
+    ],
+)
+def test_what_only_pip_can_install_is_named(line: str, named: tuple[str, ...]) -> None:
+    assert needs_pip("r.txt", read={"r.txt": f"numpy\n{line}\n"}.get) == named
+
+
+def test_a_path_may_have_spaces_as_pip_reads_it() -> None:
+    texts = {"r.txt": "./my wheels/a-1-py3-none-any.whl  --hash=sha256:0a\nb ; os_name > 'a'\n"}
+    assert pip_files("r.txt", read=texts.get) == ("my wheels/a-1-py3-none-any.whl", "r.txt")
+    wheel, other = read_requirement_lines("r.txt", read=texts.get)
+    assert (wheel.path, wheel.name, other.name) == ("my wheels/a-1-py3-none-any.whl", "a", "b")
 
 
 @pytest.mark.parametrize("line", [".", "-e .", ".[extra]", "-f 'wheels (1)'"])

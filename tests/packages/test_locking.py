@@ -58,7 +58,7 @@ class Project:
         # the runtime's own requirements are in no index of a test
         return LockFacts(
             project=facts.project, requirements=facts.requirements, runtime=(), python="3.11",
-            platforms=facts.platforms, inputs=facts.inputs,
+            platforms=facts.platforms, inputs=facts.inputs, files=facts.files,
         )  # fmt: skip
 
     def ensure(self, **changes: bool) -> LockOutcome:
@@ -363,6 +363,14 @@ def test_a_contradiction_is_told_with_both_sides(project: Project) -> None:
 def test_a_package_that_nobody_has_is_named(project: Project) -> None:
     project.requires("no-such-thing")
     assert "no-such-thing" in refusal(project)
+
+
+def test_a_folder_that_only_pip_reads_is_named_with_the_way_out(project: Project) -> None:
+    project.requires("--find-links wheels", "a-package-of-no-index==1")
+    assert (
+        "--find-links (wheels) is for pip: put a wheel into the project and name it in the requirements as "
+        "./wheels/<file>.whl" in refusal(project)
+    )
 
 
 def test_code_from_a_repository_is_refused_with_a_way_out(project: Project) -> None:
