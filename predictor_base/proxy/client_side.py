@@ -241,7 +241,7 @@ class ForwardingProtocol(GuardedProtocol):
         return self.refused_since is None and not self.transport.is_closing()
 
     def _end(self) -> None:
-        if self._reading is not None:
+        if self._reading is not None or self._tunnel is not None:
             self._linger()
         else:
             self.transport.close()
@@ -306,6 +306,9 @@ class ForwardingProtocol(GuardedProtocol):
             passage.leave(is_late=self._is_late)
 
     def _end_body(self, status: int, message: str) -> None:
+        if self._reading is None or self._reading.is_over:  # answered already
+            self.transport.close()
+            return
         self._is_late = True
         self.refuse(status, message)
 

@@ -58,12 +58,13 @@ class ProxyApp(App):
 
     def _look(self) -> None:
         now = time.perf_counter()
-        for passage in list(self._in_flight):
-            passage.look(now)
-        has_idle = self.pool.close_idle()
-        self._looks = bool(self._in_flight) or has_idle
-        if self._looks:
-            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+        try:
+            for passage in list(self._in_flight):
+                passage.look(now)
+        finally:  # whatever fails in one, the others keep their limits
+            self._looks = self.pool.close_idle() or bool(self._in_flight)
+            if self._looks:
+                asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
 
     def stop(self) -> None:
         for passage in list(self._in_flight):

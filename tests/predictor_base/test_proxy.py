@@ -255,8 +255,14 @@ def test_many_requests_of_one_connection_are_answered_in_order(
     assert found == bodies
 
 
-def test_a_stream_that_pauses_for_too_long_is_broken_off(tmp_path: Path) -> None:
-    with proxied(tmp_path, requestTimeoutSeconds=0.3) as (server, container, _):
+def test_a_stream_or_a_body_that_pauses_for_too_long_is_ended(tmp_path: Path) -> None:
+    limits = {"requestTimeoutSeconds": 0.3, "bodyTimeoutSeconds": 0.6}
+    with proxied(tmp_path, **limits) as (server, container, _):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf")
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert (answer[:12], answer.count(b"HTTP/1.1")) == (b"HTTP/1.1 504", 1)
+        assert container.requests == []
         with pytest.raises(httpx.RemoteProtocolError):
             server.client.get("/events")
         assert container.left.wait(10)
