@@ -24,7 +24,7 @@ from gitops_ml.client.cards import PullRequest
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
 from gitops_ml.client.overviews import Diagnosis
 from gitops_ml.client.past import History, Trace
-from gitops_ml.client.predictions_view import ComparisonView, PredictionsView
+from gitops_ml.client.predictions_view import ComparisonView, LogFiles, PredictionsView
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.client.reading import Reading
 from gitops_ml.client.results import Api, Apis, Outcome
@@ -38,12 +38,13 @@ from gitops_ml.client.views import (
 from gitops_ml.commands.delete import delete
 from gitops_ml.commands.doctor import SECONDS, doctor
 from gitops_ml.commands.inspect import export
-from gitops_ml.commands.logs import follow
+from gitops_ml.commands.logs import CONTAINER, follow
 from gitops_ml.commands.patch import patch
 from gitops_ml.commands.predict import Call
 from gitops_ml.commands.promote import promote, route
 from gitops_ml.commands.refresh import refresh
 from gitops_ml.commands.rollback import rollback
+from gitops_ml.commands.trace_request import DAYS as SEARCHED_DAYS
 from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.delivery.change import WAIT_SECONDS, ChangeContext, ChangeOptions, ChangeResult
 from gitops_ml.delivery.plan import DeployOptions
@@ -241,23 +242,26 @@ class Client(Reading):
         """The deployments of an API in this environment, the newest first."""
         return History.read(self._connection, api_name, limit=limit)
 
-    def trace(self, deployment_id: str) -> Trace:
+    def trace(
+        self, deployment_id: str, *, apis: Sequence[str] = (), days: float = SEARCHED_DAYS
+    ) -> Trace:
         """The origin of a deployment id, of a unique prefix of one, or of the `x-request-id` of a prediction.
 
-        Requests are searched in the logs of the pods that run.
+        Requests are searched in Loki (``days``, for an id without a time) and in pods' logs, of all APIs or ``apis``.
         """
-        return Trace.read(self._connection, deployment_id)
+        return Trace.read(self._connection, deployment_id, apis=apis, days=days)
 
-    def export(self, name: str, folder: str | Path) -> tuple[str, ...]:
-        """Write code, lock and manifest of a deployment or an image to an empty folder.
-
-        Returns the paths of the written files.
+    def export(
+        self, name: str, folder: str | Path, *, platform: str | None = None
+    ) -> tuple[str, ...]:
+        """Write code, lock and manifest of a deployment or an image to an empty folder; the paths of the files.
 
         Raises:
             GitopsMlError: the image holds no project.
         """
         with self._connection.open() as (workspace, clients):
-            return export(workspace, name, Path(folder).absolute(), clients=clients).files
+            target = Path(folder).absolute()
+            return export(workspace, name, target, clients=clients, platform=platform).files
 
     # -- change current releases -------------------------------------------------------------------
 
@@ -369,13 +373,13 @@ class Client(Reading):
         """
         return Prediction.of_running(self._connection, api_name, payload, Call(**call))
 
-    def logs(self, api_name: str, *, tail: int | None = 100) -> Logs:
+    def logs(self, api_name: str, *, tail: int | None = 100, container: str = CONTAINER) -> Logs:
         """The newest log lines of all replicas; of a crashed replica, those of its last attempt.
 
         Raises:
             GitopsMlError: no replica runs; has the reason.
         """
-        return Logs.read(self._connection, api_name, tail=tail)
+        return Logs.read(self._connection, api_name, tail=tail, container=container)
 
     def stream_api_logs(self, api_name: str) -> None:
         """Print log lines as they come, also of new replicas, until interrupted."""
@@ -419,9 +423,11 @@ class Client(Reading):
         days: float = DAYS,
         logs: Sequence[str | Path] = (),
         key: str = "",
+        model_type: str | None = None,
     ) -> ComparisonView:
         """Whether two deployments predict alike; with ``logs``, from files of the prediction log."""
-        return ComparisonView.read(self._connection, first, second, days=days, logs=logs, key=key)
+        source = LogFiles(tuple(map(Path, logs)), key=key, model_type=model_type)
+        return ComparisonView.read(self._connection, first, second, days=days, logs=source)
 
     def doctor(self, *, timeout: float = SECONDS, skip: Sequence[str] = ()) -> Diagnosis:
         """Check what this project relies on, from here; nothing is changed.

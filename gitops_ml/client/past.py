@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from gitops_ml.client.cards import Result
 from gitops_ml.client.connection import Connection
 from gitops_ml.commands.history import History as Found
 from gitops_ml.commands.history import history, table_row, trace_lines
-from gitops_ml.commands.trace_request import FoundRequest, trace_any
+from gitops_ml.commands.trace_request import DAYS, FoundRequest, trace_any
 from gitops_ml.facts.result_facts import history_facts, trace_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.gitops.release_history import Entry, FoundDeployment
@@ -101,9 +101,11 @@ class Trace(Result):
     _found: FoundDeployment = field(compare=False)
 
     @classmethod
-    def read(cls, connection: Connection, deployment_id: str) -> Trace:
+    def read(
+        cls, connection: Connection, id: str, *, apis: Iterable[str] = (), days: float = DAYS
+    ) -> Trace:
         with connection.open() as (workspace, clients):
-            found, request = trace_any(workspace, deployment_id, clients=clients)
+            found, request = trace_any(workspace, id, clients=clients, apis=tuple(apis), days=days)
         release = found.release
         return cls.from_verb(
             found,

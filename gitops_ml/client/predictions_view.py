@@ -116,6 +116,15 @@ def _text(x: float, y: int, text: str) -> str:
     return f'<text x="{x:.1f}" y="{y}" fill="currentColor">{escape(printable(text))}</text>'
 
 
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """Files of the prediction log, with ``key`` and ``model_type`` as in ``monitoring`` of a manifest."""
+
+    files: tuple[Path, ...]
+    key: str
+    model_type: str | None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ComparisonView(Result):
     """Whether two deployments predict alike."""
@@ -129,12 +138,12 @@ class ComparisonView(Result):
 
     @classmethod
     def read(
-        cls, connection: Connection, first: str, second: str, *, days: float,
-        logs: Iterable[str | Path], key: str,
-    ) -> ComparisonView:  # fmt: skip
-        files = tuple(map(Path, logs))
-        if files:
-            found = compare_logs(files, first, second, key=key)
+        cls, connection: Connection, first: str, second: str, *, days: float, logs: LogFiles
+    ) -> ComparisonView:
+        if logs.files:
+            found = compare_logs(
+                logs.files, first, second, key=logs.key, model_type=logs.model_type
+            )
         else:
             with connection.open() as (workspace, clients):
                 found = compare(workspace, first, second, clients=clients, days=days)

@@ -21,7 +21,7 @@ from gitops_ml.cluster.preflight import preflight_note
 from gitops_ml.commands import predict as prediction
 from gitops_ml.commands.get import Description, describe
 from gitops_ml.commands.inspect import export
-from gitops_ml.commands.logs import LogLine, logs
+from gitops_ml.commands.logs import CONTAINER, LogLine, logs
 from gitops_ml.commands.model import is_elsewhere, name_models
 from gitops_ml.commands.predict import Call, predict, predict_at
 from gitops_ml.commands.run import start
@@ -241,10 +241,20 @@ class Logs(Shown, tuple["LogLine", ...]):
     __slots__ = ()
 
     @classmethod
-    def read(cls, connection: Connection, api: str, *, tail: int | None) -> Logs:
+    def read(
+        cls, connection: Connection, api: str, *, tail: int | None, container: str = CONTAINER
+    ) -> Logs:
+        where = connection.environment
         with connection.open() as (workspace, clients):
             return cls(
-                logs(workspace, api, clients=clients, environment=connection.environment, tail=tail)
+                logs(
+                    workspace,
+                    api,
+                    clients=clients,
+                    environment=where,
+                    tail=tail,
+                    container=container,
+                )
             )
 
     def __str__(self) -> str:

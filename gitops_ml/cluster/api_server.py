@@ -18,6 +18,7 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part, read_answer
 from gitops_ml.http.response import unpacked
+from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ Found = TypeVar("Found")
 
 LARGEST = 64 << 20
 """Bytes of one answer."""
+_LONGEST_REASON = 1000
 _MOST_PAGES = 200
 _PAGE = 500
 """Objects in one answer, so that thousands of pods need little memory on both sides."""
@@ -47,7 +49,7 @@ class ApiServer:
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         self._wanted = wanted
-        self._environ = environ
+        self.environ = environ
         self._warn = warn
         self.limits = Limits.from_environ(environ)
         self._connection: tuple[ApiClient, str] | None = None
@@ -134,8 +136,8 @@ class ApiServer:
         body: bytes | None = None,
         watch: Watch,
     ) -> Any:
-        """urllib3's response, unread, with any status."""
-        from urllib3 import Timeout
+        """urllib3's response, unread, with any status; no redirect is followed."""
+        from urllib3 import Retry, Timeout
         from urllib3.exceptions import HTTPError
 
         from gitops_ml.cluster.watched_pools import watching
@@ -145,11 +147,17 @@ class ApiServer:
             method, path, query_params=list(query), header_params=dict(headers or {}),
             auth_settings=["BearerToken"],
         )  # fmt: skip
+        # A busy API server answers 429. The time that it names is not waited for, which may be a day.
+        again = Retry(
+            3, other=0, status_forcelist=(429,), backoff_factor=0.5, raise_on_status=False,
+            respect_retry_after_header=False,
+        )  # fmt: skip
         # With the client's connection pool: its `call_api` would encode the body as JSON.
         try:
             with watching(watch):
                 return client.rest_client.pool_manager.request(
-                    method, url, headers=head, body=body, preload_content=False,
+                    method, url, headers=head, body=body, preload_content=False, redirect=False,
+                    retries=again,
                     timeout=Timeout(connect=self.limits.connect, read=watch.allowed()),
                 )  # fmt: skip
         except (HTTPError, OSError, ValueError) as error:
@@ -187,7 +195,7 @@ class ApiServer:
             if self._connection is None:
                 from gitops_ml.cluster.watched_pools import watch_pools
 
-                self._connection = kubeconfig.connect(self._wanted, environ=self._environ)
+                self._connection = kubeconfig.connect(self._wanted, environ=self.environ)
                 watch_pools(self._connection[0].rest_client.pool_manager)
                 self._warn_of_unchecked_certificate(self._connection[0].configuration)
             return self._connection[0]
@@ -223,9 +231,14 @@ class ApiServer:
         self, status: int, content: bytes, path: str, *, role: Role | None = None
     ) -> GitopsMlError:
         """The error for an API server's refusal, with its message and the remedy."""
+        if 300 <= status < 400:
+            return ServerFailed(
+                f"{self.name} answered {status}, a redirect, which is not followed: check that the address "
+                "in the kubeconfig is an API server, and not a proxy with a login page"
+            )
         message = (status_object(content) or {}).get("message")
-        text = message if isinstance(message, str) else ""
-        text = text or content.decode(errors="replace")[:300] or f"status {status}"
+        text = message if isinstance(message, str) else content.decode(errors="replace")
+        text = one_line(text, most=_LONGEST_REASON) or f"status {status}"
         if status == 401:
             return Refused(
                 f"{self.name} does not accept the credentials of the kubeconfig: they are missing or "

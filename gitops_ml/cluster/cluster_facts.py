@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.cluster.kubernetes_objects import read_time
+from gitops_ml.cluster.observed import Condition
 from gitops_ml.errors import Refused
 from gitops_ml.http.json_reader import Part
 
@@ -101,14 +102,24 @@ class ClusterFacts:
         found = self._objects(path, read_version, labelSelector=selector)
         return None if found is None else tuple(dict.fromkeys(filter(None, found)))
 
-    def gateway(self, namespace: str, name: str) -> Json | None:
-        """A Gateway; ``None`` where there is none.
+    def gateway(self, namespace: str, name: str) -> tuple[Condition, ...] | None:
+        """The conditions of a Gateway; ``None`` where there is none.
 
         Raises:
             Refused: the caller may not read it.
         """
-        return self.server.get(
-            f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/gateways/{name}"
+        path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/gateways/{name}"
+        found = self.server.get(path)
+        if found is None:
+            return None
+        status = self._of(found, path)["status"]
+        return tuple(
+            Condition(
+                type=each["type"].text_or(),
+                status=each["status"].text_or(),
+                message=each["message"].text_or(),
+            )
+            for each in (status["conditions"].items() if status else ())
         )
 
     def syncs(self, namespace: str) -> tuple[SyncFacts, ...]:

@@ -20,6 +20,8 @@ _NANOSECONDS = 1_000_000_000
 _POD_LABELS = ("pod", "k8s_pod_name", "pod_name")
 """As Promtail and Alloy, OpenTelemetry, and Fluent Bit name it."""
 
+_ACCESS = "set loki.token_env of the cluster to the variable of a token, and loki.tenant where Loki has tenants"
+
 
 @dataclass(frozen=True, slots=True)
 class LokiLine:
@@ -41,7 +43,7 @@ class Loki:
             headers["Authorization"] = f"Bearer {token}"
         self.address = spec.address.rstrip("/")
         self._label = spec.namespace_label
-        self._server = MonitoringServer("Loki", self.address, server, headers)
+        self._server = MonitoringServer("Loki", self.address, server, _ACCESS, headers)
 
     def lines_with(
         self, text: str, namespaces: Iterable[str], *, start: float, end: float

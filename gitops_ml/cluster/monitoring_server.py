@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from gitops_ml.cluster.api_server import LARGEST
-from gitops_ml.errors import ServerFailed
+from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits
 from gitops_ml.http.json_reader import Part, read_answer
@@ -33,24 +32,41 @@ class MonitoringServer:
     """Its name in messages: ``Prometheus``."""
     address: str
     server: ApiServer
+    access: str
+    """What gives access to it, as the remedy."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def data(self, path: str, **query: Any) -> Part:
         """The ``data`` of its answer.
 
         Raises:
-            ServerFailed: it does not answer, refuses, or answers something else.
+            Refused: it refuses access.
+            ServerFailed: it does not answer, refuses the query, or answers something else.
         """
         fields = urlencode({key: value for key, value in query.items() if value is not None})
         status, content = self._get(f"{path}?{fields}" if fields else path)
         context = f"{self.kind} at {self.address} answered {path} oddly"
+        if status in (401, 403):
+            reason = one_line(content.decode(errors="replace"), most=_LONGEST_REASON)
+            raise Refused(
+                f"{self.kind} at {self.address} refuses access ({status}: {reason}): {self.access}"
+            )
+        if 300 <= status < 400:
+            raise ServerFailed(
+                f"{context}: it redirects ({status}), which is not followed; name that address"
+            )
         try:
             answer = Part(read_answer(content), context)
         except ValueError:
             text = one_line(content.decode(errors="replace"), most=_LONGEST_REASON)
             raise ServerFailed(f"{context}: status {status}, and no JSON: {text}") from None
         if status != 200 or answer["status"].text_or() != "success":
-            reason = answer["error"].text_or() or answer["message"].text_or() or str(status)
+            reason = answer["error"].text_or() or answer["message"].text_or()
+            if not reason:
+                raise ServerFailed(
+                    f"{context}: status {status}, without `status: success` and a reason"
+                )
+            reason = one_line(reason, most=_LONGEST_REASON)
             raise ServerFailed(f"{self.kind} at {self.address} refused the query: {reason}")
         return answer["data"]
 
@@ -58,10 +74,11 @@ class MonitoringServer:
         proxied = proxy_path(self.address)
         if proxied is not None:
             return self.server.through_proxy(f"{proxied}{path}", headers=self.headers)
-        limits = Limits.from_environ(os.environ)
+        environ = self.server.environ
+        limits = Limits.from_environ(environ)
         watch = limits.answer(urlsplit(self.address).netloc, "during a query", most=LARGEST)
         try:
-            answer = HttpClient(os.environ).send(
+            answer = HttpClient(environ).send(
                 "GET", f"{self.address}{path}", watch=watch, headers=self.headers, redirects="none"
             )
         except RequestFailed as error:

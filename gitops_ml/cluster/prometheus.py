@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from gitops_ml.cluster.api_server import ApiServer
     from gitops_ml.http.json_reader import Part
 
+_ACCESS = (
+    "gitops-ml sends it no credentials; set its address to one that needs none, such as that of its Service in "
+    "the cluster, which is asked through the API server"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -40,7 +45,7 @@ class Prometheus:
 
     def __init__(self, address: str, server: ApiServer) -> None:
         self.address = address.rstrip("/")
-        self._data = MonitoringServer("Prometheus", self.address, server).data
+        self._data = MonitoringServer("Prometheus", self.address, server, _ACCESS).data
 
     def version(self) -> str:
         return self._data("/api/v1/status/buildinfo")["version"].text()

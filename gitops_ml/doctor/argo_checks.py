@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gitops_ml.project.project import GitopsSpec
     from gitops_ml.workspace.clients import Clients
 
+SERVER = "cluster of Argo CD"
 _KINDS = {"applications", "applicationsets", "appprojects"}
 _READS = ("ComparisonError", "ErrorOccurred", "InvalidSpecError")
 _COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
@@ -36,11 +37,11 @@ def argo_probes(
     gitops: GitopsSpec, environments: tuple[str, ...], clients: Clients, facts: ClusterFacts
 ) -> Iterator[Probe]:
     cluster = clients.argo_cd
-    yield Probe("Argo CD", lambda: argo_cd(gitops, facts))
+    yield Probe("Argo CD", lambda: argo_cd(gitops, facts), SERVER)
     for environment in environments:
         subject = f"Argo CD: environment {environment}"
-        yield Probe(subject, lambda e=environment: environment_read(gitops, e, cluster))  # type: ignore[misc]
-    yield Probe("Argo CD: webhook", lambda: webhook(gitops, clients, facts))
+        yield Probe(subject, lambda e=environment: environment_read(gitops, e, cluster), SERVER)  # type: ignore[misc]
+    yield Probe("Argo CD: webhook", lambda: webhook(gitops, clients, facts), SERVER)
 
 
 def argo_cd(gitops: GitopsSpec, facts: ClusterFacts) -> Iterator[Check]:

@@ -20,13 +20,15 @@ _PROGRAMMED = "Programmed"
 
 def cluster_probes(spec: ClusterSpec, facts: ClusterFacts) -> Iterator[Probe]:
     name = f"cluster {spec.name}"
-    yield Probe(f"{name}: Kubernetes", lambda: kubernetes(spec, facts))
-    yield Probe(f"{name}: KEDA", lambda: keda(spec, facts))
+    yield Probe(f"{name}: Kubernetes", lambda: kubernetes(spec, facts), name)
+    yield Probe(f"{name}: KEDA", lambda: keda(spec, facts), name)
     for subject, group_version, kind, remedy in _wanted_kinds(spec):
-        yield _kind_probe(f"{name}: {subject}", facts, group_version, kind, remedy)
+        yield _kind_probe(
+            spec, subject, facts, group_version=group_version, kind=kind, remedy=remedy
+        )
     if spec.gateway is not None and spec.gateway.type == "gateway-api":
         gateway = spec.gateway
-        yield Probe(f"{name}: Gateway", lambda: the_gateway(spec, gateway, facts))
+        yield Probe(f"{name}: Gateway", lambda: the_gateway(spec, gateway, facts), name)
 
 
 def kubernetes(spec: ClusterSpec, facts: ClusterFacts) -> Iterator[Check]:
@@ -116,15 +118,18 @@ def _wanted_kinds(spec: ClusterSpec) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _kind_probe(
-    subject: str, facts: ClusterFacts, group_version: str, kind: str, remedy: str
+    spec: ClusterSpec, name: str, facts: ClusterFacts, *, group_version: str, kind: str, remedy: str
 ) -> Probe:
+    server = f"cluster {spec.name}"
+    subject = f"{server}: {name}"
+
     def look() -> Iterator[Check]:
         if kind in facts.served(group_version):
             yield ok(subject, f"{group_version} has {kind}")
         else:
             yield finding(subject, f"the cluster has no {kind} of {group_version}", remedy)
 
-    return Probe(subject, look)
+    return Probe(subject, look, server)
 
 
 def the_gateway(spec: ClusterSpec, gateway: GatewaySpec, facts: ClusterFacts) -> Iterator[Check]:
@@ -139,11 +144,10 @@ def the_gateway(spec: ClusterSpec, gateway: GatewaySpec, facts: ClusterFacts) ->
         known = f"clusters.{spec.name}.gateway"
         yield finding(subject, f"there is no Gateway {place}", f"create it, or correct {known}")
         return
-    conditions = (found.get("status") or {}).get("conditions") or ()
-    programmed = [each for each in conditions if each.get("type") == _PROGRAMMED]
-    if programmed and programmed[0].get("status") == "True":
+    programmed = [each for each in found if each.type == _PROGRAMMED]
+    if programmed and programmed[0].status == "True":
         yield ok(subject, f"{place} is programmed")
     else:
-        why = programmed[0].get("message", "") if programmed else "no controller has reported on it"
+        why = programmed[0].message if programmed else "no controller has reported on it"
         remedy = f"look at `kubectl describe gateway {gateway.name} -n {gateway.namespace}`"
         yield finding(subject, f"{place} is not programmed: {why}", remedy)

@@ -18,7 +18,8 @@ _GPU_TAINTS_HINT = "add a toleration of it to the class, or remove the taint"
 
 def gpu_probes(spec: ClusterSpec, facts: ClusterFacts) -> Iterator[Probe]:
     if spec.gpu_classes:
-        yield Probe(f"cluster {spec.name}: GPU classes", lambda: gpu_classes(spec, facts))
+        server = f"cluster {spec.name}"
+        yield Probe(f"{server}: GPU classes", lambda: gpu_classes(spec, facts), server)
 
 
 def gpu_classes(spec: ClusterSpec, facts: ClusterFacts) -> Iterator[Check]:
@@ -34,21 +35,22 @@ def gpu_classes(spec: ClusterSpec, facts: ClusterFacts) -> Iterator[Check]:
 
 def gpu_class(subject: str, gpu: GpuClass, nodes: Iterable[Node]) -> Check:
     """Whether a pod of this class can run on one of the nodes."""
-    labels = ", ".join(f"{key}={value}" for key, value in gpu.node_selector.items()) or "any labels"
+    labels = ", ".join(f"{key}={value}" for key, value in gpu.node_selector.items())
+    with_labels = f"with {labels}" if labels else "of any labels"
     selected = [node for node in nodes if _has(node, gpu.node_selector)]
     if not selected:
         if gpu.spare:
-            return ok(subject, f"no node with {labels} now; the class says that its pool grows")
+            return ok(subject, f"no node {with_labels} now; the class says that its pool grows")
         return finding(
             subject,
-            f"no node has the labels {labels}",
+            f"no node has the labels {labels}" if labels else "the cluster has no nodes",
             "correct the class, add such nodes, or set `spare: true` if the pool grows from zero",
         )
     offering = [node for node in selected if _amount(node, gpu.resource)]
     if not offering:
         return finding(
             subject,
-            f"{_names(selected)} has {labels}, and offers no {gpu.resource}: {_offers(selected)}",
+            f"{_names(selected)} {with_labels} offers no {gpu.resource}: {_offers(selected)}",
             "install the GPU's device plugin, or correct the resource of the class (MIG slices have own names)",
         )
     open_ = [node for node in offering if not _refusing(node, gpu.tolerations)]
@@ -59,7 +61,7 @@ def gpu_class(subject: str, gpu: GpuClass, nodes: Iterable[Node]) -> Check:
             _GPU_TAINTS_HINT,
         )  # fmt: skip
     total = sum(_amount(node, gpu.resource) for node in open_)
-    return ok(subject, f"{total} {gpu.resource} on {len(open_)} nodes with {labels}")
+    return ok(subject, f"{total} {gpu.resource} on {len(open_)} nodes {with_labels}")
 
 
 def _has(node: Node, selector: Mapping[str, str]) -> bool:

@@ -25,6 +25,8 @@ class Probe:
 
     subject: str
     look: Callable[[], Iterable[Check]]
+    server: str = ""
+    """The server that it asks, where several probes ask the same one."""
 
 
 def ok(subject: str, text: str) -> Check:

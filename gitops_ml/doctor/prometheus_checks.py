@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.monitoring_server import proxy_path
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 def prometheus_probes(spec: ClusterSpec, prometheus: Prometheus | None) -> Iterator[Probe]:
     subject = f"cluster {spec.name}: Prometheus"
-    yield Probe(subject, lambda: look(subject, spec, prometheus))
+    server = _server(spec, spec.prometheus.address)
+    yield Probe(subject, lambda: look(subject, spec, prometheus), server)
 
 
 def look(subject: str, spec: ClusterSpec, prometheus: Prometheus | None) -> Iterator[Check]:
@@ -42,7 +44,13 @@ def look(subject: str, spec: ClusterSpec, prometheus: Prometheus | None) -> Iter
 def loki_probes(spec: ClusterSpec, open_loki: Callable[[], Loki | None]) -> Iterator[Probe]:
     subject = f"cluster {spec.name}: Loki"
     if spec.loki is not None:
-        yield Probe(subject, lambda: look_at_loki(subject, spec, open_loki()))
+        server = _server(spec, spec.loki.address)
+        yield Probe(subject, lambda: look_at_loki(subject, spec, open_loki()), server)
+
+
+def _server(spec: ClusterSpec, address: str | None) -> str:
+    """The cluster, where its API server has to answer first."""
+    return f"cluster {spec.name}" if address and proxy_path(address) else ""
 
 
 def look_at_loki(subject: str, spec: ClusterSpec, loki: Loki | None) -> Iterator[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.rights import CALLER, READER, REFRESHER, SYNC_READER
+from gitops_ml.doctor.argo_checks import SERVER
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
 
 if TYPE_CHECKING:
@@ -20,19 +21,22 @@ def environment_rights(
 ) -> Iterator[Probe]:
     place = environment.namespace
     subject = f"environment {environment.name}: rights"
-    yield _probe(subject, READER, place, facts)
+    server = f"cluster {spec.name}"
+    yield _probe(subject, READER, place, facts, server=server)
     if spec.gateway is None:
-        yield _probe(f"{subject} to predict", CALLER, place, facts)
+        yield _probe(f"{subject} to predict", CALLER, place, facts, server=server)
 
 
 def argo_rights(namespace: str, facts: ClusterFacts) -> Iterator[Probe]:
-    yield _probe("Argo CD: rights", SYNC_READER, namespace, facts)
-    yield _probe("Argo CD: rights to refresh", REFRESHER, namespace, facts, is_needed=False)
+    yield _probe("Argo CD: rights", SYNC_READER, namespace, facts, server=SERVER)
+    subject = "Argo CD: rights to refresh"
+    yield _probe(subject, REFRESHER, namespace, facts, server=SERVER, is_needed=False)
 
 
 def _probe(
-    subject: str, role: Role, namespace: str, facts: ClusterFacts, *, is_needed: bool = True
-) -> Probe:
+    subject: str, role: Role, namespace: str, facts: ClusterFacts, *, server: str,
+    is_needed: bool = True,
+) -> Probe:  # fmt: skip
     def look() -> Iterator[Check]:
         missing = [right for right in role.rights if not facts.may(right, namespace)]
         grant = f"an administrator of the cluster can allow it: {role.binding(namespace)}"
@@ -44,7 +48,7 @@ def _probe(
         else:
             yield skipped(subject, f"{text}; `--wait` waits for Argo CD's own poll", grant)
 
-    return Probe(subject, look)
+    return Probe(subject, look, server)
 
 
 def written(right: Right) -> str:

@@ -5,27 +5,36 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitops_ml.doctor.outcome import Check, Probe, finding
+from gitops_ml.doctor.outcome import SKIPPED, Check, Probe, finding, skipped
 from gitops_ml.errors import GitopsMlError, Refused, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-_Answer = tuple[int, "tuple[Check, ...] | BaseException"]
+_Answer = tuple[int, "_Result | BaseException"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    checks: tuple[Check, ...]
+    is_known: bool
+    """Whether the probe found something out; not where it failed, or may not look."""
 
 
 def examine(probes: Sequence[Probe], *, seconds: float) -> tuple[Check, ...]:
     """The checks of all probes, in their order; one that takes longer than ``seconds`` is a finding.
 
-    A deliberate failure of a probe is a finding about its subject. Another error is a bug, and is raised.
+    A deliberate failure of a probe is a finding about its subject; of the probes of a server that answers none of
+    them, the first one has it. Another error is a bug, and is raised.
     """
     answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
     for number, probe in enumerate(probes):
         # A daemon: what does not answer must not keep the process from its end.
         threading.Thread(target=_run, args=(number, probe, answers), daemon=True).start()
-    found: dict[int, tuple[Check, ...]] = {}
+    found: dict[int, _Result] = {}
     until = time.monotonic() + seconds
     while len(found) < len(probes):
         try:
@@ -35,15 +44,35 @@ def examine(probes: Sequence[Probe], *, seconds: float) -> tuple[Check, ...]:
         if isinstance(result, BaseException):
             raise result
         found[number] = result
-    late = {n: (_late(probe, seconds),) for n, probe in enumerate(probes) if n not in found}
-    return tuple(check for _, each in sorted((found | late).items()) for check in each)
+    late = {
+        n: _Result((_late(probe, seconds),), is_known=False)
+        for n, probe in enumerate(probes)
+        if n not in found
+    }
+    results = [each for _, each in sorted((found | late).items())]
+    return tuple(_once_a_server(probes, results))
+
+
+def _once_a_server(probes: Sequence[Probe], results: Sequence[_Result]) -> Iterator[Check]:
+    """The checks; a server of which nothing is known is one finding."""
+    known = {probe.server for probe, each in zip(probes, results, strict=True) if each.is_known}
+    first: dict[str, str] = {}
+    for probe, each in zip(probes, results, strict=True):
+        if probe.server and probe.server not in known:
+            cause = first.setdefault(probe.server, probe.subject)
+            if cause != probe.subject:
+                yield skipped(probe.subject, f"not known, for the reason of `{cause}`")
+                continue
+        yield from each.checks
 
 
 def _run(number: int, probe: Probe, answers: queue.SimpleQueue[_Answer]) -> None:
     try:
-        answers.put((number, tuple(probe.look())))
+        checks = tuple(probe.look())
+        is_known = any(check.outcome != SKIPPED for check in checks)
+        answers.put((number, _Result(checks, is_known=is_known)))
     except GitopsMlError as error:
-        answers.put((number, (failure(probe.subject, error),)))
+        answers.put((number, _Result((failure(probe.subject, error),), is_known=False)))
     except BaseException as error:  # noqa: BLE001 — raised again in the thread that waits
         answers.put((number, error))
 

@@ -189,10 +189,15 @@ def try_upload(session: RegistrySession, repository: str) -> None:
         patience=patience,
     )  # fmt: skip
     check(response, host, name)
-    if location := response.headers.get("Location"):
-        # A registry that cannot cancel forgets the upload after some time.
-        with suppress(GitopsMlError):
-            session.request("DELETE", host, location, scope=scope, patience=patience)
+    location = response.headers.get("Location")
+    if response.status != 202 or not location:
+        raise ServerFailed(
+            f"{host} answered {response.status} to the begin of an upload to {name}, which no registry does: check "
+            "the address, and whether a proxy with a login page answers in its place"
+        )
+    # A registry that cannot cancel forgets the upload after some time.
+    with suppress(GitopsMlError):
+        session.request("DELETE", host, location, scope=scope, patience=patience)
 
 
 class _Part:

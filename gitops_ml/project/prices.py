@@ -3,6 +3,7 @@
 A cloud sells whole machines. The prices of a vCPU and a GiB are those of two machine types that differ
 in memory; the price of a GPU is its machine's without that machine's vCPUs and memory. They are a
 start: a contract, another region and a later month have prices of their own, for the project file.
+`docs/cost.md` has the source of the price of each GPU.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ PRICE_PRESETS: Mapping[str, PricePreset] = {
             "h100": 5.06,
         },
     ),
-    # Dsv5 and Esv5; NCas_T4_v3, NVads_A10_v5, NCv3, NCads_A100_v4, NCads_H100_v5.
+    # Dsv5 and Esv5; NCas_T4_v3, NVads_A10_v5, NCv3, NCads_A100_v4 (80 GB, labelled A100), NCads_H100_v5.
     "azure": _preset(
         "Azure East US",
         "https://azure.microsoft.com/pricing/details/virtual-machines/linux/",
@@ -87,7 +88,6 @@ PRICE_PRESETS: Mapping[str, PricePreset] = {
             "v100": 2.48,
             "l4": 0.56,
             "a100": 2.934,
-            "a100-80gb": 3.93,
         },
     ),
 }

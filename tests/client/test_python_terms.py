@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 import gitops_ml as gml
 from gitops_ml.cli.main import COMMANDS, Commands
-from gitops_ml.client.python_terms import METHODS, WITHOUT, in_python
+from gitops_ml.client.python_terms import _OPTIONS, METHODS, WITHOUT, in_python
 from gitops_ml.errors import UsageError
 from tests.support.person import container_api
 
@@ -43,6 +44,54 @@ def test_commands_become_calls():
     )
     assert in_python("names x --hash=sha256:1 --towards") == "names x --hash=sha256:1 --towards"
     assert in_python("run `gitops-ml lock`") == "run `gitops-ml lock`"
+
+
+ELSEWHERE = {
+    "--project", "--environment", "--from", "--offline",
+    "--api", "--output", "--quiet", "--verbose", "--debug", "--yes", "--exit-code",
+}  # fmt: skip
+"""Options of `gml.client(…)`, positional arguments, and what is for a terminal."""
+OTHERWISE = {
+    "check": {
+        "--html",
+        "--comment",
+        "--report",
+        "--explain",
+        "--traffic",
+        "--pull-request",
+    },  # the card; CI's
+    "delete": {
+        "--all",
+        "--team",
+        "--label",
+        "--force",
+    },  # a list of names, which may be of `list_apis()`
+    "refresh": {"--all", "--team", "--label"},
+    "deploy": {"--frozen"},  # a check of CI
+    "describe": {"--watch"},  # `wait()`
+    "get": {"--watch"},
+    "logs": {"--follow"},  # `stream_api_logs()`
+    "patch": {"--set"},  # `changes`
+    "predict": {"--content-type", "--local", "--port"},  # `headers`; `run_locally()`
+    "run": {"--host", "--reload"},
+}
+"""Options by verb that a session has in another form, which the comment names."""
+
+
+@pytest.mark.parametrize("verb", METHODS)
+def test_every_option_of_a_verb_is_an_argument_of_its_method(verb):
+    group = Commands("gitops-ml")
+    command = group.get_command(click.Context(group), verb)
+    found = {text for each in command.params for text in (*each.opts, *each.secondary_opts)}
+    named = {text for text in found if text.startswith("--")}
+    arguments = inspect.signature(getattr(gml.Client, METHODS[verb])).parameters
+
+    def is_argument(option: str) -> bool:
+        name = option.removeprefix("--").replace("-", "_")
+        return _OPTIONS.get(option, name).partition("=")[0] in arguments or f"{name}s" in arguments
+
+    missing = {each for each in named - ELSEWHERE if not is_argument(each)}
+    assert missing == OTHERWISE.get(verb, set())
 
 
 def options() -> set[str]:

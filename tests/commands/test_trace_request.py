@@ -218,7 +218,7 @@ def test_a_loki_within_the_cluster_is_reached_through_the_api_server(loki):
 ODD_ANSWERS = {
     "a refusal": (400, b"parse error at line 1\n", "parse error at line 1"),
     "another server": (200, b"<html>Sign in</html>", "no JSON: <html>Sign in</html>"),
-    "a redirect": (302, b"", "status 302, and no JSON"),
+    "a redirect": (302, b"", "it redirects (302)"),
     "a list": (200, b'{"status":"success","data":[]}', "data is a list, not an object"),
     "no time": (
         200,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,7 +81,7 @@ class scraping:
 
     def __enter__(self) -> Prometheus:
         self._running.__enter__()
-        return Prometheus(self.url, None)
+        return Prometheus(self.url, SimpleNamespace(environ={}))
 
     def __exit__(self, *error: object) -> None:
         self._running.__exit__(*error)

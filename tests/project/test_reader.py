@@ -324,7 +324,8 @@ def test_prices_are_a_preset_with_a_source_and_a_date_or_ones_own():
     [
         ("preset: gke, model: t4", 0.35),
         ("preset: gke, model: nvidia-tesla-t4", 0.35),
-        ("preset: nvidia, model: NVIDIA-A100-SXM4-80GB", 3.93),
+        ("preset: nvidia, model: NVIDIA-A100-SXM4-40GB", 2.934),
+        ("preset: nvidia, model: NVIDIA-A100-SXM4-80GB", None),
         ("preset: nvidia, model: a100, mig: 3g.20gb", 2.934 * 3 / 7),
         ("preset: gke, model: t4, gpu_hour: 0.2", 0.2),
         ("preset: gke, model: b200", None),

@@ -19,9 +19,16 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 @contextmanager
 def hostile(
-    script: Callable[[], Iterable[bytes]], *, pause: float = 0, tls: ssl.SSLContext | None = None
+    script: Callable[[], Iterable[bytes]],
+    *,
+    pause: float = 0,
+    tls: ssl.SSLContext | None = None,
+    hears: Callable[[bytes], object] | None = None,
 ) -> Iterator[str]:
-    """host:port of a server that plays ``script`` to each connection, ``pause`` between pieces."""
+    """host:port of a server that plays ``script`` to each connection, ``pause`` between pieces.
+
+    ``hears`` is called with the beginning of each request.
+    """
     is_over = threading.Event()
 
     def play(accepted: socket.socket) -> None:
@@ -33,7 +40,9 @@ def hostile(
     def answer(connection: socket.socket) -> None:
         with suppress(OSError):
             connection.settimeout(5)
-            connection.recv(1 << 16)
+            received = connection.recv(1 << 16)
+            if hears is not None:
+                hears(received)
             for piece in script():
                 if is_over.wait(pause) if pause else is_over.is_set():
                     return
