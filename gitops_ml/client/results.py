@@ -145,7 +145,6 @@ class Api(Shown):
         *,
         proposed: tuple[Proposed, ...] = (),
     ) -> Api:
-        """A current release."""
         return cls(
             proposed=proposed,
             name=release.api,
@@ -309,7 +308,7 @@ class Apis(Shown, tuple["Api", ...]):
                     api.environment,
                     _state(api),
                     api.deployment_id or "",
-                    _short_image(api.image),
+                    str(api.image or "").partition("@")[0],
                     ", ".join(review.name for review in _reviews(api)),
                 )
                 for api in self
@@ -427,11 +426,6 @@ def _field_line(change: FieldChange) -> str:
     return f"{change.path}: {before} → {after}"
 
 
-def _short_image(image: ImageRef | None) -> str:
-    return str(image).partition("@")[0] if image else ""
-
-
 def _reviews(api: Api) -> tuple[PullRequest, ...]:
-    """The open pull requests of an API."""
     found = [each.pull_request for each in api.proposed] if api.proposed else [api.pull_request]
     return tuple(review for each in found if (review := PullRequest.of(each)))

@@ -27,8 +27,6 @@ _DATA = frozenset({"const", "default", "enum", "examples"})
 
 
 class Schema:
-    """One schema document."""
-
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document
         self._definitions: dict[str, Schema] = {}

@@ -61,7 +61,6 @@ def parse_log(output: bytes) -> dict[str, dict[str, str | None]]:
 
 
 def parse_commit(id: str, content: bytes, files: Mapping[str, str | None]) -> LoggedCommit:
-    """A commit object."""
     head, _, body = content.partition(b"\n\n")
     encoding = _header(head, b"encoding") or b"utf-8"
     try:

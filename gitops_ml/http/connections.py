@@ -83,7 +83,6 @@ class Connections:
             self._idle.setdefault((server.scheme, server.netloc), []).append(connection)
 
     def new(self, server: SplitResult, watch: Watch) -> http.client.HTTPConnection:
-        """A new connection."""
         proxy = self._proxy(server)
         peer = proxy or server
         host, port = peer.hostname or "", peer.port

@@ -69,8 +69,6 @@ class BuiltLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformImage:
-    """An image for one platform."""
-
     platform: str
     manifest: bytes
     config: bytes

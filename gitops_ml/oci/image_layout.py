@@ -102,7 +102,6 @@ class OciLayout:
 
 
 def blob_path(digest: str) -> str:
-    """The path of a blob in a layout."""
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 

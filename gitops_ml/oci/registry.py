@@ -72,17 +72,18 @@ class OciRegistry:
 
     def head(self, image: ImageRef, *, patience: RetryPolicy | None = None) -> Descriptor | None:
         """The descriptor of a tag or digest, or ``None`` where the registry has no such manifest."""
+        host, name = split_repository(image.repository)
         response = self._manifest("HEAD", image, patience)
         if response.status == 404:
             return None
-        check(response, *_names(image))
+        check(response, host, name)
         digest = response.headers.get("Docker-Content-Digest", "")
         size = response.headers.get("Content-Length", "")
         kind = response.headers.get("Content-Type", "").partition(";")[0]
         if not is_digest(digest) or not _SIZE.fullmatch(size) or kind not in _KINDS:
             return self._read_descriptor(image)
         if image.digest and digest != image.digest:
-            raise ServerFailed(f"{_names(image)[0]} answered for {image} with the digest {digest}")
+            raise ServerFailed(f"{host} answered for {image} with the digest {digest}")
         return Descriptor(kind, digest, int(size))
 
     def _read_descriptor(self, image: ImageRef) -> Descriptor:
@@ -98,7 +99,7 @@ class OciRegistry:
             )
         except BadManifest as error:
             raise ServerFailed(
-                f"{_names(image)[0]} answered for {image} with something that is no image "
+                f"{split_repository(image.repository)[0]} answered for {image} with something that is no image "
                 f"({descriptor.media_type or 'without a type'}): {error}"
             ) from error
         return descriptor
@@ -111,7 +112,7 @@ class OciRegistry:
         """
         found = self.find(image)
         if found is None:
-            raise ServerFailed(f"{_names(image)[0]} has no {image}")
+            raise ServerFailed(f"{split_repository(image.repository)[0]} has no {image}")
         return found
 
     def find(self, image: ImageRef) -> tuple[bytes, Descriptor] | None:
@@ -168,7 +169,7 @@ class OciRegistry:
         """
         host, name = split_repository(repository)
         digest, at, failures, sure = hashlib.sha256(), offset, 0, offset + _RESET_AFTER
-        doing = f"during GET of {_shown(descriptor)} of {name}"
+        doing = f"during GET of {descriptor.digest[7:19]} of {name}"
         watch = self.session.limits.download(host, doing, size=descriptor.size)
         while at < descriptor.size:
             try:
@@ -283,11 +284,3 @@ def _manifest_bytes(response: HttpResponse, host: str) -> bytes:
     except RequestFailed as error:
         raise unreachable(error) from error
     return bytes(content)
-
-
-def _shown(descriptor: Descriptor) -> str:
-    return descriptor.digest[7:19]
-
-
-def _names(image: ImageRef) -> tuple[str, str]:
-    return split_repository(image.repository)

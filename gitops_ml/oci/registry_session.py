@@ -281,7 +281,6 @@ class RegistrySession:
         return f"Bearer {_token_in(answer, host)}"
 
     def _token_answer(self, realm: str, service: str, asked: _Asked) -> HttpResponse:
-        """The answer of a token server."""
         scope, credentials = str(asked.scope), asked.credentials
         if credentials and credentials.identity_token:
             form = {

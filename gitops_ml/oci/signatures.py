@@ -220,7 +220,6 @@ def _layers(registry: OciRegistry, place: ImageRef) -> tuple[Descriptor, ...]:
 
 
 def signature_tag(digest: str) -> str:
-    """The tag of the signatures of ``digest``."""
     return f"{digest.replace(':', '-')}.sig"
 
 
@@ -254,7 +253,6 @@ def claims(payload: bytes, digest: str) -> bool:
 
 
 def signature_layer(payload: bytes, signature: bytes, *, key: str) -> Descriptor:
-    """The layer of a signature; its bytes are the payload."""
     text = base64.b64encode(signature).decode()
     return describe(payload, SIMPLE_SIGNING, annotations={SIGNATURE: text, KEY: key})
 

@@ -20,8 +20,6 @@ _INSTALLED_FOLDERS = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """An installed distribution."""
-
     name: str
     """Normalised."""
     version: str

@@ -84,7 +84,6 @@ class Browser:
 
 @contextlib.contextmanager
 def browsing(profile: Path) -> Iterator[Browser]:
-    """A browser with a new profile."""
     if CHROMEDRIVER is None:
         pytest.skip("needs chromedriver")
     port = free_port()

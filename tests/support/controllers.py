@@ -216,7 +216,6 @@ def deployed(
 
 
 def _condition(kind: str, status: str, reason: str, message: str, *, since: str = BEFORE) -> Json:
-    """A condition of a Deployment."""
     facts = {"type": kind, "status": status, "reason": reason, "message": message}
     return {**facts, "lastUpdateTime": BEFORE, "lastTransitionTime": since}
 
@@ -241,7 +240,6 @@ def job(item: Mapping[str, Any], *, created: str = BEFORE, **status: Any) -> Jso
 
 
 def job_failed(reason: str = "BackoffLimitExceeded") -> Json:
-    """The status of a Job that has failed."""
     message = {
         "BackoffLimitExceeded": "Job has reached the specified backoff limit",
         "DeadlineExceeded": "Job was active longer than specified deadline",

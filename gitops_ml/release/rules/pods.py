@@ -28,7 +28,6 @@ _DEFAULT_TIMEOUT = 60
 def pod_findings(
     spec: ReleaseSpec, cluster: ClusterSpec, environment: EnvironmentSpec
 ) -> Iterator[Finding]:
-    """Errors in the pod of a release."""
     yield from _environment_variables(spec)
     for path, text in _process_texts(spec):
         if "\0" in text:

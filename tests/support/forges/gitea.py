@@ -51,8 +51,6 @@ def validator(name: str) -> Draft202012Validator:
 
 
 class Gitea(Forge):
-    """Gitea."""
-
     prefix = "/api/v1"
 
     def routes(self) -> Mapping[str, Route]:

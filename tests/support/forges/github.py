@@ -63,8 +63,6 @@ def shape(name: str) -> Any:
 
 
 class GitHub(Forge):
-    """GitHub."""
-
     prefix = "/api/v3"
     scopes = "repo, read:org"
 
