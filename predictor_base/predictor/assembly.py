@@ -44,7 +44,9 @@ class Assembled:
             if end is not None:
                 try:
                     run_hook(end)
-                except Exception:
+                except (
+                    BaseException
+                ):  # also SystemExit: the client is closed, and the log has the reason
                     logger.exception("shutdown failed")
 
 

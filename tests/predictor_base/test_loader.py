@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_base.errors import StartFailure
+from predictor_base.predictor.assembly import Assembled
 from predictor_base.predictor.loader import LoadedPredictor, create_predictor, load_class
 from predictor_base.settings import Settings
 
@@ -156,3 +157,19 @@ def test_what_init_keeps_under_a_protocols_name_is_no_method_of_the_protocol(
     loaded = load(tmp_path, source)
     assert loaded.predict.function(REQUEST) == "aaa"
     assert loaded.others == {}
+
+
+@pytest.mark.parametrize("deed", ["raise SystemExit(3)", "raise KeyboardInterrupt", "1 / 0"])
+def test_a_shutdown_that_fails_is_logged_and_the_client_is_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, deed: str
+) -> None:
+    source = f"""
+        class PythonPredictor:
+            def predict(self, payload): return payload
+            def shutdown(self): {deed}
+    """
+    closed: list[str] = []
+    client = SimpleNamespace(close=lambda: closed.append("client"))
+    Assembled(load(tmp_path, source), client).close()
+    assert closed == ["client"]
+    assert "shutdown failed" in caplog.text
