@@ -17,14 +17,14 @@ from gitops_ml.delivery.release_changes import changes_against
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.delivery.rendering import predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.errors import UsageError
+from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.commits import Change, RenderedFile
 from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
 from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.fleet_dashboards import fleet_dashboards
 from gitops_ml.gitops.previews import CHART as PREVIEW_CHART
-from gitops_ml.gitops.previews import previews_file
+from gitops_ml.gitops.previews import PreviewPlace, previews_file, previews_owner
 from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.gitops.rights_file import rights_file
 from gitops_ml.gitops.root import root_file
@@ -102,7 +102,9 @@ def _plan(
     project = workspace.project
     teams = {r.team for r in current_releases(snapshot) if r.project == project.name}
     names = [path for path, _, _ in _blocks(project, gitops)]
-    current = state.read([*names, *snapshot.blob_ids("argocd/projects/")])
+    folders = ("argocd/projects/", "argocd/previews/")
+    blobs = (path for folder in folders for path in snapshot.blob_ids(folder))
+    current = state.read([*names, *blobs])
     modes = environment_modes(state, project, workspace.environments)
     files = _argo_files(workspace, teams, state, current.get, modes=modes)
     refuse_role_changes(state, project.name, files)
@@ -204,7 +206,7 @@ def _argo_files(
         others.setdefault(team, set()).update(destinations_in(content or b""))
     return (
         *chart_files([predictor_chart()]),
-        *_preview_files(workspace),
+        *_preview_files(workspace, read),
         *_files_to_apply(workspace),
         *environment_files(
             project,
@@ -216,19 +218,38 @@ def _argo_files(
     )
 
 
-def _preview_files(workspace: Workspace) -> tuple[RenderedFile, ...]:
+def _preview_files(workspace: Workspace, read: Read) -> tuple[RenderedFile, ...]:
     """The previews of the environments that have them, and their chart.
 
     Raises:
         UsageError: the forge of the GitOps repository has no labels, or is unknown.
+        RepositoryMoved: another project has other previews for an environment.
     """
     project = workspace.project
     files = [
-        previews_file(preview_place(project, name, folder=workspace.root))
+        _previews_file(preview_place(project, name, folder=workspace.root), read)
         for name in workspace.environments
         if project.environments[name].previews is not None
     ]
     return (*chart_files([read_chart(PREVIEW_CHART)]), *files) if files else ()
+
+
+def _previews_file(place: PreviewPlace, read: Read) -> RenderedFile:
+    """The file of an environment, which several projects may have: the first one decides, and others agree."""
+    own, name = previews_file(place), place.environment.name
+    content = read(own.path)
+    owner = previews_owner(content)
+    if owner in (None, place.project):
+        return own
+    agreed = previews_file(replace(place, project=owner))
+    if content != agreed.content:
+        raise RepositoryMoved(
+            f"{own.path} in the GitOps repository has the previews of the project {owner!r}, and "
+            f"environments.{name}.previews or the cluster of {place.project!r} differ from them: use the same "
+            f"fields in both project files, remove `previews` here (those of {owner!r} show the pull requests "
+            "of all projects), or give the environment another name"
+        )
+    return agreed
 
 
 def _files_to_apply(workspace: Workspace) -> tuple[RenderedFile, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.releases import repository_of
+from gitops_ml.delivery.remembered_objects import PackedObjects
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.git.checkout import Untrusted, find_checkout
@@ -28,7 +29,6 @@ from gitops_ml.workspace.manifest_files import PROJECT_FILES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gitops_ml.delivery.rendering import Objects
     from gitops_ml.git.checkout import Checkout
     from gitops_ml.git.source_tree import SourceRepository, SourceTree
     from gitops_ml.gitops.release_files import Release
@@ -133,8 +133,9 @@ def _check_current(
     snapshot = repository.fetch()
     states = current_states(after, RepositoryState.of(snapshot))
 
-    def objects(releases: Iterable[Release], helm: HelmEngine) -> dict[str, Objects]:
-        return current_objects_of(snapshot, [each.directory for each in releases], helm)
+    def objects(releases: Iterable[Release], helm: HelmEngine) -> dict[str, PackedObjects]:
+        found = current_objects_of(snapshot, [each.directory for each in releases], helm)
+        return {at: PackedObjects.of(objects) for at, objects in found.items()}
 
     base = replace(base, commit=snapshot.commit)
     review, pairs = make_review(states, base, head, options.choice, objects_before=objects)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
@@ -12,7 +12,7 @@ from gitops_ml.gitops.previews import preview_list
 from gitops_ml.gitops.release_yaml import chart_of, read_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.delivery.push import MakePlan, Plan
     from gitops_ml.git.repository import GitSnapshot
@@ -40,6 +40,7 @@ def with_preview_lists(make_plan: MakePlan[Plan], project: Project, *, head: str
                     f"a preview of this pull request shows {most} of its {len(shown)} releases in "
                     f"{environment}: environments.{environment}.previews.quota.pods is the limit"
                 )
+            warnings += _without_secrets(shown[:most], environment, plan.changes, snapshot)
             path = layout.preview_list_path(environment, head)
             changes += _file(snapshot, path, preview_list(shown[:most]) if shown else None)
         changes.sort(key=lambda change: change.path)
@@ -56,18 +57,41 @@ def _shown(
     for (place, api), named in changes_by_release(changes).items():
         if place != environment:
             continue
-        directory = layout.release_directory(place, api)
-        paths = [f"{directory}/{name}" for name in (layout.RELEASE, layout.VALUES)]
-        after = {each.path: each.after for each in named.values()}
-        facts, values = ({**snapshot.read(paths), **after}.get(path) for path in paths)
-        if (chart := chart_of(facts)) and _kind(values) == _KIND:
+        facts, values = _after(place, api, named, snapshot)
+        kind = values.get("api")
+        if (chart := chart_of(facts)) and isinstance(kind, dict) and kind.get("kind") == _KIND:
             found.append((api, chart))
     return sorted(found)
 
 
-def _kind(values: bytes | None) -> str | None:
-    api = read_fields(values).get("api")
-    return str(api.get("kind")) if isinstance(api, dict) else None
+def _after(
+    environment: str, api: str, named: Mapping[str, Change], snapshot: GitSnapshot
+) -> tuple[bytes | None, Mapping[str, Any]]:
+    """The ``release.yaml`` and the values of a release after its changes."""
+    directory = layout.release_directory(environment, api)
+    paths = [f"{directory}/{name}" for name in (layout.RELEASE, layout.VALUES)]
+    after = {each.path: each.after for each in named.values()}
+    facts, values = ({**snapshot.read(paths), **after}.get(path) for path in paths)
+    return facts, read_fields(values)
+
+
+def _without_secrets(
+    shown: Iterable[tuple[str, str]],
+    environment: str,
+    changes: Iterable[Change],
+    snapshot: GitSnapshot,
+) -> Iterator[str]:
+    """A warning for each release of a list that reads secrets: its preview has none."""
+    named = changes_by_release(changes)
+    for api, _ in shown:
+        _, values = _after(environment, api, named[environment, api], snapshot)
+        names = [str(each.get("env")) for each in values.get("secretEnv") or ()]
+        if names:
+            are = "is" if len(names) == 1 else "are"
+            yield (
+                f"a preview of {api} in {environment} has no secrets: {', '.join(names)} {are} not set in it, so "
+                "it does not start if it needs them"
+            )
 
 
 def _file(snapshot: GitSnapshot, path: str, content: bytes | None) -> tuple[Change, ...]:

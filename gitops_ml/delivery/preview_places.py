@@ -36,5 +36,5 @@ def preview_place(project: Project, environment: str, *, folder: Path) -> Previe
         )
     return PreviewPlace(
         environment=spec, previews=spec.previews, cluster=project.clusters[spec.cluster],
-        gitops=gitops, forge=forge,
+        gitops=gitops, forge=forge, project=project.name,
     )  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
-from functools import cache, lru_cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitops_ml.documents.yaml_reader import load_all_yaml
@@ -17,14 +18,13 @@ from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_files import Release, ReleaseText, release_text
 from gitops_ml.gitops.whole_release import faults_of_objects, faults_of_text
 from gitops_ml.helm.charts import Chart, chart_path, read_chart
+from gitops_ml.helm.many_releases import WantedRelease
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.workspace.remembered import remembered
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gitops_ml.helm.engines import HelmEngine
     from gitops_ml.image.planner import PlannedImage
     from gitops_ml.oci.reference import ImageRef
@@ -130,7 +130,7 @@ def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str
     Raises:
         InvalidDocument: the chart refuses a release, or objects are not all that a release needs.
     """
-    return _with_helm(releases, helm.template, faults_of_objects)
+    return _checked(releases, helm, load_all_yaml, faults_of_objects)
 
 
 def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, bytes]:
@@ -139,32 +139,8 @@ def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[s
     Raises:
         InvalidDocument: the chart refuses a release, or a manifest does not hold all that one needs.
     """
-    texts = _with_helm(releases, partial(_manifest, helm), faults_of_text)
+    texts = _checked(releases, helm, str, faults_of_text)
     return {directory: text.encode() for directory, text in texts.items()}
-
-
-def _manifest(
-    helm: HelmEngine, chart: Path, *, release: str, namespace: str, values: Mapping[str, Any]
-) -> str:
-    data = json.dumps(values, ensure_ascii=False)
-    return _rendered_text(helm, chart, release, namespace, data)
-
-
-@lru_cache(maxsize=4096)
-def _rendered_text(helm: HelmEngine, chart: Path, release: str, namespace: str, data: str) -> str:
-    """Rules look at what was rendered a moment before."""
-    return helm.manifest(chart, release=release, namespace=namespace, values=json.loads(data))
-
-
-def rendered_objects(
-    helm: HelmEngine, chart: str, *, name: str, namespace: str, data: str
-) -> tuple[Mapping[str, Any], ...]:
-    """The objects of a release with these values (JSON) and a base chart of ours.
-
-    Raises:
-        ProgramFailed: the chart refuses the values.
-    """
-    return load_all_yaml(_rendered_text(helm, chart_path(chart), name, namespace, data))
 
 
 def refuse_unrenderable(releases: Iterable[Release], *, helm: HelmEngine, memory: Memory) -> None:
@@ -184,31 +160,66 @@ def refuse_unrenderable(releases: Iterable[Release], *, helm: HelmEngine, memory
         memory.keep(dict.fromkeys(new, "rendered"))
 
 
-def _with_helm(
+def _checked(
     releases: Iterable[Release],
-    render: Callable[..., Made],
+    helm: HelmEngine,
+    read: Callable[[str], Made],
     faults_of: Callable[[Mapping[str, Any], Made], tuple[str, ...]],
 ) -> dict[str, Made]:
-    def made(item: Release) -> tuple[Made | None, tuple[Problem, ...]]:
-        values = json.loads(item.text.data)
-        try:
-            rendered = render(
-                chart_path(item.chart.name),
-                release=item.name,
-                namespace=item.namespace,
-                values=values,
-            )
-        except ProgramFailed as failure:
-            return None, (_refusal(item, failure),)
-        return rendered, _faults(item.directory, faults_of(values, rendered))
-
-    releases = tuple(releases)
-    # Helm works outside of Python's lock, or in a process of its own: threads help.
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, len(releases) or 1)) as pool:
-        found = tuple(zip(releases, pool.map(made, releases), strict=True))
-    if problems := [each for _, (_, problems) in found for each in problems]:
+    """What is rendered for each release, by its directory, if it is whole."""
+    found: dict[str, Made] = {}
+    problems: list[Problem] = []
+    by_chart: dict[str, list[Release]] = {}
+    for item in releases:
+        by_chart.setdefault(item.chart.name, []).append(item)
+    for chart, items in by_chart.items():
+        texts = manifest_texts(helm, chart, [(i.name, i.namespace, i.text.data) for i in items])
+        for item, text in zip(items, texts, strict=True):
+            if isinstance(text, ProgramFailed):
+                problems.append(_refusal(item, text))
+                continue
+            found[item.directory] = made = read(text)
+            problems += _faults(item.directory, faults_of(json.loads(item.text.data), made))
+    if problems:
         raise InvalidDocument(problems)
-    return {item.directory: done for item, (done, _) in found if done is not None}
+    return found
+
+
+_AT_A_TIME = 25
+"""Releases that Helm renders in one call."""
+_MOST_KNOWN = 4096
+_known_texts: dict[bytes, bytes] = {}
+"""Rules look at what was rendered a moment before."""
+
+
+def manifest_texts(
+    helm: HelmEngine, chart: str, releases: Sequence[tuple[str, str, str]]
+) -> list[str | ProgramFailed]:
+    """The manifest of each release with its name, namespace and values (JSON), or why Helm refuses it."""
+    keys = [
+        memory_key("text", f"{type(helm).__qualname__} {id(helm)}", chart, *each)
+        for each in releases
+    ]
+    found: dict[bytes, str | ProgramFailed] = {
+        key: zlib.decompress(_known_texts[key]).decode() for key in keys if key in _known_texts
+    }
+    new = [(key, each) for key, each in zip(keys, releases, strict=True) if key not in found]
+    some = [new[at : at + _AT_A_TIME] for at in range(0, len(new), _AT_A_TIME)]
+
+    def made(batch: Sequence[tuple[bytes, tuple[str, str, str]]]) -> list[str | ProgramFailed]:
+        wanted = [WantedRelease(n, space, json.loads(data)) for _, (n, space, data) in batch]
+        return helm.manifests(chart_path(chart), wanted)
+
+    # Helm works outside of Python's lock, or in a process of its own: threads help.
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, len(some) or 1)) as pool:
+        for batch, texts in zip(some, pool.map(made, some), strict=True):
+            found.update(zip((key for key, _ in batch), texts, strict=True))
+    if len(_known_texts) > _MOST_KNOWN:
+        _known_texts.clear()
+    for key, _ in new:
+        if isinstance(text := found[key], str):
+            _known_texts[key] = zlib.compress(text.encode(), 1)
+    return [found[key] for key in keys]
 
 
 _SENTENCE = re.compile(r"execution error at \([^)]*\): (.+)", re.S)

@@ -71,7 +71,7 @@ class SubjectReader:
 
     def _objects(
         self, touched: Iterable[ReleaseChange], state: RepositoryState
-    ) -> dict[str, KubernetesObjects]:
+    ) -> Mapping[str, KubernetesObjects]:
         """The objects after the change, of this version's chart; others were checked when they were made."""
         if self.helm is None:
             return {}

@@ -57,6 +57,11 @@ class ReleaseChange:
         ``moves`` with the other place; ``kept`` for a removal from a protected environment. A rolling update ends
         with `DOWNTIME` where no pod may be ready meanwhile.
         """
+        return self.pods_by_place or rollout_between(self.ids, *map(read_fields, self.values))
+
+    @property
+    def pods_by_place(self) -> str:
+        """The same where the values do not decide it; empty for a release that stays where it is."""
         if self.action == "add":
             return "starts"
         if self.action == "delete":
@@ -65,10 +70,16 @@ class ReleaseChange:
         if before and after and before[1] != after[1]:
             server, namespace = after[1]
             return f"moves to namespace {namespace} of {server}: stops here"
-        new = read_fields(self.values[1])
-        if self.ids[0] == self.ids[1] and pods_of(read_fields(self.values[0])) == pods_of(new):
-            return NO_RESTART
-        return _rollout(new)
+        return ""
+
+
+def rollout_between(
+    ids: tuple[str | None, str | None], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> str:
+    """What happens to the pods of a release that stays where it is, by the values before and after."""
+    if ids[0] == ids[1] and pods_of(old) == pods_of(new):
+        return NO_RESTART
+    return _rollout(new)
 
 
 def changed_releases(

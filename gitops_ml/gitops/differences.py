@@ -66,9 +66,14 @@ def object_changes(
         if was is None or will_be is None:
             action = "add" if was is None else "delete"
             found.append(ObjectChange(kind, name, action, ()))
-        elif fields := field_changes(was, will_be):
+        elif not _is_equal(was, will_be) and (fields := field_changes(was, will_be)):
             found.append(ObjectChange(kind, name, "modify", fields))
     return tuple(found)
+
+
+def _is_equal(before: KubernetesObject, after: KubernetesObject) -> bool:
+    """Whether two objects are certainly equal; for Python, 1 is equal to true as well."""
+    return before is after or (before == after and json.dumps(before) == json.dumps(after))
 
 
 def field_changes(before: Any, after: Any) -> tuple[FieldChange, ...]:
@@ -83,6 +88,8 @@ def _by_identity(
 
 
 def _compare(before: Any, after: Any, path: str) -> Iterator[FieldChange]:
+    if before is after:
+        return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}):
             deeper = f"{path}.{key}" if path else str(key)

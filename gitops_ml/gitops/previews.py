@@ -18,6 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from gitops_ml.documents.yaml_reader import load_all_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 CHART, CHART_VERSION = "preview", "0.1.0"
 """Of `charts/preview`; a test compares."""
 _REQUEUE_SECONDS = 180
+_PROJECT = "gitops-ml.dev/project"
 _PLACE_KINDS = (("", "LimitRange"), ("", "ResourceQuota"))
 _NEVER = frozenset({
     "ExternalSecret", "GrafanaDashboard", "HTTPRoute", "Ingress", "Job", "PodMonitor", "PrometheusRule",
@@ -76,6 +80,8 @@ class PreviewPlace:
     cluster: ClusterSpec
     gitops: GitopsSpec
     forge: ForgeAddress
+    project: str
+    """The project whose `previews` hold for the environment."""
 
     @property
     def name(self) -> str:
@@ -105,6 +111,15 @@ def previews_file(place: PreviewPlace) -> RenderedFile:
     documents = (place_project(place), preview_project(place), place_set(place), preview_set(place))
     text = "".join(f"---\n{write_yaml(each)}" for each in documents)
     return RenderedFile(layout.previews_path(place.environment.name), text.encode())
+
+
+def previews_owner(content: bytes | None) -> str | None:
+    """The project whose `previews` are in a file; `None` where there is no file of ours."""
+    try:
+        documents = load_all_yaml(content or b"")
+        return str(documents[0]["metadata"]["annotations"][_PROJECT])
+    except (yaml.YAMLError, IndexError, KeyError, TypeError):
+        return None
 
 
 def place_project(place: PreviewPlace) -> Mapping[str, Any]:
@@ -194,8 +209,11 @@ def _object(
             "name": name,
             "namespace": place.gitops.argocd_namespace,
             "labels": MANAGED_BY,
-            # An AppProject before the Applications that name it.
-            "annotations": {"argocd.argoproj.io/sync-wave": "0" if kind == "AppProject" else "1"},
+            "annotations": {
+                # An AppProject before the Applications that name it.
+                "argocd.argoproj.io/sync-wave": "0" if kind == "AppProject" else "1",
+                _PROJECT: place.project,
+            },
         },
         "spec": spec,
     }

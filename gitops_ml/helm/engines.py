@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,14 @@ from gitops_ml.documents.json_schema import compile_check
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.yaml_reader import load_all_yaml, load_yaml
 from gitops_ml.errors import ProgramFailed, UsageError
+from gitops_ml.helm.many_releases import (
+    WantedRelease,
+    chart_for_many,
+    new_mark,
+    split_releases,
+    template_names,
+    values_of_many,
+)
 from gitops_ml.system import process
 
 if TYPE_CHECKING:
@@ -54,6 +62,19 @@ class HelmEngine(ABC):
         """
         made = self._render(chart, release=release, namespace=namespace, values=values)
         return _stream(document for _, text in made.files for document in _documents(text))
+
+    def manifests(
+        self, chart: Path, releases: Sequence[WantedRelease]
+    ) -> list[str | ProgramFailed]:
+        """The `manifest` of each release, or why Helm refuses it."""
+        return [self._manifest(chart, each) for each in releases]
+
+    def _manifest(self, chart: Path, wanted: WantedRelease) -> str | ProgramFailed:
+        name, namespace, values = wanted
+        try:
+            return self.manifest(chart, release=name, namespace=namespace, values=values)
+        except ProgramFailed as failure:
+            return failure
 
     @abstractmethod
     def _render(
@@ -94,6 +115,10 @@ class _LoadedChart:
     defaults: Mapping[str, Any]
     accepts: Check | None
     """Whether the schema accepts merged values; ``None`` where only Helm can check."""
+    many: Any = None
+    """A copy for many releases; ``None`` where each is rendered by itself."""
+    templates: tuple[str, ...] = ()
+    """Those that it includes."""
 
     def chart_for(self, values: Mapping[str, Any]) -> Any:
         """The chart to render ``values`` with: the whole one where Helm may refuse them."""
@@ -139,6 +164,32 @@ class LibraryHelm(HelmEngine):
         ]
         return _Rendered(shown, command)
 
+    def manifests(
+        self, chart: Path, releases: Sequence[WantedRelease]
+    ) -> list[str | ProgramFailed]:
+        together = self._together(self._chart(chart), releases) if len(releases) > 1 else None
+        return super().manifests(chart, releases) if together is None else [*together]
+
+    def _together(
+        self, loaded: _LoadedChart, releases: Sequence[WantedRelease]
+    ) -> list[str] | None:
+        """The manifests, rendered at once; `None` where Helm may refuse one: its message is about that one alone."""
+        if loaded.many is None or loaded.accepts is None:
+            return None
+        whole = [each._replace(values=merged(loaded.defaults, each.values)) for each in releases]
+        if not all(loaded.accepts(each.values) for each in whole):
+            return None
+        mark = new_mark()
+        try:
+            files = loaded.many.render(
+                values_of_many(whole, loaded.templates, mark=mark), name="all", namespace="all"
+            )
+        except self._library.HelmError:
+            return None
+        text = files[f"{loaded.many.metadata['name']}/templates/all.yaml"]
+        found = split_releases(text, loaded.templates, mark=mark)
+        return [_stream(d for _, body in each for d in _documents(body)) for each in found]
+
     def _chart(self, folder: Path) -> _LoadedChart:
         charts: dict[str, _LoadedChart] = vars(self._loaded).setdefault("charts", {})
         key = os.fspath(folder.absolute())
@@ -161,8 +212,11 @@ class LibraryHelm(HelmEngine):
             copy = Path(place, folder.name)
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(_SCHEMA, "NOTES.txt"))
             bare = self._library.Chart.load(os.fspath(copy))
+            copy = Path(place, "many", folder.name)
+            has_copy = chart_for_many(folder, copy, without=(_SCHEMA, "NOTES.txt"))
+            many = self._library.Chart.load(os.fspath(copy)) if has_copy else None
         defaults = load_yaml((folder / "values.yaml").read_bytes()) or {}
-        return _LoadedChart(whole, bare, defaults, accepts)
+        return _LoadedChart(whole, bare, defaults, accepts, many, template_names(folder))
 
     def _check_dependencies(self, chart: Any) -> None:
         """Refuse a chart with missing dependencies, as the program does; the library would render it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,17 @@ from gitops_ml.project.checks import IGNORED
 from gitops_ml.release.rules.policy_requests import policy_findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from gitops_ml.documents.findings import Path
     from gitops_ml.policy.rule import Subject
     from gitops_ml.project.project import EnvironmentSpec, Project
 
 _LONGEST = 120
+_MOST = 10
+_SEVERAL = (tuple, list, Set)
+_NAMES = {"hosts_domains": "the hosts of the gateways and their domains change"}
+"""Of fields that other parts of the project file decide."""
 
 
 def with_base_rules(head: Project, base: Project) -> Project:
@@ -88,7 +93,8 @@ def _of_environments(before: Project, after: Project) -> Iterator[tuple[Path, st
             yield (*at, "protected"), f"{name} is no longer protected"
         for was, now in zip(old.policies, new.policies, strict=False):
             for key in (k for k, v in asdict(was).items() if asdict(now)[k] != v):
-                message = f"policy.{key} changes: {_difference(asdict(was)[key], asdict(now)[key])}"
+                name = _NAMES.get(key, f"policy.{key} changes")
+                message = f"{name}: {_difference(asdict(was)[key], asdict(now)[key])}"
                 if message not in known:
                     known.add(message)
                     yield ("policy", key), message
@@ -97,17 +103,29 @@ def _of_environments(before: Project, after: Project) -> Iterator[tuple[Path, st
 
 
 def _difference(was: Any, now: Any) -> str:
-    """What is added and removed of two lists; both values otherwise."""
-    if isinstance(was, tuple | list) and isinstance(now, tuple | list):
-        parts = [f"+ {_short(each)}" for each in now if each not in was]
-        parts += [f"- {_short(each)}" for each in was if each not in now]
-        return ", ".join(parts[:10])
+    """What is added and removed of two lists or sets; both values otherwise."""
+    if isinstance(was, _SEVERAL) and isinstance(now, _SEVERAL):
+        parts = sorted(f"+ {_short(each)}" for each in now if each not in was)
+        parts += sorted(f"- {_short(each)}" for each in was if each not in now)
+        more = [f"and {len(parts) - _MOST} more"] if len(parts) > _MOST else []
+        return ", ".join([*parts[:_MOST], *more])
     return f"{_short(was)} to {_short(now)}"
 
 
 def _short(value: Any) -> str:
-    if hasattr(value, "__dataclass_fields__"):
-        given: Iterable[tuple[str, Any]] = asdict(value).items()
-        value = ", ".join(f"{key} {each}" for key, each in given if each not in (None, "", (), []))
-    text = str(value)
+    text = _text(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _text(value: Any) -> str:
+    """A value as in the project file, the same in each run."""
+    if hasattr(value, "__dataclass_fields__"):
+        value = {key: each for key, each in asdict(value).items() if each not in (None, "", (), [])}
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(each)}" for key, each in value.items()) or "nothing"
+    if isinstance(value, _SEVERAL):
+        texts = [_text(each) for each in value]
+        return ", ".join(sorted(texts) if isinstance(value, Set) else texts) or "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "nothing" if value is None else str(value)

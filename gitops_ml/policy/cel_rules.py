@@ -55,7 +55,7 @@ def _variables(subject: Subject) -> Mapping[str, Any]:
         "release": _release(side),
         "before": _release(subject.before),
         "values": _plain(side.values if side else {}),
-        "objects": _plain(side.objects if side else ()),
+        "objects": _plain(tuple(side.objects) if side else ()),
         "action": subject.action,
         "verb": subject.verb,
         "environment": {

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import suggestion
-from gitops_ml.policy.rule import FleetRule, RuleFinding
+from gitops_ml.policy.rule import FleetRule, Rule, RuleFinding
 from gitops_ml.project.checks import IGNORED
 from gitops_ml.project.policy import matches_any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Set
     from datetime import date
 
-    from gitops_ml.policy.rule import AnyRule, Fleet
+    from gitops_ml.policy.rule import AnyRule, Fleet, Subject
     from gitops_ml.project.checks import Checks, RuleException
 
 EXPIRED, CHANGED, UNKNOWN = "expired-exception", "rules-changed", "unknown-rule"
@@ -27,10 +27,15 @@ def evaluate(
     """What the releases break, sorted; ``checks`` are those of the base of a pull request."""
     found: list[RuleFinding] = []
     rules = tuple(rules)
-    for rule in rules:
-        severity = checks.severities.get(rule.id, rule.severity)
-        if severity != IGNORED:
-            found += _findings(rule, fleet, severity)
+    severities = {rule.id: checks.severities.get(rule.id, rule.severity) for rule in rules}
+    active = [rule for rule in rules if severities[rule.id] != IGNORED]
+    for rule in active:
+        if isinstance(rule, FleetRule):
+            found += _of_several(rule, fleet, severities[rule.id])
+    for subject in fleet.subjects:
+        for rule in active:
+            if isinstance(rule, Rule):
+                found += _findings(rule, subject, severities[rule.id])
     kept = (_excepted(each, checks.exceptions, today) for each in found)
     more = (*_expired(checks, today), *_unknown(checks, {rule.id for rule in rules}))
     return tuple(sorted(dict.fromkeys((*kept, *more)), key=_order))
@@ -41,26 +46,24 @@ def _order(finding: RuleFinding) -> tuple[str, ...]:
     return (*place, finding.message, *map(str, finding.path))
 
 
-def _findings(rule: AnyRule, fleet: Fleet, severity: str) -> Iterator[RuleFinding]:
-    if isinstance(rule, FleetRule):
-        for item in rule.check(fleet):
-            yield RuleFinding(
-                item.environment, "", rule.id, severity, item.message, remedy=rule.remedy
-            )
-        return
-    for subject in fleet.subjects:
-        for breach in rule.check(subject):
-            yield RuleFinding(
-                subject.environment.name,
-                subject.api,
-                rule.id,
-                severity,
-                breach.message,
-                path=breach.path,
-                remedy=rule.remedy,
-                file=breach.file,
-                line=breach.line,
-            )
+def _of_several(rule: FleetRule, fleet: Fleet, severity: str) -> Iterator[RuleFinding]:
+    for item in rule.check(fleet):
+        yield RuleFinding(item.environment, "", rule.id, severity, item.message, remedy=rule.remedy)
+
+
+def _findings(rule: Rule, subject: Subject, severity: str) -> Iterator[RuleFinding]:
+    for breach in rule.check(subject):
+        yield RuleFinding(
+            subject.environment.name,
+            subject.api,
+            rule.id,
+            severity,
+            breach.message,
+            path=breach.path,
+            remedy=rule.remedy,
+            file=breach.file,
+            line=breach.line,
+        )
 
 
 def _excepted(

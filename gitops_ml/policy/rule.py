@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
     from gitops_ml.release.spec import ReleaseSpec
 
-KubernetesObjects = tuple[Mapping[str, Any], ...]
+KubernetesObjects = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.rendering import render_objects
+from gitops_ml.delivery.remembered_objects import checked_objects
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.helm.engines import find_helm
@@ -18,14 +18,20 @@ from gitops_ml.review.rollout import quota_warnings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gitops_ml.delivery.rendering import Objects
+    from gitops_ml.delivery.remembered_objects import PackedObjects
+    from gitops_ml.errors import Problem
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.helm.engines import HelmEngine
+    from gitops_ml.policy.rule import KubernetesObjects
     from gitops_ml.review.read_states import States
     from gitops_ml.review.release_pairs import Pair
     from gitops_ml.review.review import ReleaseReview, State
+    from gitops_ml.system.memory import Memory
 
-    ObjectsBefore = Callable[[Iterable[Release], HelmEngine], dict[str, Objects]]
+    ObjectsBefore = Callable[[Iterable[Release], HelmEngine], Mapping[str, KubernetesObjects]]
+
+_AT_A_TIME = 50
+"""Releases whose objects are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +78,11 @@ def make_review(
         review, recorded=tuple(pair.directory for pair in found.recorded if choice.has(pair))
     )
     try:
-        comparison, warnings = _compared(states, pairs, objects_before or _rendered_before)
+        releases, warnings = _reviews(states, pairs, objects_before)
     except InvalidDocument as failure:
         problems = tuple(sorted({*review.problems, *failure.problems}))
         return replace(review, problems=problems), ()
-    return _with_releases(review, comparison.reviews(pairs), states, warnings), pairs
+    return _with_releases(review, releases, states, warnings), pairs
 
 
 def _with_releases(
@@ -114,35 +120,52 @@ def _base_warnings(states: States) -> Iterator[str]:
         )
 
 
-def _compared(
-    states: States, pairs: Iterable[Pair], objects_before: ObjectsBefore
-) -> tuple[Comparison, tuple[str, ...]]:
-    """The comparison with the Kubernetes objects of both sides, where Helm is at hand.
+def _reviews(
+    states: States, pairs: Sequence[Pair], objects_before: ObjectsBefore | None
+) -> tuple[tuple[ReleaseReview, ...], tuple[str, ...]]:
+    """The review of each release, with its Kubernetes objects where Helm is at hand; and warnings.
 
     Raises:
-        InvalidDocument: the chart refuses a release after the change.
+        InvalidDocument: the chart refuses releases after the change.
     """
     comparison = Comparison(before=states.before, after=states.after)
-    pairs = tuple(pairs)
+    memory = states.after.workspace.memory
     try:
         helm = find_helm()
     except UsageError as failure:
-        return comparison, (f"Kubernetes objects are not compared: {failure}",)
-    after = render_objects([pair.after for pair in pairs if pair.after], helm=helm)
-    before = objects_before((pair.before for pair in pairs if pair.before), helm)
-    return replace(comparison, objects_before=before, objects_after=after), ()
+        warning = f"Kubernetes objects are not compared: {failure}"
+        return comparison.reviews(pairs), (warning,)
+    found: list[ReleaseReview] = []
+    problems: list[Problem] = []
+    for start in range(0, len(pairs), _AT_A_TIME):
+        some = pairs[start : start + _AT_A_TIME]
+        old = [pair.before for pair in some if pair.before]
+        before = objects_before(old, helm) if objects_before else _before(old, helm, memory)
+        try:
+            new = [pair.after for pair in some if pair.after]
+            after = checked_objects(new, helm=helm, memory=memory)
+        except InvalidDocument as failure:
+            problems += failure.problems
+            continue
+        objects = replace(comparison, objects_before=before, objects_after=after)
+        found += objects.reviews(some)
+    if problems:
+        raise InvalidDocument(problems)
+    return tuple(found), ()
 
 
-def _rendered_before(releases: Iterable[Release], helm: HelmEngine) -> dict[str, Objects]:
+def _before(
+    releases: Iterable[Release], helm: HelmEngine, memory: Memory
+) -> dict[str, PackedObjects]:
     """The objects before the change; none of a release that the chart refused then."""
     releases = tuple(releases)
     try:
-        return render_objects(releases, helm=helm)
+        return checked_objects(releases, helm=helm, memory=memory)
     except InvalidDocument:
-        found: dict[str, Objects] = {}
+        found: dict[str, PackedObjects] = {}
         for release in releases:
             try:
-                found |= render_objects([release], helm=helm)
+                found |= checked_objects([release], helm=helm, memory=memory)
             except InvalidDocument:
                 continue
         return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.changed_releases import ReleaseChange
+from gitops_ml.gitops.changed_releases import ReleaseChange, rollout_between
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.release_yaml import without_manifest
 from gitops_ml.release.monthly_cost import monthly_cost
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.gitops.release_files import Release
+    from gitops_ml.policy.rule import KubernetesObjects
     from gitops_ml.project.project import ClusterSpec
     from gitops_ml.release.monthly_cost import CostRange
     from gitops_ml.review.review import Side
     from gitops_ml.review.sides import StateReleases
-
-Objects = tuple["Mapping[str, Any]", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ class Comparison:
 
     before: StateReleases
     after: StateReleases
-    objects_before: Mapping[str, Objects] = field(default_factory=dict)
-    objects_after: Mapping[str, Objects] = field(default_factory=dict)
+    objects_before: Mapping[str, KubernetesObjects] = field(default_factory=dict)
+    objects_after: Mapping[str, KubernetesObjects] = field(default_factory=dict)
 
     def reviews(self, pairs: Iterable[Pair]) -> tuple[ReleaseReview, ...]:
         return tuple(self.review(pair) for pair in pairs)
@@ -93,6 +92,7 @@ class Comparison:
         """What the change does to one release."""
         before = self._side(pair.before, self.before, self.objects_before)
         after = self._side(pair.after, self.after, self.objects_after)
+        pods = self._pods(pair, before, after)
         before, after = self._with_sources(pair, before, after)
         clusters = (_cluster(self.before, pair.before), _cluster(self.after, pair.after))
         is_unknown = not before and after and self.before.may_have(pair.api, after.file)
@@ -103,9 +103,7 @@ class Comparison:
             may_run=bool(is_unknown),
             before=before,
             after=after,
-            rollout=rollout_of(
-                before, after, pods=self._pods(pair), cluster=clusters[1] or clusters[0]
-            ),
+            rollout=rollout_of(before, after, pods=pods, cluster=clusters[1] or clusters[0]),
             fields=_fields(before, after),
             objects=_objects(before, after),
             image=image_review(before, after),
@@ -115,7 +113,10 @@ class Comparison:
         )
 
     def _side(
-        self, release: Release | None, state: StateReleases, objects: Mapping[str, Objects]
+        self,
+        release: Release | None,
+        state: StateReleases,
+        objects: Mapping[str, KubernetesObjects],
     ) -> Side | None:
         if release is None:
             return None
@@ -132,12 +133,9 @@ class Comparison:
             after and self.after.with_sources(after, pair.directory),
         )
 
-    def _pods(self, pair: Pair) -> str:
+    def _pods(self, pair: Pair, before: Side | None, after: Side | None) -> str:
         """What Argo CD does to the pods, from the files of the release on both sides."""
-        old, new = (
-            (r.text.values.encode(), r.text.facts.encode()) if r else (None, None)
-            for r in (pair.before, pair.after)
-        )
+        old, new = (r.text.facts.encode() if r else None for r in (pair.before, pair.after))
         # A change that ends the protection and removes a release is merged at once.
         is_kept = all(
             pair.environment in each.protected
@@ -145,9 +143,11 @@ class Comparison:
             if pair.environment in each.environments
         )
         change = ReleaseChange(
-            pair.environment, pair.api, pair.action, (old[0], new[0]), (old[1], new[1]), is_kept
+            pair.environment, pair.api, pair.action, (None, None), (old, new), is_kept
         )
-        return change.pods
+        if before is None or after is None or change.pods_by_place:
+            return change.pods_by_place
+        return rollout_between(change.ids, before.values, after.values)
 
 
 def _cluster(state: StateReleases, release: Release | None) -> ClusterSpec | None:
@@ -175,7 +175,7 @@ def _leaves(change: FieldChange) -> Iterator[FieldChange]:
 
 
 def _objects(before: Side | None, after: Side | None) -> tuple[Any, ...]:
-    old, new = (side.objects if side else () for side in (before, after))
+    old, new = (tuple(side.objects) if side else () for side in (before, after))
     # Without Helm, nothing was rendered.
     if (before and not old) or (after and not new):
         return ()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gitops_ml.errors import Problem
     from gitops_ml.gitops.differences import FieldChange, ObjectChange
     from gitops_ml.packages.advisories import Advisory
-    from gitops_ml.policy.rule import RuleFinding
+    from gitops_ml.policy.rule import KubernetesObjects, RuleFinding
     from gitops_ml.release.monthly_cost import CostRange
     from gitops_ml.release.spec import ReleaseSpec
 
@@ -44,7 +44,7 @@ class Side:
     """The fields that people wrote for this release: the environment's, the API's, its override."""
     values: Mapping[str, Any]
     """Of the chart. The digest of an image that no registry was asked for is its content hash."""
-    objects: tuple[Mapping[str, Any], ...] = ()
+    objects: KubernetesObjects = ()
     """As the chart renders them; of a release that stays as it is, none."""
     image: str = ""
     """Repository and tag."""

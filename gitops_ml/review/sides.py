@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.oci.registry import OciRegistry
+    from gitops_ml.policy.rule import KubernetesObjects
     from gitops_ml.project.project import Project
     from gitops_ml.review.scope import Scope
     from gitops_ml.workspace.clients import Clients
@@ -75,7 +76,7 @@ class StateReleases:
         made = make_releases(self.planned.values(), self.images, self.workspace)
         self.releases = {release.directory: release for release in made}
 
-    def side(self, directory: str, objects: tuple[Mapping[str, Any], ...]) -> Side:
+    def side(self, directory: str, objects: KubernetesObjects) -> Side:
         """One release, for the review."""
         planned, release = self.planned[directory], self.releases[directory]
         image = self.images[directory]

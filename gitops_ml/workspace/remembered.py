@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,19 +50,21 @@ def remembered(
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UnreadDocument:
     """A document that another call read; it is read again only when a place in it is needed."""
 
     path: Path
 
-    @cached_property
-    def _document(self) -> Document:
-        return read_document(self.path, label=label(self.path))
-
     def place(self, path: Steps, *, key: bool = True) -> Place:
         """See `Document.place`."""
-        return self._document.place(path, key=key)
+        return _document(self).place(path, key=key)
+
+
+@lru_cache(maxsize=8)
+def _document(unread: UnreadDocument) -> Document:
+    """Places are asked for file by file, and a document takes 30 times the memory of its text."""
+    return read_document(unread.path, label=label(unread.path))
 
 
 def manifest_facts(manifests: Iterable[Manifest]) -> list[Any]:

@@ -315,3 +315,26 @@ def test_previews_get_their_objects_and_their_chart(shop):
     assert shop.paths("argocd/previews/") == ["argocd/previews/staging.yaml"]
     did(shop, "bootstrap")
     assert shop.commits() == 1
+
+
+def test_two_projects_of_an_environment_have_the_same_previews(shop):
+    staging = {**ENVIRONMENTS["staging"], "previews": {"label": "preview"}}
+    places = {**ENVIRONMENTS, "staging": staging}
+    forge = {"type": "gitea", "api_url": "https://git.acme.example/api/v1", "repository": "a/b"}
+    shop.configures(environments=places, gitops={"forge": forge})
+    did(shop, "bootstrap")
+    before = shop.text("argocd/previews/staging.yaml")
+    shop.configures(project="other", environments=places, gitops={"forge": forge})
+    did(shop, "bootstrap")
+    assert shop.text("argocd/previews/staging.yaml") == before
+    staging["previews"] = {"label": "try-it"}
+    shop.configures(project="other", environments=places, gitops={"forge": forge})
+    result = shop.runs("bootstrap")
+    assert result.code == 6, result
+    assert (
+        "argocd/previews/staging.yaml in the GitOps repository has the previews of the project 'shop'"
+        in result.err
+    )
+    shop.configures(environments=places, gitops={"forge": forge})
+    did(shop, "bootstrap")
+    assert "try-it" in shop.text("argocd/previews/staging.yaml")

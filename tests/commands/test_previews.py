@@ -74,6 +74,14 @@ def test_more_releases_than_the_quota_has_pods_are_left_out_with_a_warning(shop)
     assert listed(shop, f"{HEAD}/shop") == ["churn", "fraud"]
 
 
+def test_what_reads_a_secret_is_listed_with_a_warning(shop):
+    writes(
+        shop, changed="iris", secrets=[{"env": "STORE_TOKEN", "name": "iris-store", "key": "token"}]
+    )
+    tried = shop.deploys("-e", "staging", "--pull-request", "--dry-run")
+    assert "a preview of iris in staging has no secrets: STORE_TOKEN is not set in it" in tried.err
+
+
 def test_the_same_pull_request_again_changes_nothing(shop):
     writes(shop, changed="iris", compute={"cpu": "300m"})
     shop.deploys("-e", "staging", "-a", "iris", "--pull-request")

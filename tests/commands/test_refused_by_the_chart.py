@@ -55,9 +55,9 @@ def test_what_was_rendered_once_is_not_rendered_again(memory):
     class Counting:
         calls = 0
 
-        def manifest(self, *arguments, **options):
-            self.calls += 1
-            return helm().manifest(*arguments, **options)
+        def manifests(self, chart, releases):
+            self.calls += len(releases)
+            return helm().manifests(chart, releases)
 
     engine = Counting()
     for _ in range(2):
@@ -68,8 +68,9 @@ def test_what_was_rendered_once_is_not_rendered_again(memory):
 @pytest.mark.parametrize("command", [("deploy",), ("diff",), ("diff", "--manifests")])
 def test_nothing_is_committed_that_helm_refuses(ann, monkeypatch, command):
     class Refusing:
-        def manifest(self, *_, **__):
-            raise ProgramFailed(("helm",), 1, f"execution error at (a.yaml:1:2): {SENTENCE}\n")
+        def manifests(self, chart, releases):
+            failure = f"execution error at (a.yaml:1:2): {SENTENCE}\n"
+            return [ProgramFailed(("helm",), 1, failure) for _ in releases]
 
     monkeypatch.setattr(Clients, "helm", Refusing())
     ann.has(container_api("iris"))
