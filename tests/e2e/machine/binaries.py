@@ -32,6 +32,8 @@ class GoModule:
     cgo: bool = False
     in_place: bool = False
     """Built in a copy of the module, which the program also reads while it runs."""
+    upgrades: tuple[str, ...] = ()
+    """Modules that it needs in newer versions; it is built in a copy, whose go.mod keeps its replacements."""
 
     @property
     def source(self) -> Path:
@@ -73,6 +75,14 @@ MODULES = (
         "code.gitea.io/gitea", GITEA, (("gitea", "."),), cgo=True, in_place=True,
         # Argo CD's client refuses to list pull requests of a server without a version.
         flags=("-tags", "sqlite sqlite_unlock_notify", "-ldflags", f"-X main.Version={GITEA}"),
+    ),
+    # The newest that is a Go module and has the Apache licence; newer Go needs newer dependencies.
+    GoModule(
+        "github.com/grafana/loki", "1.6.1", (("grafana-loki", "cmd/loki"),),
+        upgrades=(
+            "golang.org/x/sys@v0.30.0", "golang.org/x/net@v0.30.0",
+            "github.com/modern-go/reflect2@v1.0.2", "github.com/json-iterator/go@v1.1.12",
+        ),
     ),
     GoModule("sigs.k8s.io/gateway-api", "1.6.3", definitions="config/crd/standard"),
     GoModule(
@@ -156,15 +166,17 @@ def _build_programs(module: GoModule, programs: list[tuple[str, str]]) -> None:
     sources = folder() / "build" / _short(module)
     if module.in_place:
         sources = gitea_files()
-        if not sources.exists():
-            shutil.copytree(module.source, sources)
-            for found in [sources, *sources.rglob("*")]:
-                found.chmod(found.stat().st_mode | 0o200)
+        _copy(module, sources)
+    elif module.upgrades:
+        _copy(module, sources)
+        shutil.rmtree(sources / "vendor", ignore_errors=True)
+        _go("get", *module.upgrades, cwd=sources)
     else:
         _write_go_mod(module, sources)
     for name, package in programs:
         print(f"{module.path} v{module.version}: {name}", flush=True)
-        named = "." if module.in_place else f"{module.path}/{package}".removesuffix("/.")
+        is_copied = module.in_place or module.upgrades
+        named = f"./{package}" if is_copied else f"{module.path}/{package}".removesuffix("/.")
         # Built beside its place, so that an interrupted build leaves no half program.
         partial = folder() / f"{name}.partial"
         _go(
@@ -178,6 +190,14 @@ def _build_programs(module: GoModule, programs: list[tuple[str, str]]) -> None:
             cgo=module.cgo,
         )
         partial.replace(folder() / name)
+
+
+def _copy(module: GoModule, target: Path) -> None:
+    """Copy the sources of a module, so that they can be written to."""
+    if not target.exists():
+        shutil.copytree(module.source, target)
+        for found in [target, *target.rglob("*")]:
+            found.chmod(found.stat().st_mode | 0o200)
 
 
 def _write_go_mod(module: GoModule, sources: Path) -> None:
