@@ -33,13 +33,14 @@ REFRESH = b"\nrefresh:\n"
 _MANIFEST = "\nmanifest_file:"
 _PROVENANCE = "provenance:\n"
 _FIRST = (
-    "name", "environment", "team", "namespace", "server", "project", "deployment_id", "chart", "image",
+    "name", "environment", "team", "namespace", "server", "project", "deployment_id", "refresh", "chart",
+    "image",
 )  # fmt: skip
 """The fields that each ``release.yaml`` begins with, in this order."""
 _IMAGES, _OF_IMAGE = ("image", "proxy"), ("repository", "tag", "digest")
 _HEAD = re.compile(
     r"name: \S+\nenvironment: \S+\nteam: \S+\nnamespace: \S+\nserver: \S+\n(project: .*\n)?"
-    r"deployment_id: .+\nchart:\n  name: \S+\n  version: \S+\nimage:\n|api:\n  name: "
+    r"deployment_id: .+\n(refresh:\n(  .+\n)+)?chart:\n  name: \S+\n  version: \S+\nimage:\n|api:\n  name: "
 )
 _FOREIGN = re.compile(r"\n\w+: [\[{&*!'|>]")
 _DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
