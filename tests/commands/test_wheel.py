@@ -34,7 +34,8 @@ def wheel(tmp_path_factory):
             shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tree / name)
-    _run(sys.executable, "-m", "build", "--wheel", "--outdir", tree / "dist", tree)
+    build = (sys.executable, "-m", "build", "--installer", "uv", "--wheel")
+    _run(*build, "--outdir", tree / "dist", tree)
     (built,) = (tree / "dist").glob("*.whl")
     return built
 
