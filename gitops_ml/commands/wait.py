@@ -62,7 +62,7 @@ class WaitPolicy:
 
     def pause(self, waited: timedelta) -> float:
         """Seconds until the next look."""
-        return min(self.interval, max(1.0, waited.total_seconds() / 10))
+        return min(self.interval, max(1.0, waited.total_seconds() / 20))
 
 
 def wanted_by(

@@ -30,6 +30,13 @@ _OTHER_IDS = re.compile(
 _REMOTE_LINE = re.compile(r"^remote:(.*)$", re.M)
 _PAGE = re.compile(r"https?://\S+")
 _NOT_REWRITABLE = re.compile(r"\[remote rejected\].*non-fast-forward")
+_WANTS_SIGNATURES = re.compile(
+    r"(verified|valid) signature|(signed|unsigned) commit|not signed", re.I
+)
+_UNSIGNED = (
+    "\nCommits are signed where `git config commit.gpgSign` is true, with the key of user.signingKey, which the "
+    "forge has to know; or deliver by pull request, which the forge signs when it merges by squash"
+)
 _NOISE = re.compile(r"^(hint:.*|To .*|Done|remote: *)$\n?", re.M)
 
 
@@ -75,7 +82,8 @@ def push_failure(
             why += "; remove that file if no push has run there for minutes"
         return RepositoryMoved(f"{branch} of {remote} moved meanwhile ({why})")
     if status and "unpacker error" not in status:
-        return Refused(f"{remote} refused the commit on {branch}: {status}\n{text}".rstrip())
+        hint = _UNSIGNED if _WANTS_SIGNATURES.search(text) else ""
+        return Refused(f"{remote} refused the commit on {branch}: {status}\n{text}{hint}".rstrip())
     if not status and _NOT_WRITABLE.search(text) and not _NO_ACCESS.search(text):
         return Refused(f"{remote} accepts no commits with these credentials: {text}")
     return connection_failure(answer, remote, credentials, verb="written to")

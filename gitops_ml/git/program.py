@@ -123,6 +123,21 @@ class GitProgram:
         """A command that needs only the clone."""
         return self._execute(arguments, env=self._clone, input=input)
 
+    def sign(self, *arguments: str, input: bytes, variables: Mapping[str, str]) -> GitResult:
+        """A command that starts the user's program for signatures, which may wait for a passphrase.
+
+        Raises:
+            ServerFailed: it took too long.
+        """
+        try:
+            env = {**self._clone, **variables}
+            return self._execute(arguments, env=env, input=input, seconds=self.seconds)
+        except Outdated as error:
+            raise ServerFailed(
+                f"no signature within {self.seconds:g} seconds: does the program for signatures wait for "
+                f"a passphrase? ({TIMEOUT} says how long it may take)"
+            ) from error
+
     def remote(self, *arguments: str) -> GitResult:
         """A command between the clone and the remote."""
         return self._converse(arguments, repository=self._clone)

@@ -28,6 +28,7 @@ from gitops_ml.git.object_store import (
 )
 from gitops_ml.git.program import GitProgram, GitResult
 from gitops_ml.git.remote import Credentials, Remote
+from gitops_ml.git.signing import signed
 from gitops_ml.project.project import GitopsSpec, SourceSpec
 from gitops_ml.system.cache import cache_folder
 from gitops_ml.system.progress import Progress
@@ -123,20 +124,20 @@ class GitRepository:
 
         Raises:
             UsageError: a change would replace a submodule, a link or a folder of other files.
+            ProgramFailed: the user's configuration asks for a signature, which cannot be made.
         """
         changes = tuple(changes)
         base.refuse_taken(changes)
+        seconds, parent = int(self._clock()), base.commit
         stream = commit_stream(
-            changes,
-            parent=base.commit,
-            ref=_PENDING,
-            message=message,
-            author=author,
-            seconds=int(self._clock()),
+            changes, parent=parent, ref=_PENDING, message=message, author=author, seconds=seconds
         )
         with self._clone.hold():
             output = self._local("fast-import", "--quiet", "--force", input=stream)
-        return output.decode("ascii").strip()
+            return signed(
+                self._git, output.decode("ascii").strip(),
+                parent=parent, message=message, author=author, seconds=seconds,
+            )  # fmt: skip
 
     def push(self, commit: str, *, base: GitSnapshot) -> None:
         """Move the branch from ``base`` to ``commit``, never by force.

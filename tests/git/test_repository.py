@@ -309,7 +309,7 @@ def test_variables_of_a_hook_that_we_run_in_do_not_lead_astray(
     assert not list((tmp_path / "other" / ".git" / "objects").glob("??"))
 
 
-def test_settings_of_the_user_about_work_trees_hooks_and_signing_do_not_matter(
+def test_settings_of_the_user_about_work_trees_and_hooks_do_not_matter(
     bare, repository, tmp_path, monkeypatch
 ):
     hooks = tmp_path / "hooks"
@@ -321,7 +321,6 @@ def test_settings_of_the_user_about_work_trees_hooks_and_signing_do_not_matter(
     config = tmp_path / "gitconfig"
     config.write_text(
         f"[core]\n hooksPath = {hooks}\n autocrlf = true\n eol = crlf\n safecrlf = true\n"
-        "[commit]\n gpgSign = true\n"
         "[push]\n gpgSign = if-asked\n followTags = true\n default = nothing\n"
         "[fetch]\n prune = true\n fsckObjects = true\n[safe]\n bareRepository = explicit\n"
         "[filter \"lfs\"]\n clean = false\n smudge = false\n process = false\n required = true\n"
