@@ -238,10 +238,10 @@ def test_objects_are_applied_in_an_order_in_which_each_finds_what_it_needs(rende
         triggers=[{**QUEUE, "authentication": {"podIdentity": {"provider": "aws"}}}],
     )
     assert waves(render({**EVERYTHING, **addon})) == {
-        "ServiceAccount": -2,
         "ExternalSecret": -2,
-        "TriggerAuthentication": -2,
+        "TriggerAuthentication": -1,
         "InterceptorRoute": -1,
+        "ServiceAccount": 0,
         "ConfigMap": 0,
         "Deployment": 0,
         "Service": 0,

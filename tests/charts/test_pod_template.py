@@ -16,7 +16,7 @@ from tests.charts.conftest import CHART, EXAMPLES, merged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-POD_TEMPLATES = ("1", "4895b71986f9cb550d5299d77cb6b316fba694029f378d0c5ce594ed9f68121a")
+POD_TEMPLATES = ("1", "b478276b9884df96a50b277a55800eb6d19078e76825a04ea55a12296d53be96")
 """The pod version of the chart, and the sha256 of the pod templates of all examples."""
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())

@@ -86,8 +86,9 @@ def test_argo_cd_syncs_it_after_what_it_needs_and_before_the_pods(
         for item in rendered.objects
     }
     name = rendered.one("Job")["metadata"]["name"]
-    assert waves["ServiceAccount", "iris"] == waves["ExternalSecret", "iris"] == -2
-    assert waves["ConfigMap", name] == waves["Job", name] == -1
+    assert waves["ExternalSecret", "iris"] == -2
+    # Within a wave, Argo CD goes by kinds, in this order.
+    assert waves["ServiceAccount", "iris"] == waves["ConfigMap", name] == waves["Job", name] == -1
     assert waves["Deployment", "iris"] == waves["ConfigMap", "iris"] == 0
 
 

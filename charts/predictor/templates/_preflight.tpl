@@ -1,8 +1,9 @@
 {{/*
 The preflight: a Job that imports or loads the predictor with the new image before the Deployment changes. It is not a
 hook: Argo CD runs hooks at every sync, and before the objects that the pods need. As an object of an earlier wave it comes
-after ServiceAccount and ExternalSecrets, and Argo CD continues only when it has completed. Its name has a hash of what it
-runs, so that it runs once for each of these and its specification never changes.
+after ExternalSecrets, of a wave before, and after its account, by the order of kinds in its own wave. Argo CD continues only
+when it has completed. Its name has a hash of what it runs, so that it runs once for each of these and its specification
+never changes.
 */}}
 
 {{/* Whether there is one; empty means no. */}}
