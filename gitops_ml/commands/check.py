@@ -22,9 +22,9 @@ from gitops_ml.review.read_states import ProjectOf, States, read_project_of, rea
 from gitops_ml.review.release_usage import usage_of_all, usage_of_planned
 from gitops_ml.review.review import Review, State
 from gitops_ml.review.rule_findings import with_findings
-from gitops_ml.review.scope import project_folder
+from gitops_ml.review.scope import moved_submodules, project_folder
 from gitops_ml.review.sides import read_checkout_releases
-from gitops_ml.workspace.manifest_files import PROJECT_FILES
+from gitops_ml.workspace.manifest_files import MANIFESTS, PROJECT_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,11 +85,13 @@ def check(
         tip = repository.at_commit(repository.commit(options.base))
         before, after, base, head = _trees(repository, tip, options)
         tip, before, after = (
-            repository.followed(each, PROJECT_FILES) for each in (tip, before, after)
+            repository.followed(each, (*PROJECT_FILES, *MANIFESTS)) for each in (tip, before, after)
         )
         start = project_folder((tip.files, before.files, after.files), start)
         states = read_states(repository, before, after, start=start, folder=place)
         review, pairs = make_review(states, base, head, options.choice)
+        moved = moved_submodules(before.submodules, after.submodules)
+        review = replace(review, warnings=(*review.warnings, *moved))
         if review.errors:
             return review
         review = _with_advisories(review, options)

@@ -50,6 +50,8 @@ class SourceTree:
     files: Mapping[str, SourceFile]
     local: Mapping[str, Path] = field(default_factory=dict)
     """Files of the checkout that are in no commit, by blob id."""
+    submodules: Mapping[str, str] = field(default_factory=dict)
+    """The commits of other repositories by path; their files are not here."""
 
 
 class SourceRepository:
@@ -82,12 +84,13 @@ class SourceRepository:
             return None
 
     def at_commit(self, commit: str) -> SourceTree:
-        return SourceTree(commit, is_dirty=False, files=self._files(commit))
+        files, submodules = self._entries(commit)
+        return SourceTree(commit, is_dirty=False, files=files, submodules=submodules)
 
     def at_checkout(self) -> SourceTree:
         """The commit that is checked out, with the files of the checkout that it does not have."""
         state = read_state(self.checkout, self.checkout.root)
-        files = dict(self._files(state.commit)) if state.commit else {}
+        files, submodules = self._entries(state.commit) if state.commit else ({}, {})
         local: dict[str, Path] = {}
         length = len(state.commit) if state.commit else 40
         for changed in state.changed:
@@ -96,7 +99,7 @@ class SourceRepository:
                 if (found := _read(self.checkout.root / path, length)) is not None:
                     files[path] = found
                     local[found.id] = self.checkout.root / path
-        return SourceTree(state.commit, state.is_dirty, files, local)
+        return SourceTree(state.commit, state.is_dirty, files, local, submodules)
 
     def followed(self, tree: SourceTree, names: Iterable[str]) -> SourceTree:
         """The state with the files that links of these names lead to in place of the links, inside the repository."""
@@ -158,13 +161,16 @@ class SourceRepository:
         if batch:
             yield from parse_blobs(self._batch("--batch", batch)).items()
 
-    def _files(self, commit: str) -> dict[str, SourceFile]:
-        listing = self._run("ls-tree", "-r", "-z", "--full-tree", commit)
-        return {
-            entry.path: SourceFile(entry.mode, entry.id)
-            for entry in parse_tree(listing)
-            if entry.mode != _SUBMODULE
-        }
+    def _entries(self, commit: str) -> tuple[dict[str, SourceFile], dict[str, str]]:
+        """The files of a commit, and its submodules."""
+        files: dict[str, SourceFile] = {}
+        submodules: dict[str, str] = {}
+        for entry in parse_tree(self._run("ls-tree", "-r", "-z", "--full-tree", commit)):
+            if entry.mode == _SUBMODULE:
+                submodules[entry.path] = entry.id
+            else:
+                files[entry.path] = SourceFile(entry.mode, entry.id)
+        return files, submodules
 
     def _batch(self, how: str, ids: Iterable[str]) -> bytes:
         wanted = "".join(f"{id}\n" for id in dict.fromkeys(ids))

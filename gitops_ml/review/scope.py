@@ -101,6 +101,18 @@ def changed_paths(before: Files, after: Files) -> Iterator[str]:
             yield path
 
 
+def moved_submodules(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    """A warning for each submodule that comes, goes or has another commit: its files are in another repository."""
+    for path in sorted({*before, *after}):
+        old, new = before.get(path), after.get(path)
+        if old != new:
+            was, now = ((each or "nothing")[:12] for each in (old, new))
+            yield (
+                f"the submodule {path} changes from {was} to {now}, and its files are not compared: where they enter "
+                "an image, a deploy from a checkout with submodules builds it again and restarts its pods"
+            )
+
+
 def _project(files: Files, scope: Scope) -> object:
     return scope.project_file, files.get(scope.project_file or "")
 

@@ -238,3 +238,31 @@ def test_a_project_file_that_is_a_link_is_followed_inside_of_the_repository(sour
         found = checked(source, *arguments).json["releases"]
         assert {each["environment"] for each in found} == {"staging"}, arguments
         assert {each["api"] for each in found} == {"iris", "roses"}
+
+
+def test_a_submodule_with_another_commit_is_reported(source):
+    for commit in ("1" * 40, "2" * 40):
+        entry = f"160000,{commit},iris/lib"
+        git("update-index", "--add", "--cacheinfo", entry, cwd=source.project)
+        git("commit", "-q", "-m", "Move the library", cwd=source.project)
+    words = "the submodule iris/lib changes from {} to {}, and its files are not compared"
+    found = source.runs("check", "--base", "main", "--head", "HEAD", "-o", "json").json["warnings"]
+    assert any(words.format("nothing", "2" * 12) in each for each in found), found
+    found = source.runs("check", "--base", "HEAD~1", "--head", "HEAD", "-o", "json").json[
+        "warnings"
+    ]
+    assert any(words.format("1" * 12, "2" * 12) in each for each in found), found
+
+
+def test_a_manifest_that_is_a_link_to_an_untouched_folder_is_read(source):
+    folder = source.project / "lilies"
+    folder.mkdir()
+    (source.project / "shared").mkdir()
+    text = (source.project / "iris" / "api.yaml").read_text()
+    (source.project / "shared" / "lilies.yaml").write_text(text.replace("iris", "lilies"))
+    source.commits_source()
+    git("branch", "-f", "main", cwd=source.project)
+    (folder / "api.yaml").symlink_to("../shared/lilies.yaml")
+    source.commits_source()
+    result = checked(source)
+    assert [each["api"] for each in result.json["releases"]] == ["lilies", "lilies"], result
