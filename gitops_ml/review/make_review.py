@@ -118,6 +118,12 @@ def _base_warnings(states: States) -> Iterator[str]:
             f"before the change, the documents had {count_of(len(errors), 'error')}; what they "
             "describe counts as far as it could be read"
         )
+    old, new = states.before.project.gitops, states.after.project.gitops
+    if old and new and old.mode != new.mode:
+        yield (
+            f"gitops.mode changes from {old.mode} to {new.mode}: the next deploy switches all releases of its "
+            "environments in the GitOps repository; their objects stay the same"
+        )
 
 
 def _reviews(

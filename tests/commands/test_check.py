@@ -266,3 +266,9 @@ def test_a_manifest_that_is_a_link_to_an_untouched_folder_is_read(source):
     source.commits_source()
     result = checked(source)
     assert [each["api"] for each in result.json["releases"]] == ["lilies", "lilies"], result
+
+
+def test_a_switch_of_the_mode_is_reported(source):
+    source.configures(gitops={"mode": "manifests"})
+    (warning,) = checked(source).json["warnings"]
+    assert warning.startswith("gitops.mode changes from chart to manifests: the next deploy")
