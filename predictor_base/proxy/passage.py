@@ -42,6 +42,8 @@ class Passage(Exchange):
     has_started = False
     """Whether a part of the response is sent."""
     is_tunnel = False
+    _refusal: RuntimeFailure | None = None
+    """Why it is refused when it is its turn in the pipeline."""
     is_prediction = True
     _connection: Connection | None = None
 
@@ -61,6 +63,8 @@ class Passage(Exchange):
         """Take part: the response to the request before it in the connection is sent."""
         app = self._app
         try:
+            if self._refusal is not None:
+                raise self._refusal
             app.turns.enter()
         except RuntimeFailure as failure:
             self.fail(failure)
@@ -85,7 +89,10 @@ class Passage(Exchange):
         try:
             self.held += self._app.bodies.hold(len(part))
         except RuntimeFailure as failure:
-            self.fail(failure)
+            if self is self._client.passages[0]:
+                self.fail(failure)
+            else:  # the answers before it come first
+                self._refusal = failure
             return
         self._body.append(part)
         self._body_bytes += len(part)

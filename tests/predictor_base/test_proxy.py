@@ -255,6 +255,20 @@ def test_many_requests_of_one_connection_are_answered_in_order(
     assert found == bodies
 
 
+def test_a_refusal_waits_for_the_answers_before_it(tmp_path: Path) -> None:
+    first = b"GET /waits HTTP/1.1\r\nhost: a\r\n\r\n"
+    second = (
+        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\nconnection: close\r\n\r\ntoo large"
+    )
+    with proxied(tmp_path, maxBodyBytesInFlight=8) as (server, container, _):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(first + second)
+            assert container.received.wait(10)
+            container.go.set()
+            answers = b"".join(iter(lambda: client.recv(65536), b""))
+        assert [each[:3] for each in answers.split(b"HTTP/1.1 ")] == [b"", b"200", b"503"]
+
+
 def test_a_stream_or_a_body_that_pauses_for_too_long_is_ended(tmp_path: Path) -> None:
     limits = {"requestTimeoutSeconds": 0.3, "bodyTimeoutSeconds": 0.6}
     with proxied(tmp_path, **limits) as (server, container, _):
