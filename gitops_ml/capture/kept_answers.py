@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import functools
+import types
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
+from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.statements import Source, Statement
+
+_DEEPEST = 4
+_MOST = 10_000
+"""Values that are looked at."""
 
 
 def outdated_reasons(
@@ -22,26 +28,48 @@ def outdated_reasons(
     for name in sorted(names):
         made = source.binding(name)
         for path in _with_answers(name, namespace.get(name)) if made else ():
-            if changed := _changed_since(name, made[-1], source):
+            if changed := _changed_since(name, made[-1], source, is_cache=path == name):
                 yield (
                     f"{path} keeps answers from before {changed} changed, which a package does not have: "
-                    f"run {path}.cache_clear()"
+                    f"run {path}.cache_clear(), or the cell that makes {name} again"
                 )
 
 
 def _with_answers(name: str, value: Any) -> Iterator[str]:
-    """The functions with kept answers: the value itself, and methods of a class."""
-    parts = [(name, value)]
-    if issubclass(type(value), type):
-        parts = [(f"{name}.{each}", part) for each, part in vars(value).items()]
-    for path, part in parts:
-        function = part.__func__ if type(part) in (staticmethod, classmethod) else part
+    """The functions with kept answers in a value: itself, methods, members, and what closures hold."""
+    queue, seen = [(name, value, 0)], {id(value)}
+    while queue:
+        path, each, depth = queue.pop(0)
         # What asks for `isinstance` asks the object, too, and it may raise.
-        if type(function) is functools._lru_cache_wrapper and function.cache_info().currsize:
-            yield path
+        if type(each) is functools._lru_cache_wrapper:
+            if each.cache_info().currsize:
+                yield path
+        elif depth < _DEEPEST and len(seen) < _MOST:
+            parts = [part for part in _parts(path, each) if id(part[1]) not in seen]
+            seen |= {id(part) for _, part in parts}
+            queue += [(*part, depth + 1) for part in parts]
 
 
-def _changed_since(name: str, made: Statement, source: Source) -> str | None:
+def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    kind = type(value)
+    if kind in (staticmethod, classmethod):
+        yield path, value.__func__
+    elif kind is property:
+        yield f"{path}.fget", value.fget
+    elif kind is types.FunctionType:
+        for cell in value.__closure__ or ():
+            with suppress(ValueError):  # an empty one
+                yield path, cell.cell_contents
+    elif kind in (list, tuple):
+        yield from ((f"{path}[{number}]", part) for number, part in enumerate(value))
+    elif kind is dict:
+        yield from ((f"{path}[{key!r}]", part) for key, part in value.items() if type(key) is str)
+    elif issubclass(kind, type) or attribute(kind, "__module__") == "__main__":
+        with suppress(Exception):  # it has slots, or attributes that raise
+            yield from ((f"{path}.{key}", part) for key, part in vars(value).items())
+
+
+def _changed_since(name: str, made: Statement, source: Source, *, is_cache: bool) -> str | None:
     """The first name that a definition uses, directly or through others, and that changed after it."""
     queue, seen = [name], {name}
     while queue:
@@ -49,7 +77,7 @@ def _changed_since(name: str, made: Statement, source: Source) -> str | None:
         bindings = source.binding(each)
         rebound = (two for one, two in pairwise(bindings) if not one.same_as(two))
         # `f().append(1)` changes an answer of `f`, not what it makes
-        can_change = each != name or isinstance(made.node, ast.ClassDef)
+        can_change = each != name or not is_cache
         touched = (one for one in source.statements if can_change and each in one.touches)
         if any(one.position > made.position for one in (*rebound, *touched)):
             return each

@@ -99,7 +99,7 @@ class Settings:
                 return True  # old = np.seterr(all="raise")
             case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"))):
                 return self._changes(statement)
-            case ast.Assign() | ast.AugAssign() | ast.Delete():
+            case ast.Assign() | ast.AugAssign() | ast.Delete() | ast.For() | ast.While() | ast.If():
                 return self._changes(statement)
             case ast.Expr(value=ast.Call() as call):
                 return self._sets(call) or self._runs_settings(call)

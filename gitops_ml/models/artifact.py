@@ -43,7 +43,7 @@ from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive
 from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 from gitops_ml.system.cache import cache_folder, folder_in
 from gitops_ml.system.kept_folder import keep_listing, remove, what_changed
-from gitops_ml.system.pointer_files import HEAD, LONGEST, pointer_fault
+from gitops_ml.system.pointer_files import fault_of_file
 from gitops_ml.system.seal import Seal
 
 if TYPE_CHECKING:
@@ -283,14 +283,9 @@ def _entry(path: Path, directory: Path) -> _Entry:
     except UnicodeEncodeError as error:
         raise UsageError(f"{path!s} has a name that is not UTF-8") from error
     facts = path.stat()
-    if facts.st_size <= LONGEST and (fault := pointer_fault(_head(path))):
+    if fault := fault_of_file(path):
         raise UsageError(f"{path} {fault}")
     return _Entry(name, path, facts.st_size, bool(facts.st_mode & 0o100))
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD)
 
 
 def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import Unpackageable, UsageError
+from gitops_ml.system.pointer_files import fault_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,8 @@ def model_folder(name: str, model: Any) -> Iterator[Path]:
             return
         if not path.is_file():
             raise UsageError(f'models: "{name}" is {os.fspath(model)!r}, which does not exist')
+        if fault := fault_of_file(path):
+            raise UsageError(f'models: "{name}" is {os.fspath(model)!r}, which {fault}')
     with tempfile.TemporaryDirectory(prefix="gitops-ml-model-") as temporary:
         folder = Path(temporary)
         if isinstance(model, str | os.PathLike):

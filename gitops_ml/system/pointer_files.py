@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 LONGEST = 32 << 10
 """Bytes of a pointer of git-annex; one of Git LFS has fewer than 1024."""
@@ -23,6 +24,14 @@ def pointer_fault(head: bytes) -> str | None:
     if _LFS.match(head):
         return _fault("Git LFS", "git lfs pull")
     return _fault("git-annex", "git annex get") if head.startswith(_ANNEX) else None
+
+
+def fault_of_file(path: Path) -> str | None:
+    """The same for a regular file."""
+    if path.stat().st_size > LONGEST:
+        return None
+    with path.open("rb") as file:
+        return pointer_fault(file.read(HEAD))
 
 
 def link_fault(target: str) -> str | None:

@@ -419,6 +419,12 @@ ALIKE: dict[str, tuple[list[str], str | None]] = {
         ["import fractions\nsetattr(fractions.Fraction, 'twice_', lambda self: self * 2)"],
         "fractions.Fraction(1, 2).twice_()",
     ),
+    "attributes that a loop gave a library": (
+        [
+            "import fractions\nfor name in ('one_', 'two_'):\n    setattr(fractions.Fraction, name, len(name))"
+        ],
+        "fractions.Fraction.two_",
+    ),
 }
 
 if sys.version_info >= (3, 12):

@@ -73,6 +73,25 @@ def test_a_small_session_is_packaged_as_it_is(cells, body):
     assert neutral(repr(here)) == neutral(repr(there))
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["F = {'a': cache(lambda x: x * R)}", "F['a'](2)", "R = 9"],
+        ["F = [cache(lambda x: x * R)]", "F[0](2)", "R = 9"],
+        ["class F:\n    @property\n    @cache\n    def f(self): return R", "F().f", "R = 9"],
+        ["class A:\n    def __init__(self):\n        self.k = 1\n        self.f = cache(lambda x: self.k)",
+         "F = A()", "F.f(2)", "F.k = 5"],
+        ["def kept(g):\n    c = cache(g)\n    return lambda x: c(x)", "@kept\ndef F(x): return x * R", "F(2)", "R = 9"],
+    ],
+)  # fmt: skip
+def test_answers_that_a_cache_keeps_are_found_wherever_it_is(cells):
+    cells = ["from functools import cache\nR = 1", *cells]
+    cells.append("class P:\n    def predict(self, payload):\n        return F")
+    session = Session(ran(cells), read_source(cells), Path())
+    with pytest.raises(Unpackageable, match=r"keeps answers from before \w+ changed.*cache_clear"):
+        ProofHere().collect(session.namespace["P"], session, title="T.", stage=staged)
+
+
 def test_a_secret_is_not_in_the_reason_of_a_difference():
     cells = [
         "def make():\n    token = 'correct-' + 'horse-' + str(len(made))\n    made.append(1)\n"

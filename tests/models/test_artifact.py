@@ -14,6 +14,7 @@ import pytest
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.models import artifact as oci_models
 from gitops_ml.models.artifact import RegistryModels
+from gitops_ml.models.saved import model_folder
 from gitops_ml.oci.image_manifest import (
     CONFIG,
     LAYER,
@@ -192,6 +193,11 @@ def test_a_folder_with_nothing_or_with_a_link_to_nowhere_is_refused(
     )
     with pytest.raises(UsageError, match=r"model.bin is a pointer of Git LFS.*run `git lfs pull`"):
         push_model(tmp_path, image, registry=client, progress=silent)
+    with (
+        pytest.raises(UsageError, match=r'"m" is .*model.bin., which is a pointer of Git LFS'),
+        model_folder("m", tmp_path / "model.bin"),
+    ):
+        pass
 
 
 def test_a_folder_that_has_files_is_not_pulled_into(tmp_path: Path, client: OciRegistry) -> None:
