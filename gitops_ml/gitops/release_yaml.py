@@ -43,6 +43,7 @@ _HEAD = re.compile(
     r"deployment_id: .+\n(refresh:\n(  .+\n)+)?chart:\n  name: \S+\n  version: \S+\nimage:\n|api:\n  name: "
 )
 _FOREIGN = re.compile(r"\n\w+: [\[{&*!'|>]")
+_ALIAS = re.compile(r"(?:^|[\s\[{,])\*[^\s,\[\]{}]", re.M)
 _DEPLOYMENT_ID = re.compile(r"^deployment_id: (\S+)$", re.M)
 _PROJECT = re.compile(r"^project: (.+)$", re.M)
 _DESTINATION = re.compile(
@@ -172,7 +173,8 @@ def own_text(content: bytes | str | None) -> str:
     """
     text = as_text(content)
     is_own = not text or (_HEAD.match(text) and "\r" not in text and not _FOREIGN.search(text))
-    return text if is_own else _rewritten(text)
+    # What aliases repeat would be written out: a few lines may stand for gigabytes.
+    return text if is_own or _ALIAS.search(text) else _rewritten(text)
 
 
 @functools.lru_cache(maxsize=256)
