@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops_ml.capture.statements import read_source
-from gitops_ml.system.secret_scan import has_secret_shape, holds_secret
+from gitops_ml.system.secret_scan import given_in, has_secret_shape, holds_secret, is_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_SETTINGS = frozenset(
-    {".env", ".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".properties", ".txt"}
-)
-"""Suffixes of files that give values to names, a line each."""
-_GIVEN = re.compile(
-    r"""(?m)^[ \t{,]*(?:export[ \t]+)?["']?([\w.-]+)["']?[ \t]*[:=][ \t]*(.+?)[ \t,}]*$"""
-)
 
 
 def secret_reasons(files: Mapping[str, bytes]) -> list[str]:
@@ -35,7 +26,7 @@ def secret_reasons(files: Mapping[str, bytes]) -> list[str]:
 def _secrets(path: str, text: str) -> Iterator[str]:
     """The names of the secrets in a file; empty for one that has none."""
     suffix = PurePosixPath(path).suffix
-    named = _of_code(text) if suffix == ".py" else _of_settings(text) if suffix in _SETTINGS else ()
+    named = _of_code(text) if suffix == ".py" else _of_settings(path, text)
     yield from (name for name, value in named if holds_secret(name, value))
     if has_secret_shape(text):
         yield ""
@@ -50,5 +41,6 @@ def _of_code(text: str) -> Iterator[tuple[str, str]]:
                 yield name, value
 
 
-def _of_settings(text: str) -> Iterator[tuple[str, str]]:
-    yield from ((name, value.strip("\"'")) for name, value in _GIVEN.findall(text))
+def _of_settings(path: str, text: str) -> Iterator[tuple[str, str]]:
+    if is_settings(path):
+        yield from ((name, value) for _, name, value in given_in(text))

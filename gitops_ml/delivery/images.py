@@ -70,22 +70,34 @@ def image_request(workspace: Workspace, planned: PlannedRelease) -> ImageRequest
 
 _MOST_SOURCES = 500
 _LARGEST_SOURCE = 1 << 20
+_LARGEST_OTHER = 1 << 18
 
 
-def python_sources(image: PlannedImage | None) -> dict[str, str]:
-    """The Python files of the project that enter an image, by their paths in it; those that can be read."""
+def source_texts(image: PlannedImage | None) -> dict[str, str]:
+    """The texts of the project that enter an image, by their paths in it; those that can be read.
+
+    Python files first, then others that are small: data and models are none.
+    """
     context = image.context if image else None
     if context is None:
         return {}
-    names = [
-        i.path for i in context.inputs if i.path.startswith(f"{APP}/") and i.path.endswith(".py")
-    ]
-    root, found = context.roots[APP], {}
-    for name in names[:_MOST_SOURCES]:
-        path = name.removeprefix(f"{APP}/")
+    paths = [i.path.removeprefix(f"{APP}/") for i in context.inputs if i.path.startswith(f"{APP}/")]
+    code = [path for path in paths if path.endswith(".py")]
+    others = [path for path in paths if not path.endswith(".py")]
+    root = context.roots[APP]
+    return {
+        **_texts(root, code[:_MOST_SOURCES], _LARGEST_SOURCE),
+        **_texts(root, others[:_MOST_SOURCES], _LARGEST_OTHER),
+    }
+
+
+def _texts(root: Path, paths: list[str], limit: int) -> dict[str, str]:
+    found = {}
+    for path in paths:
         with suppress(OSError, ValueError, InvalidDocument):
-            content = read_file(root / path, limit=_LARGEST_SOURCE, inside=(root,))
-            found[path] = content.decode("utf-8", "replace")
+            content = read_file(root / path, limit=limit, inside=(root,))
+            is_code = path.endswith(".py")
+            found[path] = content.decode("utf-8", "replace" if is_code else "strict")
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.images import python_sources
+from gitops_ml.delivery.images import source_texts
 from gitops_ml.delivery.openapi_documents import OpenapiDocuments
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.delivery.rule_set import rules_of
@@ -55,7 +55,7 @@ class RuleCheck:
             now=self.clients.clock(),
             helm=self.clients.helm_at_hand,
             planned=planned if self.verb == "deploy" else {},
-            sources=lambda directory: python_sources(self.images.get(directory)),
+            sources=lambda directory: source_texts(self.images.get(directory)),
             memory=self.workspace.memory,
             needs_values=rules != BUILT_IN,
         )

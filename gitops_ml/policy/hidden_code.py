@@ -28,7 +28,7 @@ def _hidden(subject: Subject) -> Iterator[Breach]:
         return
     for file, source in sorted(subject.after.sources.items()):
         known = subject.before.sources.get(file) if subject.before else None
-        if source != known:
+        if source != known and file.endswith(".py"):
             for line, what in what_hides(source):
                 yield Breach(("predictor",), what, file=file, line=line)
 

@@ -34,7 +34,7 @@ class Side:
     openapi: Mapping[str, Any] | None = None
     """Read from the source of the predictor; `None` where that was not possible."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """The Python files of the predictor, by path."""
+    """The texts of the predictor's folder that enter the image, by path: its Python and other files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitops_ml.policy.pod_rules import place, pods_of
 from gitops_ml.policy.rule import Breach, Rule
 from gitops_ml.system.secret_scan import (
     could_be_secret,
+    given_in,
     has_secret_shape,
+    is_settings,
     looks_random,
+    named_texts,
     names_a_secret,
 )
 
@@ -38,6 +42,16 @@ def _in_environment(subject: Subject) -> Iterator[Breach]:
                     yield Breach(at, f"the variable {name} looks like a secret")
 
 
+def _in_configuration(subject: Subject) -> Iterator[Breach]:
+    """Texts that reach the constructor of a predictor."""
+    side = subject.after
+    config = side.spec.predictor.config if side and side.spec.predictor else {}
+    for key, inner in config.items():
+        for name, text in named_texts(key, inner):
+            if names_a_secret(name) and could_be_secret(text) and len(text) >= _SHORTEST:
+                yield Breach(("predictor", "config", key), f"config.{name} looks like a secret")
+
+
 def _in_code(subject: Subject) -> Iterator[Breach]:
     """Texts of the source by their shape, and names that are given a text."""
     if subject.after is None:
@@ -45,7 +59,8 @@ def _in_code(subject: Subject) -> Iterator[Breach]:
     for file, source in sorted(subject.after.sources.items()):
         known = subject.before.sources.get(file) if subject.before else None
         if source != known:
-            for line, what in sorted(set(secrets_in_source(source))):
+            read = secrets_in_source if file.endswith(".py") else partial(_in_text, file)
+            for line, what in sorted(set(read(source))):
                 yield Breach(("predictor",), what, file=file, line=line)
 
 
@@ -81,6 +96,14 @@ def _by_lines(source: str) -> Iterator[tuple[int, str]]:
             yield number, "a line has a text of the shape of a token or key"
 
 
+def _in_text(file: str, text: str) -> Iterator[tuple[int, str]]:
+    """Names in a file of settings that are given a secret; the shapes of tokens and keys in any other."""
+    yield from _by_lines(text)
+    for number, name, value in given_in(text) if is_settings(file) else ():
+        if names_a_secret(name) and could_be_secret(value) and len(value) >= _SHORTEST:
+            yield number, f"{name[:60]} is given a text that may be a secret"
+
+
 def _named(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[int, str]]:
     if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
         return
@@ -111,8 +134,17 @@ SECRET_RULES = (
         check=_in_environment,
     ),
     Rule(
+        id="secret-in-config",
+        title="No configuration of a predictor holds a secret",
+        severity="note",
+        reason="The configuration is in the GitOps repository and its history. What certainly is a token is "
+        "refused anyway.",
+        remedy="store it in a Secret, refer to it in `secrets`, and read the variable in `__init__`",
+        check=_in_configuration,
+    ),
+    Rule(
         id="secret-in-code",
-        title="No source file holds a secret",
+        title="No source file, and no file beside it, holds a secret",
         severity="warning",
         reason="A token in a commit or an image is known to everyone who can read them, and has to be revoked.",
         remedy="store it in a Secret, and read the variable that `secrets` sets; revoke what was pushed",

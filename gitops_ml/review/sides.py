@@ -12,7 +12,7 @@ import posixpath
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.delivery.images import image_request, python_sources
+from gitops_ml.delivery.images import image_request, source_texts
 from gitops_ml.delivery.openapi_documents import document_of_source
 from gitops_ml.delivery.rendering import make_releases
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
@@ -117,7 +117,7 @@ class StateReleases:
         image = self.images[directory]
         key = image.content_hash.hex if image.content_hash else ""
         if key not in self._read and side.spec is not None:
-            self._read[key] = document_of_source(image, side.spec), python_sources(image)
+            self._read[key] = document_of_source(image, side.spec), source_texts(image)
         openapi, sources = self._read.get(key, (None, {}))
         return replace(side, openapi=openapi, sources=sources)
 

@@ -30,6 +30,16 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|\W")
 _NO_SECRET = re.compile(r"(?s)|(?:/|\$\(|https?://|file:).*|<.*>|\[.*\]")
 """Paths, addresses, placeholders, and the special tokens of language models."""
 _SHORTEST = 6
+_LONGEST_LINE = 10_000
+SETTINGS = frozenset(
+    {".env", ".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".properties", ".txt"}
+)
+"""Suffixes of files that give values to names, a line each."""
+_GIVEN = re.compile(
+    r"""[ \t{,]*(?:export[ \t]+)?["']?([\w.-]+)["']?[ \t]*[:=][ \t]*(.+?)[ \t,}]*"""
+)
+_NO_TEXTS = ("{", "[", "|", ">", "&", "*", "!", "${", "$(")
+"""How a mapping, a list, a longer text, or a reference begins."""
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{20,}")
 _HARMLESS = re.compile(r"(?i)[0-9a-f-]{32,64}|https?://.*|/.*|.*\$\(.*|true|false|[0-9.]+")
 _BITS_PER_CHARACTER = 3.5
@@ -63,6 +73,20 @@ def holds_secret(name: str, value: Any) -> bool:
         or (names_a_secret(called) and could_be_secret(text) and len(text) >= _SHORTEST)
         for called, text in named_texts(name, value)
     )
+
+
+def given_in(text: str) -> Iterator[tuple[int, str, str]]:
+    """The number of each line of a file of settings that gives a value to a name, the name, and the value."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        given = _GIVEN.fullmatch(line) if len(line) <= _LONGEST_LINE else None
+        if given and not given[2].startswith(_NO_TEXTS):
+            yield number, given[1], given[2].strip("\"'")
+
+
+def is_settings(path: str) -> bool:
+    """Whether a file is one of settings, by its name: ``prod.env`` and ``.env`` both are."""
+    name = path.rpartition("/")[2]
+    return f".{name.rpartition('.')[2]}" in SETTINGS or name.startswith(".env.")
 
 
 def named_texts(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -336,6 +336,42 @@ both(
     lambda: broken(subject(None, coded('x = (\nt = "hf_' + "a1B2" * 8 + '"\n'))),
     lambda: broken(subject(None, coded('x = (\nt = os.environ["T"]\n'))),
 )
+
+
+def beside(name: str, text: str) -> Side:
+    return replace(plain(), sources={name: text})
+
+
+KEPT = {
+    "tokenizer_config.json": '{\n  "eos_token": "<|im_end|>",\n  "pad_token": "[PAD]",\n  "token": 5\n}\n',
+    "prod.yaml": "secrets: {API_KEY: {name: iris, key: api}}\npassword: ${PASSWORD}\ntoken: *other\n",
+    ".env": "API_KEY=\nTOKEN_FILE=/run/token\nexport LEVEL=info\n",
+    "notes.md": "The password is in the vault; see https://vault.example/iris.\n",
+}
+for what, (name, text) in {
+    "a private key": ("creds.json", '{"key": "-----BEGIN RSA PRIVATE KEY-----\\nMIIE"}'),
+    "a key of its own": ("id_rsa", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn\n"),
+    "a variable": (".env", "export DB_PASSWORD='correct horse'\n"),
+    "a variable of a stage": (".env.production", "API_KEY=correct-horse\n"),
+    "a field": ("config/db.yaml", "db:\n  host: db\n  password: correct horse\n"),
+    "a member": ("client.json", '{\n  "client_secret": "correct horse",\n  "id": "iris"\n}\n'),
+    "a table": ("app.toml", '[db]\npasswd = "correct horse"\n'),
+    "a password in a URL": ("setup.sh", "curl https://ann:horse99@files.example/x\n"),
+}.items():
+    both(
+        "secret-in-code",
+        f"{what} in a file beside the code",
+        lambda n=name, t=text: broken(subject(None, beside(n, t))),
+        lambda: {rule for each in KEPT.items() for rule in broken(subject(None, beside(*each)))},
+    )
+both(
+    "secret-in-config",
+    "a password for the constructor",
+    lambda: broken(
+        subject(None, side(api(predictor={"config": {"db": {"password": "hunter2222"}}})))
+    ),
+    lambda: broken(subject(None, side(api(predictor={"config": {"db": {"host": "db.example"}}})))),
+)
 for what, source in {
     "a comment with code in UTF-7": "# coding: utf-7\n# +AAo-evil()\n",
     "escapes in a comment": "#!/usr/bin/python\n# -*- coding: unicode_escape -*-\n# \\nevil()\n",
