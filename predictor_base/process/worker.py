@@ -79,6 +79,7 @@ class Worker:
             self._connections.express = Express(self._app, self._loop)
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
+        self._is_asked_to_end = False
         self._loading: asyncio.Task[None] | None = None
         self._assembled: Assembled | None = None
         self._prediction_log: Any = None
@@ -130,8 +131,9 @@ class Worker:
 
     def terminate(self) -> None:
         """Begin to drain; a second call exits at once."""
-        if self._stopping.is_set():
+        if self._is_asked_to_end:
             self._forced.set()
+        self._is_asked_to_end = True
         self._stopping.set()
 
     async def _live(self) -> None:
@@ -228,8 +230,8 @@ class Worker:
             for connection in list(self._connections.connections):
                 connection.close_if_late(now)  # type: ignore[union-attr]  # all are GuardedProtocol
             self._metrics.flush()
-            if self._replica.is_ending and not self._stopping.is_set():
-                self.terminate()  # an async predictor has replaced the handler of the signal
+            if self._replica.is_ending:
+                self._stopping.set()  # the signal may come later, or to a handler of the predictor
             if os.getppid() != self._parent:
                 self.terminate()  # the supervisor is gone
             await asyncio.sleep(1)

@@ -130,8 +130,7 @@ def deployed(ann, cluster) -> str:
     """Deploy, give the cluster what it knows of the objects, and wait; returns the deployment id."""
     ann.deploys("-e", "staging", *(() if IMAGES else NO_REGISTRY))
     objects = rendered(ann, "staging")
-    known = [item for item in objects if cluster.knows(item)]
-    until(lambda: applied(cluster, known), seconds=60, what="KEDA's webhook knows the Deployment")
+    apply(cluster, objects)
     deployment = next(item for item in objects if item["kind"] == "Deployment")
     metadata = deployment["metadata"]
     cluster.kubectl(
@@ -139,6 +138,12 @@ def deployed(ann, cluster) -> str:
         "--timeout=300s",
     )  # fmt: skip
     return ann.release("answer")["deployment_id"]
+
+
+def apply(cluster, objects) -> None:
+    """Give the cluster what it knows of the objects."""
+    known = [item for item in objects if cluster.knows(item)]
+    until(lambda: applied(cluster, known), seconds=60, what="KEDA's webhook knows the Deployment")
 
 
 def applied(cluster, objects) -> bool:
@@ -187,7 +192,7 @@ def test_a_release_that_cannot_start_says_why(cluster, namespace, ann, answer, m
         pytest.skip("the API is built here, so its image is there")
     answer(container={**_api("")["container"], "image": f"registry.invalid/none@{DIGEST}"})
     ann.deploys("-e", "staging", *NO_REGISTRY)
-    cluster.apply([item for item in rendered(ann, "staging") if cluster.knows(item)])
+    apply(cluster, rendered(ann, "staging"))
     until(
         lambda: "error (image pull)" in ann.runs("describe", "answer", "-e", "staging").out,
         seconds=120,

@@ -173,7 +173,7 @@ OPERATION_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
     "probes.startup": (
         {"probes": {"startup": "20m"}},
         lambda r: r.container["startupProbe"]["failureThreshold"],
-        240,
+        1200,
     ),
     "probes.drain_delay": ({"probes": {"drain_delay": "9s"}}, setting("drainDelaySeconds"), 9),
     "probes.grace": (

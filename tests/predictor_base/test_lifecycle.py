@@ -160,6 +160,26 @@ def test_a_signal_is_heard_wherever_the_loop_runs(tmp_path: Path, predictions: i
         until(lambda: server.logged("stopped"))
 
 
+def test_a_signal_that_is_heard_late_is_no_second_one(tmp_path: Path) -> None:
+    """On a busy machine, a worker may see that the replica ends before it hears its signal."""
+    source = """
+        import signal, threading
+
+        class PythonPredictor:
+            async def predict(self, payload):
+                hear = signal.getsignal(signal.SIGTERM)
+                signal.signal(signal.SIGTERM, lambda *given: threading.Timer(1.5, hear, given).start())
+                return payload
+    """
+    with serving(tmp_path, source, drainDelaySeconds=4) as server:
+        server.predict({})
+        server.terminate()
+        until(lambda: server.logged("draining"))
+        time.sleep(2)
+        assert server.status("/livez") == 200
+        assert server.process.wait(10) == 0
+
+
 def test_a_signal_while_loading_ends_it(tmp_path: Path) -> None:
     with serving(tmp_path, GATED, ready=False) as server:
         until(lambda: server.status("/livez") == 200)
