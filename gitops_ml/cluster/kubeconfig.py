@@ -13,6 +13,7 @@ import yaml
 
 from gitops_ml.errors import UsageError
 from gitops_ml.project.project import ARGO_CDS_OWN
+from gitops_ml.system.first_import import FIRST_IMPORT
 from gitops_ml.system.named_files import LARGEST_SETTINGS, read_named
 
 if TYPE_CHECKING:
@@ -96,13 +97,14 @@ def _import_without_validation() -> None:
     Nothing here validates objects, and with all formats of jsonschema that import takes a second.
     """
     name = "kubernetes_validate"
-    if name in sys.modules:
-        return
-    sys.modules[name] = None  # type: ignore[assignment]  # the import system's way to say that it is not there
-    try:
-        importlib.import_module("kubernetes")
-    finally:
-        del sys.modules[name]
+    with FIRST_IMPORT:
+        if name in sys.modules:
+            return
+        sys.modules[name] = None  # type: ignore[assignment]  # the import system's way to say that it is not there
+        try:
+            importlib.import_module("kubernetes")
+        finally:
+            del sys.modules[name]
 
 
 def kubeconfig_files(environ: Mapping[str, str]) -> tuple[Path, ...]:

@@ -26,6 +26,7 @@ from gitops_ml.oci.layers import Deflated, LayerEntry, archive_parts
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.store import bytes_source
 from gitops_ml.packages.build_settings import build_proxies
+from gitops_ml.system.first_import import FIRST_IMPORT
 from gitops_ml.system.process import redacted
 from gitops_ml.system.progress import Progress
 
@@ -118,7 +119,8 @@ class DockerBuilder:
     @contextmanager
     def engine(self) -> Iterator[APIClient]:
         """A client of the engine; its errors become `EngineFailed`."""
-        import docker
+        with FIRST_IMPORT:
+            import docker
 
         address = "the default address"
         try:

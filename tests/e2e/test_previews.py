@@ -92,6 +92,9 @@ def test_a_chart_of_the_pull_request_does_not_loosen_its_place(story, prefix):
     labels(story, pull)
     name = f"preview-{story.environment}-{namespace.rpartition('-')[2]}-answer"
     until(lambda: "not permitted" in message(story, name), "Argo CD refuses it", seconds=120)
+    until(
+        lambda: namespace_exists(story, namespace), "the place of the preview is there", seconds=120
+    )
     found = story.cluster.get("namespace", namespace, namespace="default")["metadata"]["labels"]
     assert found[ENFORCE] == "restricted"
 
