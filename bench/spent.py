@@ -70,9 +70,9 @@ def spend(
         launcher = [sys.executable, "-IS", "-c", _LAUNCHER, figures.name, *command]
         subprocess.run(launcher, cwd=cwd, env=env, stdout=out, stderr=errors, check=True)
         status, wall, cpu, peak = json.load(figures)
-        text, said = _text(out), _text(errors)
+        text, problems = _text(out), _text(errors)
     if status and not may_fail:
-        sys.exit(f"{' '.join(command)} ended with status {status}\n{text}{said}")
+        sys.exit(f"{' '.join(command)} ended with status {status}\n{text}{problems}")
     return Spent(wall, cpu, peak, text)
 
 

@@ -10,9 +10,9 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.system.secret_scan import (
-    could_be_secret,
     has_secret_shape,
     holds_secret,
+    is_named_secret,
     looks_random,
     named_texts,
     names_a_secret,
@@ -69,10 +69,9 @@ def secrets_in(statement: Statement) -> Iterator[str]:
 def doubtful_names(statement: Statement) -> Iterator[str]:
     """Names of texts in the source that sound like a secret."""
     for name, value in _named_values(statement.node):
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            text = value.value
-            if names_a_secret(name) and could_be_secret(text) and len(text) >= _SHORTEST:
-                yield name
+        text = value.value if isinstance(value, ast.Constant) else None
+        if isinstance(text, str) and is_named_secret(name, text):
+            yield name
 
 
 def _named_values(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:

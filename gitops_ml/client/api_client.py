@@ -28,13 +28,7 @@ from gitops_ml.client.predictions_view import ComparisonView, LogFiles, Predicti
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.client.reading import Reading
 from gitops_ml.client.results import Api, Apis, Outcome
-from gitops_ml.client.views import (
-    LocalApi,
-    Logs,
-    Prediction,
-    Status,
-    wait_for,
-)
+from gitops_ml.client.views import LocalApi, Logs, Prediction, Status, wait_for
 from gitops_ml.commands.delete import delete
 from gitops_ml.commands.doctor import SECONDS, doctor
 from gitops_ml.commands.inspect import export

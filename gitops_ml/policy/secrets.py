@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from gitops_ml.policy.pod_rules import place, pods_of
 from gitops_ml.policy.rule import Breach, Rule
 from gitops_ml.system.secret_scan import (
-    could_be_secret,
     given_in,
     has_secret_shape,
+    is_named_secret,
     is_settings,
     looks_random,
     named_texts,
-    names_a_secret,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from gitops_ml.policy.rule import Subject
 
-_SHORTEST = 6
 _LONGEST = 1 << 20
 """Characters of a source that is read."""
 
@@ -35,8 +33,7 @@ def _in_environment(subject: Subject) -> Iterator[Breach]:
         for container in pod.containers:
             for each in container.get("env") or ():
                 name, value = str(each.get("name", "")), str(each.get("value", ""))
-                named = names_a_secret(name) and could_be_secret(value) and len(value) >= _SHORTEST
-                if named or has_secret_shape(value) or looks_random(value):
+                if is_named_secret(name, value) or has_secret_shape(value) or looks_random(value):
                     assert side is not None
                     at = place(side, str(container.get("name")), "env", name)
                     yield Breach(at, f"the variable {name} looks like a secret")
@@ -48,7 +45,7 @@ def _in_configuration(subject: Subject) -> Iterator[Breach]:
     config = side.spec.predictor.config if side and side.spec.predictor else {}
     for key, inner in config.items():
         for name, text in named_texts(key, inner):
-            if names_a_secret(name) and could_be_secret(text) and len(text) >= _SHORTEST:
+            if is_named_secret(name, text):
                 yield Breach(("predictor", "config", key), f"config.{name} looks like a secret")
 
 
@@ -100,7 +97,7 @@ def _in_text(file: str, text: str) -> Iterator[tuple[int, str]]:
     """Names in a file of settings that are given a secret; the shapes of tokens and keys in any other."""
     yield from _by_lines(text)
     for number, name, value in given_in(text) if is_settings(file) else ():
-        if names_a_secret(name) and could_be_secret(value) and len(value) >= _SHORTEST:
+        if is_named_secret(name, value):
             yield number, f"{name[:60]} is given a text that may be a secret"
 
 
@@ -108,7 +105,7 @@ def _named(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[int, str]
     if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
         return
     text, name = value.value, _last_name(target)
-    if names_a_secret(name) and could_be_secret(text) and len(text) >= _SHORTEST:
+    if is_named_secret(name, text):
         yield value.lineno, f"{name[:60]} is given a text that may be a secret"
     elif looks_random(text) and not has_secret_shape(text):
         yield value.lineno, f"{name[:60]} is given a random text that may be a key"

@@ -35,9 +35,7 @@ SETTINGS = frozenset(
     {".env", ".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".properties", ".txt"}
 )
 """Suffixes of files that give values to names, a line each."""
-_GIVEN = re.compile(
-    r"""[ \t{,]*(?:export[ \t]+)?["']?([\w.-]+)["']?[ \t]*[:=][ \t]*(.+?)[ \t,}]*"""
-)
+_GIVEN = re.compile(r"""[ \t{,]*(?:export[ \t]+)?["']?([\w.-]+)["']?[ \t]*[:=][ \t]*(.+)""")
 _NO_TEXTS = ("{", "[", "|", ">", "&", "*", "!", "${", "$(")
 """How a mapping, a list, a longer text, or a reference begins."""
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{20,}")
@@ -66,11 +64,15 @@ def could_be_secret(text: str) -> bool:
     return _NO_SECRET.fullmatch(text) is None
 
 
+def is_named_secret(name: str, text: str) -> bool:
+    """Whether a name is that of a secret, and its text may be one."""
+    return len(text) >= _SHORTEST and names_a_secret(name) and could_be_secret(text)
+
+
 def holds_secret(name: str, value: Any) -> bool:
     """Whether a value is or contains a secret by its shape or by its name."""
     return any(
-        has_secret_shape(text)
-        or (names_a_secret(called) and could_be_secret(text) and len(text) >= _SHORTEST)
+        has_secret_shape(text) or is_named_secret(called, text)
         for called, text in named_texts(name, value)
     )
 
@@ -80,13 +82,13 @@ def given_in(text: str) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(text.splitlines(), start=1):
         given = _GIVEN.fullmatch(line) if len(line) <= _LONGEST_LINE else None
         if given and not given[2].startswith(_NO_TEXTS):
-            yield number, given[1], given[2].strip("\"'")
+            yield number, given[1], given[2].rstrip(" \t,}").strip("\"'")
 
 
 def is_settings(path: str) -> bool:
     """Whether a file is one of settings, by its name: ``prod.env`` and ``.env`` both are."""
     name = path.rpartition("/")[2]
-    return f".{name.rpartition('.')[2]}" in SETTINGS or name.startswith(".env.")
+    return name.startswith(".env.") or any(map(name.endswith, SETTINGS))
 
 
 def named_texts(name: str, value: Any) -> Iterator[tuple[str, str]]:

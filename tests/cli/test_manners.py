@@ -171,10 +171,10 @@ def test_a_local_run_is_asked_by_name(ann):
         assert json.loads(ann.runs("predict", "answer", *local).out) == {"answer": 42}
         other = ann.runs("predict", "iris", *local)
         assert (other.code, "serves 'answer', not 'iris'" in other.err) == (2, True)
-    nobody = ann.runs("predict", "answer", "x.json", "--local", "-p", str(free_port()))
-    assert nobody.code == 4
-    assert "`gitops-ml run" in nobody.err
-    assert "gateway" not in nobody.err
+    none = ann.runs("predict", "answer", "x.json", "--local", "-p", str(free_port()))
+    assert none.code == 4
+    assert "`gitops-ml run" in none.err
+    assert "gateway" not in none.err
 
 
 def test_the_log_of_a_run_is_text_on_a_terminal(ann):

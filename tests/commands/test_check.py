@@ -257,12 +257,12 @@ def test_a_submodule_with_another_commit_is_reported(source):
 def test_a_manifest_that_is_a_link_to_an_untouched_folder_is_read(source):
     folder = source.project / "lilies"
     folder.mkdir()
-    (source.project / "shared").mkdir()
+    (source.project / "common").mkdir()
     text = (source.project / "iris" / "api.yaml").read_text()
-    (source.project / "shared" / "lilies.yaml").write_text(text.replace("iris", "lilies"))
+    (source.project / "common" / "lilies.yaml").write_text(text.replace("iris", "lilies"))
     source.commits_source()
     git("branch", "-f", "main", cwd=source.project)
-    (folder / "api.yaml").symlink_to("../shared/lilies.yaml")
+    (folder / "api.yaml").symlink_to("../common/lilies.yaml")
     source.commits_source()
     result = checked(source)
     assert [each["api"] for each in result.json["releases"]] == ["lilies", "lilies"], result

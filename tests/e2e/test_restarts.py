@@ -49,7 +49,7 @@ class Case:
     replicas: int | None = None
     """Set for the Deployment in place of what scales it."""
 
-    def said(self, step: int) -> str:
+    def stated(self, step: int) -> str:
         """What the toolkit says about the change to the state ``step``."""
         before, after = (self.states[at].text for at in (step - 1, step))
         directory = "releases/staging/iris"
@@ -88,9 +88,9 @@ def test_each_change_does_to_the_pods_what_is_said(cluster, namespace, record_pr
             make_ready(cluster, namespace, counts)
         for name, case in shown.items():
             if step:
-                said = case.said(step)
-                restarts += said != NO_RESTART
-                wrong += differences(f"{case.name} {step}", said, seen[name], now[name])
+                stated = case.stated(step)
+                restarts += stated != NO_RESTART
+                wrong += differences(f"{case.name} {step}", stated, seen[name], now[name])
         seen = now
     record_property("changes", sum(len(case.states) - 1 for case in cases))
     record_property("of_them_restarts", restarts)
@@ -191,7 +191,7 @@ def prepared(item: dict[str, Any], case: Case) -> dict[str, Any]:
     if item["kind"] != "Deployment":
         return item
     item = deepcopy(item)
-    item["spec"]["template"]["spec"] |= {"schedulerName": "nobody", "serviceAccountName": "default"}
+    item["spec"]["template"]["spec"] |= {"schedulerName": "none", "serviceAccountName": "default"}
     if case.replicas:
         item["spec"]["replicas"] = case.replicas
     return item
@@ -272,28 +272,28 @@ def listed(cluster: Cluster, path: str) -> list[dict[str, Any]]:
     return items
 
 
-# -- said and seen ---------------------------------------------------------------------------------
+# -- stated and seen ---------------------------------------------------------------------------------
 
 
-def differences(name: str, said: str, before: Seen, after: Seen) -> Iterator[str]:
-    """Where what was said is not what is seen."""
+def differences(name: str, stated: str, before: Seen, after: Seen) -> Iterator[str]:
+    """Where what is stated is not what is seen."""
     is_replaced = before.current != after.current
-    if is_replaced != (said != NO_RESTART):
-        yield f"{name}: said {said!r}, and the pods are {'' if is_replaced else 'not '}replaced"
+    if is_replaced != (stated != NO_RESTART):
+        yield f"{name}: stated {stated!r}, and the pods are {'' if is_replaced else 'not '}replaced"
         return
     if not is_replaced:
         return
     total = before.new + before.old
     # New pods never become ready here: without old ones, none is.
     has_downtime = after.old == 0 and total > 0
-    if said == RECREATE:
+    if stated == RECREATE:
         if not has_downtime:
-            yield f"{name}: said {said!r}, and {after.old} old pods stay"
+            yield f"{name}: stated {stated!r}, and {after.old} old pods stay"
         return
-    found = ROLLING.fullmatch(said)
-    assert found, (name, said)
+    found = ROLLING.fullmatch(stated)
+    assert found, (name, stated)
     few, many = int(found[1]), int(found[2] or found[1])
     if not few <= after.new <= many:
-        yield f"{name}: said {said!r}, and {after.new} of {total} pods are new at once"
+        yield f"{name}: stated {stated!r}, and {after.new} of {total} pods are new at once"
     if has_downtime and not found[3]:
-        yield f"{name}: said {said!r}, and no old pod stays"
+        yield f"{name}: stated {stated!r}, and no old pod stays"

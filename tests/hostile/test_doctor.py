@@ -164,5 +164,5 @@ def test_a_certificate_that_is_not_trusted_is_said_with_the_remedy(
     with hostile(once(page(200, b"{}")), tls=context) as host:
         project_at(ann, host, scheme="https")
         found = findings(ann, seconds=10)
-    said = {name: "certificate" in " ".join(found[name]).lower() for name in SUBJECTS}
-    assert said == dict.fromkeys(SUBJECTS, True), found
+    named = {name: "certificate" in " ".join(found[name]).lower() for name in SUBJECTS}
+    assert named == dict.fromkeys(SUBJECTS, True), found
