@@ -115,9 +115,8 @@ class Client(Reading):
         other class finds the folder of each model in its config under the model's name (an object is
         ``<name>.pkl`` in that folder). A model that is already in a store is given by its URL.
 
-        ``example`` is a payload, by default the attribute ``example`` of the class: a new instance answers it
-        in this session and one in the clean interpreter, and different answers are refused; the result
-        shows both. `None` asks nothing.
+        ``example`` is a payload, by default the attribute ``example`` of the class. It is predicted here and in
+        the clean interpreter, and different answers are refused. `None` predicts nothing.
 
         A pull request is opened unless the environment has ``delivery: push`` or
         ``pull_request=False``. ``dry_run`` does everything except the last step. ``content`` is
