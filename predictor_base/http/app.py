@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from predictor_base.telemetry.metrics import Metrics
     from predictor_base.telemetry.tracing import Tracing
 
+Read = Callable[["Method", Exchange], Form]
+"""Makes the payload of an exchange of its body; returns the form of the reply. Called on a thread for a large body."""
 Endpoint = Callable[[Exchange], Coroutine[Any, Any, Reply]]
 Routes = Mapping[str, Mapping[str, Endpoint]]
 """By path pattern as Starlette writes them, then by HTTP verb."""
@@ -53,6 +56,23 @@ RETRY_AFTER = (b"retry-after", b"1")
 PLAIN_BODIES = (b"accept-encoding", b"identity")
 PLAIN = Form()
 clock = time.perf_counter
+
+
+@dataclass(frozen=True, slots=True)
+class Predicts:
+    """An endpoint that calls a method of the predictor with a payload."""
+
+    app: App
+    read: Read
+    names: tuple[str, ...] = ("predict",)
+    """The method is the first of these that the predictor has."""
+
+    async def __call__(self, exchange: Exchange) -> Reply:
+        exchange.is_prediction = True
+        parameters = exchange.parameters
+        self.app.check_model(parameters.get("model", ""), parameters.get("version", ""))
+        method = self.app.service.first_method(self.names)
+        return await self.app.read_and_answer(method, exchange, self.read)
 
 
 class App:
@@ -75,6 +95,8 @@ class App:
         self.schema_hash = ""
         self.describe_models: Callable[[], dict[str, Any]] | None = None
         """Describe the models, where there is a client; may call another server."""
+        self.short: dict[bytes, Read] = {}
+        """How the body is read of a POST that may take the express lane, by path."""
         self._exact: dict[str, Mapping[str, Endpoint]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Endpoint]]] = []
         share = settings.max_body_bytes_in_flight // settings.processes_per_replica
@@ -83,13 +105,17 @@ class App:
         self._sender = Sender(settings, is_leaving=lambda: service.state in ("draining", "stopped"))
 
     def add_routes(self, routes: Routes) -> None:
+        model, version = self.settings.served_name, self.settings.served_version
         for path, verbs in routes.items():
             if "GET" in verbs:
                 verbs = {"HEAD": verbs["GET"], **verbs}
             if "{" in path:
                 self._patterns.append((_pattern(path), verbs))
-            else:
-                self._exact[path] = verbs
+                path = path.format(model=model, version=version)
+            self._exact[path] = verbs
+            endpoint = verbs.get("POST")
+            if isinstance(endpoint, Predicts) and endpoint.names == ("predict",):
+                self.short[path.encode()] = endpoint.read
 
     def stop(self) -> None:
         """End what is left at the end of the grace period, beside the tasks."""
@@ -161,24 +187,28 @@ class App:
         method = verbs.get(exchange.scope["method"])
         if method is None:
             raise errors.MethodNotAllowed(verbs)
-        if method.wants_payload:
-            body = await exchange.read_body(self.bodies)
-            kind = exchange.header.get(b"content-type", b"")
-            payload = parse(body) if kind == JSON else await decode(kind, body)
-            if method.convert:
-                payload = await self.typed_off_loop(method, payload, exchange)
-            exchange.payload = payload
-        return await self.answer(method, exchange)
+        if not method.wants_payload:
+            return await self.answer(method, exchange)
+        return await self.read_and_answer(method, exchange, self.read)
+
+    def read(self, method: Method, exchange: Exchange) -> Form:
+        """The payload of a plain route, by content type."""
+        kind, body = exchange.header.get(b"content-type", b""), exchange.body
+        payload = parse(body) if kind == JSON else decode(kind, body)
+        exchange.payload = self.typed(method, payload)
+        return PLAIN
+
+    async def read_and_answer(self, method: Method, exchange: Exchange, read: Read) -> Reply:
+        """Call the method with what `read` makes of the body."""
+        body = await exchange.read_body(self.bodies)
+        form = await off_loop(len(body), read, method, exchange)
+        return await self.answer(method, exchange, form)
 
     def typed(self, method: Method, payload: Any) -> Any:
         """The payload converted to the type that the method's annotation names."""
         if method.convert is None or self.settings.batching is not None:
             return payload  # in a batch, predict gets lists, and its annotation describes those
         return method.convert(payload)
-
-    async def typed_off_loop(self, method: Method, payload: Any, exchange: Exchange) -> Any:
-        """As `typed`; on a thread where the body is large, so that probes are answered."""
-        return await off_loop(len(exchange.body), self.typed, method, payload)
 
     async def answer(self, method: Method, exchange: Exchange, form: Form = PLAIN) -> Reply:
         """Call the method with the exchange's payload; the reply for what it returns or yields, in any protocol."""
@@ -197,6 +227,10 @@ class App:
             result = method.call(exchange)
         finally:
             exchange.predict_seconds = clock() - started
+        return self.finished(result, form, exchange)
+
+    def finished(self, result: Any, form: Form, exchange: Exchange) -> Any:
+        """The reply for what a call returned; a stream, or something to await, as it is."""
         if type(result) is not dict and (hasattr(result, "__await__") or _streams(result)):
             return result
         return self.reply(result, exchange, form)

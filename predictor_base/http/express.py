@@ -1,4 +1,4 @@
-"""The express lane: predict for a small JSON body without a task, a timer and ASGI messages for each request.
+"""The express lane: predict for a small JSON body without ASGI messages, and where predict blocks without a task.
 
 The event loop reads the payload, a thread calls predict and writes the reply's body, and the loop sends it in one
 write. Whatever is unusual takes the usual way of `App`, at any time: other heads and bodies before the call, calls
@@ -8,22 +8,24 @@ that take longer than PATIENCE_SECONDS, streams and errors after it.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from predictor_base.http.app import PLAIN, App
+from predictor_base.http.app import App
+from predictor_base.http.heads import UNIQUE, Known
 from predictor_base.http.payload import JSON
 from predictor_base.http.request import Exchange, Receive, Reply, Scope, Send
-from predictor_base.jsontext import parse
 from predictor_base.telemetry.log import request_id_of_task
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from predictor_base.http.app import Read
+    from predictor_base.http.request import Form
     from predictor_base.predictor.loader import Method
-    from predictor_base.serving.executor import Job
+    from predictor_base.serving.executor import Outcome
 
-PATHS = frozenset((b"/predict", b"/"))
 LARGEST_BYTES = 32768
 PATIENCE_SECONDS = 0.05
 """A call that takes longer gets a time limit, and its client is watched."""
@@ -43,36 +45,56 @@ class Connection(Protocol):
         """Let an ASGI application answer the request instead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of requests that may take the lane."""
+
+    scope: Scope
+    header: dict[bytes, bytes]
+    length: int
+    """Bytes of the body."""
+    read: Read
+
+
 class Express:
     """The lane of one process."""
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
         self.app = app
         self.loop = loop
+        self.known: Known[Head] = Known()
         self.in_flight: dict[DirectRequest, None] = {}
         """Requests whose calls wait or run, oldest first."""
         self._looks = False
 
-    def opened(self, path: bytes, scope: Any) -> DirectRequest | None:
-        """The request with this head, where it may take the lane."""
+    def opened(self, path: bytes, scope: Any, text: bytes) -> DirectRequest | None:
+        """The request with this head, where it may take the lane; `text` is the head, where it arrived as a whole."""
         app = self.app
-        if path not in PATHS or app.tracing is not None:
+        read = app.short.get(path)
+        if read is None or app.tracing is not None:
             return None
-        method = app.service.short_method()
-        if method is None:
-            return None
-        scope["method"], scope["path"], scope["query_string"] = "POST", path.decode(), b""
-        scope["raw_path"] = path
-        exchange = Exchange(scope, _no_message, timeout=app.settings.request_timeout_seconds)
-        header = exchange.header
+        header = dict(scope["headers"])
         length = header.get(b"content-length", b"")
         if not length.isdigit() or len(length) > 5 or header.get(b"content-type") != JSON:
             return None
-        size = int(length)
-        is_small = 0 < size <= min(LARGEST_BYTES, app.settings.max_request_bytes)
-        if not is_small or b"content-encoding" in header or exchange.timeout < SHORTEST_SECONDS:
+        is_small = 0 < int(length) <= min(LARGEST_BYTES, app.settings.max_request_bytes)
+        if not is_small or b"content-encoding" in header or app.service.short_method() is None:
             return None
-        return DirectRequest(self, method, exchange, size)
+        scope["method"], scope["path"], scope["query_string"] = "POST", path.decode(), b""
+        scope["raw_path"] = path
+        head = Head(scope, header, int(length), read)
+        request = self.request(head)
+        if request.exchange.timeout < SHORTEST_SECONDS:
+            return None
+        if text and not UNIQUE & header.keys():
+            self.known.add(text, head)
+        return request
+
+    def request(self, head: Head) -> DirectRequest:
+        """A request with this head."""
+        seconds = self.app.settings.request_timeout_seconds
+        exchange = Exchange(head.scope, _no_message, timeout=seconds, header=head.header)
+        return DirectRequest(self, head, exchange)
 
     def watch(self, request: DirectRequest) -> None:
         self.in_flight[request] = None
@@ -95,47 +117,53 @@ class Express:
 class DirectRequest:
     """One request in the lane."""
 
-    __slots__ = ("_connection", "_job", "_lane", "_method", "exchange", "size")
+    __slots__ = ("_connection", "_form", "_job", "_lane", "_method", "exchange", "head")
     _connection: Connection
-    _job: Job
+    _form: Form
+    _job: Outcome
+    _method: Method
 
-    def __init__(self, lane: Express, method: Method, exchange: Exchange, size: int) -> None:
+    def __init__(self, lane: Express, head: Head, exchange: Exchange) -> None:
         self._lane = lane
-        self._method = method
+        self.head = head
         self.exchange = exchange
-        self.size = size
-        """Bytes of its body."""
 
     def begin(self, connection: Connection) -> bool:
         """Start its call; false where it has to take the usual way, which also answers what is wrong with it."""
         app, exchange = self._lane.app, self.exchange
-        if app.service.short_method() is not self._method:  # no room any more, or the server drains
+        method = app.service.short_method()
+        if method is None:  # no room any more, or the server drains
             return False
         try:
-            payload = parse(exchange.body)
-            if self._method.convert is not None:
-                payload = app.typed(self._method, payload)
-            exchange.held = app.bodies.hold(self.size)
+            self._form = self.head.read(method, exchange)
+            exchange.held = app.bodies.hold(self.head.length)
         except Exception:  # noqa: BLE001 - the usual way finds it again, and answers it
             return False
-        self._connection = connection
-        exchange.payload, exchange.is_prediction = payload, True
+        self._connection, self._method = connection, method
+        exchange.is_prediction = True
         exchange.pre_seconds = clock() - exchange.started
-        self._job = app.service.begin(self._call, exchange, then=self._done)
+        call = self._call if method.kind == "sync" else self._call_async
+        self._job = app.service.begin(method, call, exchange, then=self._done)
         self._lane.watch(self)
         return True
 
     def take_usual_way(self) -> None:
         """Answer by a task, with a time limit, as soon as the call ends."""
         self._lane.in_flight.pop(self, None)
-        self._job.future, self._job.then = self._lane.loop.create_future(), None
+        self._job.detach()
+        self.exchange.scope = {**self.exchange.scope}  # that of the head is of all its requests
         self._connection.answer_by_task(self.exchange.scope, self._answer)
 
-    # On a thread
+    # On a thread, or in a task
 
     def _call(self, exchange: Exchange) -> Any:
         request_id_of_task.set(exchange.request_id)
-        return self._lane.app.called(self._method, PLAIN, exchange)
+        return self._lane.app.called(self._method, self._form, exchange)
+
+    async def _call_async(self, exchange: Exchange) -> Any:
+        request_id_of_task.set(exchange.request_id)
+        result = await self._method.call(exchange)
+        return self._lane.app.finished(result, self._form, exchange)
 
     # On the loop
 
@@ -160,9 +188,8 @@ class DirectRequest:
 
     async def _replying(self) -> Reply:
         app = self._lane.app
-        return await app.replied(
-            await app.service.result_of(self._job, self.exchange), self.exchange
-        )
+        result = await app.service.result_of(self._job, self.exchange)
+        return await app.replied(result, self.exchange, self._form)
 
 
 async def _no_message() -> MutableMapping[str, Any]:

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import BadRequest, PredictFailed
-from predictor_base.http.request import off_loop
 from predictor_base.jsontext import dump, parse
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ PIECE_BYTES = 2**18
 """Bytes of a form that are read before another thread gets the interpreter."""
 
 
-async def decode(content_type: bytes, body: bytes) -> Any:
+def decode(content_type: bytes, body: bytes) -> Any:
     """The predictor's payload for this body."""
     kind = content_type.lower()
     if kind.startswith(b"application/json"):
@@ -45,7 +44,7 @@ async def decode(content_type: bytes, body: bytes) -> Any:
     if kind.startswith(b"text/plain"):
         return _text(charset_of(kind), body)
     if kind.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
-        return await off_loop(len(body), _form, content_type, charset_of(kind), body)
+        return _form(content_type, charset_of(kind), body)
     return body
 
 

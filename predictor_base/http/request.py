@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import random
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -132,9 +134,16 @@ class Exchange:
     batch_id = None
     """Set for Cortex's batch jobs; realtime requests have none."""
 
-    def __init__(self, scope: Scope, receive: Receive, *, timeout: float) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        *,
+        timeout: float,
+        header: dict[bytes, bytes] | None = None,
+    ) -> None:
         self.receive = receive
-        self._begin(scope, dict(scope["headers"]), timeout)
+        self._begin(scope, dict(scope["headers"]) if header is None else header, timeout)
 
     def _begin(self, scope: Scope, header: dict[bytes, bytes], timeout: float) -> None:
         self.started = time.perf_counter()
@@ -227,11 +236,16 @@ class Exchange:
         return message
 
 
+_readers = ThreadPoolExecutor(2, thread_name_prefix="read")
+"""The default one of the loop is the predictor's: it may be full of calls that block."""
+
+
 async def off_loop(size: int, function: Callable[..., Answer], *arguments: object) -> Answer:
     """Call the function; with many bytes on a thread, so that probes are answered meanwhile."""
     if size <= LARGE_BYTES:
         return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)
+    run = contextvars.copy_context().run
+    return await asyncio.get_running_loop().run_in_executor(_readers, run, function, *arguments)
 
 
 _random = random.Random()  # noqa: S311 - an id is no secret

@@ -14,6 +14,7 @@ from predictor_base.http.error_replies import error_body, status_of
 from predictor_base.http.payload import BYTES, text
 from predictor_base.http.request import Exchange, Form, Reply
 from predictor_base.jsontext import dump
+from predictor_base.serving.waiting import own_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -49,13 +50,15 @@ async def event_stream(
     except RuntimeFailure:
         await values.aclose()
         raise
-    chunks = _frames(chunk, values, frame, metrics, form.last)
-    return Reply(200, media_type=media_type, chunks=_ended(chunks, exchange, metrics, media_type))
+    chunks = _chunks(chunk, values, frame, exchange, metrics, media_type, form.last)
+    return Reply(200, media_type=media_type, chunks=chunks)
 
 
 def as_event(value: Any) -> bytes:
     """One server-sent event; a string may span lines, any other value is JSON."""
-    lines = _LINE_END.split(value if isinstance(value, str) else dump(value).decode())
+    if not isinstance(value, str):
+        return b"data: %b\n\n" % dump(value)
+    lines = _LINE_END.split(value)
     return text("".join([f"data: {line}\n" for line in lines])) + b"\n"
 
 
@@ -83,31 +86,25 @@ async def _only(last: bytes) -> AsyncGenerator[bytes, None]:
         yield last
 
 
-async def _frames(
+async def _chunks(
     first: bytes,
     values: AsyncGenerator[Any, None],
     frame: Callable[[Any], bytes],
+    exchange: Exchange,
     metrics: Metrics,
+    media_type: bytes,
     last: bytes,
-) -> AsyncGenerator[bytes, None]:
-    async with aclosing(values):
-        yield first
-        metrics.tallies["chunks"] += 1
-        async for value in values:
-            yield _framed(frame, value)
-            metrics.tallies["chunks"] += 1
-    if last:
-        yield last
-
-
-async def _ended(
-    chunks: AsyncGenerator[bytes, None], exchange: Exchange, metrics: Metrics, media_type: bytes
 ) -> AsyncGenerator[bytes, None]:
     """The chunks, and where they fail an error event, or an error that breaks the reply off."""
     try:
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk
+        async with aclosing(values):
+            yield first
+            metrics.tallies["chunks"] += 1
+            async for value in values:
+                yield _framed(frame, value)
+                metrics.tallies["chunks"] += 1
+        if last:
+            yield last
         return
     except ClientGone:
         metrics.tallies["disconnects"] += 1
@@ -153,7 +150,7 @@ async def pings(
                 await send(PING)
                 sent()
 
-    task = asyncio.ensure_future(watch())
+    task = own_task(watch())
     try:
         yield sent
     finally:

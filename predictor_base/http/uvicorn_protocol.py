@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
+from predictor_base.http.connections import Connections
+from predictor_base.http.heads import FIRST_LETTER, Known, lines_without_offers
 from predictor_base.http.raw_replies import break_off, reply_bytes, send_unchunked, write_reply
 from predictor_base.http.request import BODY_IS_LATE, BREAK_OFF, WRITE_REPLY
+from predictor_base.serving.waiting import own_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from predictor_base.http.express import DirectRequest, Express
-    from predictor_base.settings import Settings
+    from predictor_base.http.express import DirectRequest
 
 MAX_HEAD_BYTES = 65536
 IDLE_SECONDS = 75
@@ -49,37 +47,6 @@ logger = logging.getLogger("predictor_base")
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
 _TRAILERS: Any = deque(maxlen=0)
 """Takes the place of a list of headers, and keeps nothing."""
-_OFFERS = frozenset((b"upgrade", b"http2-settings"))
-
-
-class Connections(ServerState):
-    """The state that the connections of a server share."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self.settings = settings
-
-    express: Express | None = None
-    """None where every reply has to be ASGI messages."""
-    count: Callable[[], None] = staticmethod(lambda: None)
-    """Count a refused connection."""
-    noted = 0.0
-    unnoted = 0
-    """When the last refusal was logged, and the refusals since."""
-
-    def note(self, status: int, message: str, client: object) -> None:
-        """Count a refusal, and log one each second."""
-        self.count()
-        self.unnoted += 1
-        if (now := time.monotonic()) - self.noted >= 1:
-            facts = {"status": status, "client": client, "refusals": self.unnoted}
-            logger.warning("a connection was refused: %s", message, extra=facts)
-            self.noted, self.unnoted = now, 0
-
-    default_lines = b""
-    """The default headers as lines."""
-    last_host = b""
-    """The Host that was checked last: most requests have the same."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -90,6 +57,10 @@ class GuardedProtocol(HttpToolsProtocol):
     """The request of the express lane whose body is expected."""
     direct: DirectRequest | None = None
     """The request of the express lane that is being answered."""
+    known: Known[Any] | None = None
+    """Heads that were read before; None where each has to be parsed."""
+    _text = b""
+    """The head that the parser reads, where it arrived as a whole, and as the first in its data."""
     phase = IDLE
     messages = 0
     head_bytes = 0
@@ -112,6 +83,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.since = self.loop.time()
+        if self.server_state.express is not None:
+            self.known = self.server_state.express.known
         if len(self.connections) > self.server_state.settings.max_connections:
             self._make_room()
 
@@ -128,6 +101,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.refused:
+            return
+        self._text = b""
+        if self.phase == IDLE and self.known is not None and self._is_known(self.known, data):
             return
         self.head_bytes += len(data)
         first = self.messages + (self.phase == IDLE)
@@ -154,6 +130,31 @@ class GuardedProtocol(HttpToolsProtocol):
             if self.raw_bytes > 8 * (self.body_bytes + MAX_HEAD_BYTES):
                 self.refuse(400, "the body has too many chunk extensions or trailers")
 
+    def _is_known(self, known: Known[Any], data: bytes) -> bool:
+        """Take a whole request whose head was read before; false where the parser has to read it."""
+        if data[0] < FIRST_LETTER:
+            return False
+        end = data.find(b"\r\n\r\n") + 4
+        text = data[:end]
+        head = known.get(text)
+        if head is None or len(data) - end != head.length:
+            self._text = text
+            return False
+        if not self._take(head, data[end:]):
+            return False
+        self.messages += 1
+        return True
+
+    def _take(self, head: Any, body: bytes) -> bool:
+        """Begin to answer a request whose head is known."""
+        assert self.server_state.express is not None
+        request = self.server_state.express.request(head)
+        request.exchange.body = body
+        if self.is_busy or not request.begin(self):
+            return False
+        self.direct = request
+        return True
+
     def _ignore_offer(self, rest: bytes) -> None:
         """Ignore an offer of another protocol (RFC 9110, 7.8).
 
@@ -164,14 +165,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self.refuse(405, "this server is not a proxy")
             return
         version = self.parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
-        for name, value in self.scope["headers"]:
-            if name == b"connection":
-                value = _without_offers(value)
-            if name not in _OFFERS:
-                lines.append(b"%b: %b" % (name, value))
+        head = b"%b %b HTTP/%b\r\n" % (method, self.url, version)
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        self.data_received(head + lines_without_offers(self.scope["headers"]) + rest)
 
     def on_message_begin(self) -> None:
         HttpToolsProtocol.on_message_begin(self)
@@ -194,7 +190,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self.body_bytes += len(body)
         if self.opening is not None:
-            if self.opening.size == len(body):
+            if self.opening.head.length == len(body):
                 self.opening.exchange.body = body
                 return
             self._start()  # only whole bodies take the lane
@@ -249,13 +245,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start(self) -> None:
         """Let the ASGI application answer."""
-        self.opening = None
+        self.opening, self._text = None, b""
         self._leave_express()
         HttpToolsProtocol.on_headers_complete(self)
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False  # RFC 9110, 10.1.1
             self.cycle.send = partial(send_unchunked, self.cycle)  # type: ignore[method-assign]
         self.scope["extensions"] = _extensions(self.cycle)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = own_task(cycle.run_asgi(app), self.loop)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -278,7 +279,8 @@ class GuardedProtocol(HttpToolsProtocol):
             or parser.get_http_version() != "1.1"
         ):
             return None
-        return express.opened(self.url, self.scope)
+        text, self._text = self._text, b""
+        return express.opened(self.url, self.scope, text)
 
     def write_direct(self, status: int, headers: bytes, body: bytes) -> bool:
         if self.flow.write_paused or self.transport.is_closing():
@@ -291,6 +293,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def answer_by_task(self, scope: Any, application: Any) -> None:
         self.direct = None
+        scope |= {"client": self.client, "server": self.server, "scheme": self.scheme}
         self.cycle = cycle = RequestResponseCycle(
             scope=scope,
             transport=self.transport,
@@ -443,8 +446,3 @@ class GuardedProtocol(HttpToolsProtocol):
 
 def _extensions(cycle: RequestResponseCycle) -> Any:
     return {WRITE_REPLY: partial(write_reply, cycle), BREAK_OFF: partial(break_off, cycle)}
-
-
-def _without_offers(connection: bytes) -> bytes:
-    tokens = [token.strip() for token in connection.split(b",")]
-    return b", ".join(token for token in tokens if token.lower() not in _OFFERS)

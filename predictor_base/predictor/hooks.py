@@ -11,9 +11,17 @@ if TYPE_CHECKING:
 
 
 def run_hook(hook: Callable[[], Any]) -> Any:
-    """The hook's result; an async hook gets its own event loop, as threads have none."""
+    """The hook's result; an async hook gets its own event loop, as threads have none.
+
+    Raises:
+        TypeError: it returned what has yet to be run, such as a generator, and would count as true.
+    """
     result = hook()
-    return asyncio.run(_finished(result)) if inspect.isawaitable(result) else result
+    while inspect.isawaitable(result):
+        result = asyncio.run(_finished(result))
+    if hasattr(result, "__next__") or hasattr(result, "__anext__") or inspect.isroutine(result):
+        raise TypeError(f"it returned a {type(result).__name__}, whose code has not run")
+    return result
 
 
 async def _finished(result: Any) -> Any:

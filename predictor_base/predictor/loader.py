@@ -70,6 +70,11 @@ class Method:
     def wants_payload(self) -> bool:
         return "payload" in self.arguments
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it takes a payload and returns a value."""
+        return self.wants_payload and not self.is_stream
+
     @classmethod
     def wrap(cls, function: Callable[..., Any], *, known: Iterable[str], owner: str) -> Method:
         """The bound method, its arguments checked against the known names."""

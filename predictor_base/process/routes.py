@@ -41,6 +41,7 @@ def plain_routes(app: App) -> dict[str, dict[str, Endpoint]]:
         return json_reply(await information(app))
 
     everything: dict[str, Endpoint] = dict.fromkeys(VERBS, app.predict)
+    app.short |= dict.fromkeys((b"/predict", b"/", b"/invocations"), app.read)
     return {
         "/predict": everything,
         "/": {**everything, "GET": index},

@@ -21,9 +21,10 @@ from uvicorn.config import Config
 
 from predictor_base.errors import StartFailure
 from predictor_base.http.app import App
+from predictor_base.http.connections import Connections
 from predictor_base.http.example import check_example
 from predictor_base.http.express import Express
-from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, Connections, GuardedProtocol
+from predictor_base.http.uvicorn_protocol import IDLE_SECONDS, GuardedProtocol
 from predictor_base.process import forks
 from predictor_base.process.child import ENDING_SECONDS, FAILED
 from predictor_base.process.health import HealthWatch
@@ -31,6 +32,7 @@ from predictor_base.process.replica_state import DRAINING, READY, STALLED, UNHEA
 from predictor_base.process.routes import all_routes
 from predictor_base.serving.executor import Executor
 from predictor_base.serving.service import Service
+from predictor_base.serving.waiting import own_task
 from predictor_base.telemetry.metrics import Metrics
 from predictor_base.telemetry.tracing import start_tracing
 
@@ -109,7 +111,7 @@ class Worker:
         signal.signal(signal.SIGINT, lambda *_: None)
         forks.keep_apart(self._sockets)
         sys.setswitchinterval(SWITCH_SECONDS)
-        main = self._loop.create_task(self._live())
+        main = own_task(self._live(), self._loop)
         main.add_done_callback(lambda _: self._executor.finish())
         while not main.done():
             self._run_loop()
@@ -141,14 +143,14 @@ class Worker:
         self._beat()
         if not any(map(self._replica.serves, self._replica.numbers)):
             await self._accept(self._number)  # until it is ready, it answers probes
-        ticking = [self._loop.create_task(each) for each in (self._tick(), self._share())]
+        ticking = [own_task(each) for each in (self._tick(), self._share())]
         try:
             self._start_recording()
         except StartFailure as error:
             logger.error("%s", error)
             self._fail()
         else:
-            self._loading = self._loop.create_task(self._load())
+            self._loading = own_task(self._load())
         await self._stopping.wait()
         if self.service.state == "ready":
             await self._drain()
@@ -226,15 +228,21 @@ class Worker:
             if self._health is not None:
                 self.service.is_healthy = self._health.is_healthy()
             self._beat()
-            now = self._loop.time()
-            for connection in list(self._connections.connections):
-                connection.close_if_late(now)  # type: ignore[union-attr]  # all are GuardedProtocol
-            self._metrics.flush()
+            try:
+                self._look_after_connections()
+                self._metrics.flush()
+            except Exception:  # without its beat, the worker would be replaced
+                logger.exception("the metrics cannot be written")
             if self._replica.is_ending:
                 self._stopping.set()  # the signal may come later, or to a handler of the predictor
             if os.getppid() != self._parent:
                 self.terminate()  # the supervisor is gone
             await asyncio.sleep(1)
+
+    def _look_after_connections(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._connections.connections):
+            connection.close_if_late(now)  # type: ignore[union-attr]  # all are GuardedProtocol
 
     def _beat(self) -> None:
         date = formatdate(time.time(), usegmt=True).encode()
@@ -372,7 +380,7 @@ class Worker:
     async def _unless_forced(
         self, waiting: Coroutine[Any, Any, None], *, timeout: float | None = None
     ) -> None:
-        tasks = {self._loop.create_task(waiting), self._loop.create_task(self._forced.wait())}
+        tasks = {own_task(waiting), own_task(self._forced.wait())}
         await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()

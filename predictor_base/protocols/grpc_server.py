@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from predictor_base import __version__
 from predictor_base.errors import MESSAGE_CHARACTERS, BadRequest, HTTPError, StartFailure, shortened
 from predictor_base.http.error_replies import clean_headers, status_of
-from predictor_base.http.request import Exchange, Reply
+from predictor_base.http.request import Exchange, Reply, off_loop
 from predictor_base.protocols.openinference import (
     EXTENSIONS,
     InferRequest,
@@ -31,6 +31,7 @@ from predictor_base.protocols.tensors import (
     read_texts,
     tensors,
 )
+from predictor_base.serving.waiting import own_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -200,8 +201,11 @@ class GrpcServer:
             inputs: Any = _read_inputs(message)
         except BadRequest as error:
             inputs = error  # raised where it is counted
-        answering = self._predict(message, inputs, context)
-        return asyncio.run_coroutine_threadsafe(answering, self._loop).result()
+
+        async def answer() -> bytes:
+            return await own_task(self._predict(message, inputs, context))
+
+        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
 
     def _written(self, message: Any, request_id: str, result: Any) -> Reply:
         requested = tuple(each.name for each in message.outputs)
@@ -241,7 +245,7 @@ class GrpcServer:
             if isinstance(inputs, BadRequest):
                 raise inputs
             exchange.held = self._app.bodies.hold(message.ByteSize())
-            return await payload_of(self._app, method, inputs, exchange.held)
+            return await off_loop(exchange.held, payload_of, self._app, method, inputs)
 
         def write(result: Any) -> Reply:
             return self._written(message, exchange.request_id, result)

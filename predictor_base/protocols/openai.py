@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import BadRequest, HTTPError
-from predictor_base.http.app import App, Endpoint, json_reply
+from predictor_base.http.app import App, Endpoint, Predicts, json_reply
 from predictor_base.http.error_replies import status_of
 from predictor_base.http.request import Form, Reply
 from predictor_base.http.streaming import as_event
@@ -37,20 +37,25 @@ class OpenAI:
         self._app = app
 
     def routes(self) -> dict[str, dict[str, Endpoint]]:
+        reads = {
+            ("chat/completions", "chat_completions"): self.read_chat,
+            ("completions", "completions"): self.read_completion,
+            ("embeddings", "embeddings"): self.read_embeddings,
+        }
         found: dict[str, dict[str, Endpoint]] = {}
         for prefix in PREFIXES:
             found[f"{prefix}/models"] = {"GET": self.models}
-            found[f"{prefix}/chat/completions"] = {"POST": self._guarded(self.chat)}
-            found[f"{prefix}/completions"] = {"POST": self._guarded(self.complete)}
-            found[f"{prefix}/embeddings"] = {"POST": self._guarded(self.embed)}
+            for (path, name), read in reads.items():
+                endpoint = self._guarded(Predicts(self._app, read, (name,)))
+                found[f"{prefix}/{path}"] = {"POST": endpoint}
         return found
 
     async def models(self, _: Exchange) -> Reply:
         model = {"id": self._app.settings.served_name, "object": "model", "created": 0}
         return json_reply({"object": "list", "data": [{**model, "owned_by": "predictor"}]})
 
-    async def chat(self, exchange: Exchange) -> Reply:
-        payload = await self._read(exchange, required="messages")
+    def read_chat(self, _: Method, exchange: Exchange) -> Form:
+        _read(exchange, required="messages")
 
         def choice(text: str) -> dict[str, Any]:
             message = {"role": "assistant", "content": text}
@@ -60,14 +65,13 @@ class OpenAI:
             change = {"role": "assistant", "content": text}
             return {"index": 0, "delta": change, "finish_reason": None}
 
+        if not exchange.payload.get("stream"):
+            return self._whole(exchange, "chat.completion", choice)
         last = {"index": 0, "delta": {}, "finish_reason": "stop"}
-        method = self._app.service.method("chat_completions")
-        if payload.get("stream"):
-            return await self._stream(method, exchange, "chat.completion.chunk", delta, last)
-        return await self._whole(method, exchange, "chat.completion", choice)
+        return self._stream(exchange, "chat.completion.chunk", delta, last)
 
-    async def complete(self, exchange: Exchange) -> Reply:
-        payload = await self._read(exchange, required="prompt")
+    def read_completion(self, _: Method, exchange: Exchange) -> Form:
+        _read(exchange, required="prompt")
 
         def choice(text: str) -> dict[str, Any]:
             return {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}
@@ -75,15 +79,13 @@ class OpenAI:
         def piece(text: str) -> dict[str, Any]:
             return {**choice(text), "finish_reason": None}
 
-        method = self._app.service.method("completions")
-        if payload.get("stream"):
-            return await self._stream(method, exchange, "text_completion", piece, choice(""))
-        return await self._whole(method, exchange, "text_completion", choice)
+        if not exchange.payload.get("stream"):
+            return self._whole(exchange, "text_completion", choice)
+        return self._stream(exchange, "text_completion", piece, choice(""))
 
-    async def embed(self, exchange: Exchange) -> Reply:
-        payload = await self._read(exchange, required="input")
-        method = self._app.service.method("embeddings")
-        as_text = payload.get("encoding_format") == "base64"
+    def read_embeddings(self, _: Method, exchange: Exchange) -> Form:
+        _read(exchange, required="input")
+        as_text = exchange.payload.get("encoding_format") == "base64"
 
         def write(result: Any) -> Reply:
             if isinstance(result, dict) and "data" in result:
@@ -96,7 +98,7 @@ class OpenAI:
             model = self._app.settings.served_name
             return json_reply({"object": "list", "data": items, "model": model, "usage": usage})
 
-        return await self._app.answer(method, exchange, Form(write, only="values"))
+        return Form(write, only="values")
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(exchange: Exchange) -> Reply:
@@ -118,33 +120,23 @@ class OpenAI:
         )
         return reply
 
-    async def _read(self, exchange: Exchange, *, required: str) -> dict[str, Any]:
-        exchange.is_prediction = True
-        self._app.service.predictor  # noqa: B018 - raises NotReady before the body is read
-        payload = parse(await exchange.read_body(self._app.bodies))
-        if not isinstance(payload, dict) or required not in payload:
-            raise BadRequest(f"{required}: is required")
-        exchange.payload = payload
-        return payload
-
-    async def _whole(
-        self, method: Method, exchange: Exchange, kind: str, choice: Callable[[str], dict[str, Any]]
-    ) -> Reply:
+    def _whole(
+        self, exchange: Exchange, kind: str, choice: Callable[[str], dict[str, Any]]
+    ) -> Form:
         def write(result: Any) -> Reply:
             is_whole = isinstance(result, dict) and "choices" in result
             choices = result if is_whole else {"choices": [choice(text_of(result))]}
             return json_reply({**self._head(exchange, kind), **choices})
 
-        return await self._app.answer(method, exchange, Form(write, join=text_of_all))
+        return Form(write, join=text_of_all)
 
-    async def _stream(
+    def _stream(
         self,
-        method: Method,
         exchange: Exchange,
         kind: str,
         piece: Callable[[str], dict[str, Any]],
         last: dict[str, Any],
-    ) -> Reply:
+    ) -> Form:
         head = self._head(exchange, kind)
 
         def frame(value: Any) -> bytes:
@@ -153,11 +145,18 @@ class OpenAI:
             return as_event({**head, "choices": [piece(text_of(value))]})
 
         ending = as_event({**head, "choices": [last]}) + DONE
-        return await self._app.answer(method, exchange, Form(None, frame, ending, only="streams"))
+        return Form(None, frame, ending, only="streams")
 
     def _head(self, exchange: Exchange, kind: str) -> dict[str, Any]:
         created, model = int(time.time()), self._app.settings.served_name
         return {"id": exchange.request_id, "object": kind, "created": created, "model": model}
+
+
+def _read(exchange: Exchange, *, required: str) -> None:
+    payload = parse(exchange.body)
+    if not isinstance(payload, dict) or required not in payload:
+        raise BadRequest(f"{required}: is required")
+    exchange.payload = payload
 
 
 def _vector(values: Any, *, as_text: bool) -> Any:

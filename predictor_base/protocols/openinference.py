@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import __version__
-from predictor_base.errors import BadRequest, NotImplementedHere, shown
-from predictor_base.http.app import App, Endpoint, json_reply
-from predictor_base.http.request import Exchange, Form, Reply, is_request_id, off_loop
+from predictor_base.errors import BadRequest, shown
+from predictor_base.http.app import PLAIN, App, Endpoint, Predicts, json_reply
+from predictor_base.http.request import Exchange, Form, Reply, is_request_id
 from predictor_base.http.streaming import as_event
 from predictor_base.jsontext import dump, parse
 from predictor_base.protocols.tensors import Gate, Tensor, read_binary, read_json, tensors
@@ -49,24 +49,27 @@ class OpenInference:
         self._settings = app.settings
 
     def routes(self) -> dict[str, dict[str, Endpoint]]:
+        app, generate = self._app, ("generate", "predict")
+        explain = Predicts(app, self.read_explain, ("explain",))
         found: dict[str, dict[str, Endpoint]] = {
             "/v2": {"GET": self.server},
             "/v2/": {"GET": self.server},
             "/v2/models": {"GET": self.models},
             "/v2/repository/index": {"POST": self.index},
-            "/v1/models/{model}:predict": {"POST": self.predict_v1},
-            "/v1/models/{model}:explain": {"POST": self.explain},
+            "/v1/models/{model}:predict": {"POST": Predicts(app, self.read_v1)},
+            "/v1/models/{model}:explain": {"POST": explain},
             "/v1/models/{model}": {"GET": self.ready},
         }
         # The OpenAPI file has only the paths with a version, the text both.
         for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             found[base] = {"GET": self.metadata}
             found[f"{base}/ready"] = {"GET": self.ready}
-            found[f"{base}/infer"] = {"POST": self.infer}
-            found[f"{base}/infer_stream"] = {"POST": self.infer_stream}
-            found[f"{base}/generate"] = {"POST": self.generate}
-            found[f"{base}/generate_stream"] = {"POST": self.generate_stream}
-            found[f"{base}/explain"] = {"POST": self.explain}
+            found[f"{base}/infer"] = {"POST": Predicts(app, self.read_infer)}
+            found[f"{base}/infer_stream"] = {"POST": Predicts(app, self.read_infer_stream)}
+            found[f"{base}/generate"] = {"POST": Predicts(app, self.read_generate, generate)}
+            stream = Predicts(app, self.read_generate_stream, generate)
+            found[f"{base}/generate_stream"] = {"POST": stream}
+            found[f"{base}/explain"] = {"POST": explain}
             found[f"{base}/feedback"] = {"POST": self.feedback}
         found["/feedback"] = {"POST": self.feedback}
         return found
@@ -98,62 +101,67 @@ class OpenInference:
 
     # Inference
 
-    async def infer(self, exchange: Exchange) -> Reply:
-        method, request = await self._read_infer(exchange)
-        form = Form(lambda value: self._infer_reply(value, request), only="values")
-        return await self._app.answer(method, exchange, form)
+    def read_infer(self, method: Method, exchange: Exchange) -> Form:
+        request = self._infer_request(method, exchange)
+        return Form(lambda value: self._infer_reply(value, request), only="values")
 
-    async def infer_stream(self, exchange: Exchange) -> Reply:
-        method, request = await self._read_infer(exchange)
+    def read_infer_stream(self, method: Method, exchange: Exchange) -> Form:
+        request = self._infer_request(method, exchange)
 
         def frame(value: Any) -> bytes:
             return as_event(self._infer_response(request, self._tensors(value)))
 
-        return await self._app.answer(method, exchange, Form(frame=frame, only="streams"))
+        return Form(frame=frame, only="streams")
 
-    async def predict_v1(self, exchange: Exchange) -> Reply:
-        payload = await self._read_json(exchange)
+    def _infer_request(self, method: Method, exchange: Exchange) -> InferRequest:
+        length = exchange.header.get(HEADER_LENGTH)
+        request = read_infer(exchange.body, length, exchange.request_id)
+        exchange.payload = payload_of(self._app, method, request.inputs)
+        return request
+
+    def read_v1(self, method: Method, exchange: Exchange) -> Form:
+        payload = _json_object(exchange.body)
         if not isinstance(payload.get("instances"), list):
             raise BadRequest("instances: a list is required")
-        method = self._predict_method()
-        exchange.payload = await self._app.typed_off_loop(method, payload, exchange)
-        return await self._app.answer(method, exchange, Form(_predictions, only="values"))
+        exchange.payload = self._app.typed(method, payload)
+        return V1
 
-    async def explain(self, exchange: Exchange) -> Reply:
-        exchange.payload = await self._read_json(exchange)
+    def read_explain(self, _: Method, exchange: Exchange) -> Form:
+        exchange.payload = _json_object(exchange.body)
         if "inputs" in exchange.payload:
-            size, body = len(exchange.body), exchange.body
-            request = await off_loop(size, read_infer, body, None, exchange.request_id)
-            exchange.payload = request.inputs
-        return await self._app.answer(self._app.service.method("explain"), exchange)
+            exchange.payload = read_infer(exchange.body, None, exchange.request_id).inputs
+        return PLAIN
 
-    async def generate(self, exchange: Exchange) -> Reply:
-        method = await self._read_generate(exchange)
+    def read_generate(self, _: Method, exchange: Exchange) -> Form:
+        exchange.payload = _json_object(exchange.body)
+        if not isinstance(exchange.payload.get("text_input"), str):
+            raise BadRequest("text_input: a text is required")
 
         def write(value: Any) -> Reply:
             return json_reply(self._generate_response(exchange, text_of(value)))
 
-        return await self._app.answer(method, exchange, Form(write, join=text_of_all))
+        return Form(write, join=text_of_all)
 
-    async def generate_stream(self, exchange: Exchange) -> Reply:
-        method = await self._read_generate(exchange)
+    def read_generate_stream(self, method: Method, exchange: Exchange) -> Form:
+        self.read_generate(method, exchange)
 
         def frame(value: Any) -> bytes:
             return as_event(self._generate_response(exchange, text_of(value)))
 
-        return await self._app.answer(method, exchange, Form(frame=frame, only="streams"))
+        return Form(frame=frame, only="streams")
 
     async def feedback(self, exchange: Exchange) -> Reply:
         """Pass the true outcome to the predictor's feedback method, if it has one, and log it."""
-        payload = await self._read_json(exchange, limit=FEEDBACK_BYTES)
-        exchange.is_prediction = False  # neither counted nor logged as one
+        self._check_model(exchange)
+        predictor = self._app.service.predictor
+        payload = _json_object(await exchange.read_body(self._app.bodies, limit=FEEDBACK_BYTES))
         id = payload.get("id")
         if not isinstance(id, str):
             raise BadRequest("id: the x-request-id of the prediction is required")
         if not is_request_id(id):
             raise BadRequest("id: not the x-request-id of a prediction")
         self._app.record_feedback(payload)
-        if method := self._app.service.predictor.others.get("feedback"):
+        if method := predictor.others.get("feedback"):
             exchange.payload = payload
             await self._app.service.call(method, exchange)
         return json_reply({"id": payload["id"]}, 202)
@@ -163,38 +171,6 @@ class OpenInference:
     def _check_model(self, exchange: Exchange) -> None:
         parameters = exchange.parameters
         self._app.check_model(parameters.get("model", ""), parameters.get("version", ""))
-
-    async def _read_json(self, exchange: Exchange, *, limit: int | None = None) -> dict[str, Any]:
-        exchange.is_prediction = True
-        self._check_model(exchange)
-        self._app.service.predictor  # noqa: B018 - raises NotReady before the body is read
-        payload = parse(await exchange.read_body(self._app.bodies, limit=limit))
-        if not isinstance(payload, dict):
-            raise BadRequest("the body is not a JSON object")
-        return payload
-
-    async def _read_infer(self, exchange: Exchange) -> tuple[Method, InferRequest]:
-        exchange.is_prediction = True
-        self._check_model(exchange)
-        method = self._predict_method()
-        body = await exchange.read_body(self._app.bodies)
-        length = exchange.header.get(HEADER_LENGTH)
-        request = await off_loop(len(body), read_infer, body, length, exchange.request_id)
-        exchange.payload = await payload_of(self._app, method, request.inputs, len(body))
-        return method, request
-
-    async def _read_generate(self, exchange: Exchange) -> Method:
-        exchange.payload = await self._read_json(exchange)
-        if not isinstance(exchange.payload.get("text_input"), str):
-            raise BadRequest("text_input: a text is required")
-        found = self._app.service.predictor.others.get("generate")
-        return found or self._predict_method()
-
-    def _predict_method(self) -> Method:
-        method = self._app.service.predictor.predict
-        if method is None:
-            raise NotImplementedHere("the predictor has no predict method")
-        return method
 
     def _generate_response(self, exchange: Exchange, text: str) -> dict[str, Any]:
         return {
@@ -277,12 +253,11 @@ def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> Inf
     )
 
 
-async def payload_of(app: App, method: Method, inputs: Any, size: int) -> Any:
-    """The payload for inputs by name: of the annotated type, where there is one. Large ones are made off the loop."""
+def payload_of(app: App, method: Method, inputs: Any) -> Any:
+    """The payload for inputs by name: of the annotated type, where there is one."""
     if method.convert is None or not isinstance(inputs, dict):
         return inputs
-    payload = await off_loop(size, plain_inputs, inputs, method.fields)
-    return await off_loop(size, app.typed, method, payload)
+    return app.typed(method, plain_inputs(inputs, method.fields))
 
 
 def plain_inputs(inputs: dict[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
@@ -318,9 +293,19 @@ def text_of(value: Any) -> str:
     return dump(value).decode()
 
 
+def _json_object(body: bytes) -> dict[str, Any]:
+    payload = parse(body)
+    if not isinstance(payload, dict):
+        raise BadRequest("the body is not a JSON object")
+    return payload
+
+
 def _predictions(result: Any) -> Reply:
     has_field = isinstance(result, dict) and "predictions" in result
     return json_reply(result if has_field else {"predictions": result})
+
+
+V1 = Form(_predictions, only="values")
 
 
 def _read_inputs(described: list[Any], behind: memoryview, gate: Gate) -> Any:

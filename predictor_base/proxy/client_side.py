@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 MOST_DISCARDED = 1 << 20
 """Bytes of a body that are read and dropped after its request is answered, so that the connection can be used again."""
 
-_FIRST_LETTER = 65
 _PREFACE = b"PRI * HTTP/2.0"
 _HTTP = frozenset((b"", b"h2c", b"h2", b"http/2.0"))
 
@@ -33,12 +32,10 @@ class ForwardingProtocol(GuardedProtocol):
     _discarded = _unread = 0
     _has_chunks = _refuses_after = _is_late = False
     _tunnel: Passage | None = None
-    _text = b""
-    """The head that the parser reads, where it arrived as a whole."""
 
     def __init__(self, proxy: ProxyApp, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.proxy = proxy
+        self.proxy, self.known = proxy, proxy.requests
         self.passages: deque[Passage] = deque()
         """Those that are not answered; the first one is at work."""
         self.timeout = self.server_state.settings.request_timeout_seconds
@@ -77,24 +74,13 @@ class ForwardingProtocol(GuardedProtocol):
             self._tunnel.tunnel(data)
         elif data[:14] == _PREFACE and not self.messages:
             self.refuse(505, "the proxy before a container does not forward HTTP/2, nor gRPC")
-        elif not self._is_known(data):
+        else:
             super().data_received(data)
 
-    def _is_known(self, data: bytes) -> bool:
-        """Read a whole request whose head was read before; false where the parser has to."""
-        self._text = b""
-        if self.phase != IDLE or self.refused or data[0] < _FIRST_LETTER:
-            return False
-        end = data.find(b"\r\n\r\n") + 4
-        text = data[:end]
-        head = self.proxy.requests.get(text)
-        if head is None or len(data) - end != head.length:
-            self._text = text
-            return False
-        self.messages += 1
+    def _take(self, head: RequestHead, body: bytes) -> bool:
         passage = self._open(head)
-        if head.length:
-            passage.take(data[end:])
+        if body:
+            passage.take(body)
         passage.end()
         return True
 
@@ -109,9 +95,9 @@ class ForwardingProtocol(GuardedProtocol):
     def _start(self) -> None:
         self.opening = None
         head = self._head()
-        text, self._text = self._text, b""  # of the first request in it
-        if text and head.can_recur:
-            self.proxy.requests.add(text, head)
+        if self._text and head.can_recur:
+            self.proxy.requests.add(self._text, head)
+        self._text = b""
         self._reading = self._open(head)
 
     def _open(self, head: RequestHead) -> Passage:

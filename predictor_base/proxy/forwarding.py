@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from predictor_base.errors import UpstreamFailed
 from predictor_base.http.app import App
+from predictor_base.http.heads import Known
 from predictor_base.http.request import Bodies
 from predictor_base.http.sending import CLOSE
-from predictor_base.proxy.headers import Known, RequestHead
 from predictor_base.proxy.turns import Turns
 from predictor_base.proxy.upstream import Pool
 from predictor_base.telemetry.log import request_id_of_task, trace_id_of_task
 
 if TYPE_CHECKING:
     from predictor_base.http.request import Exchange, Reply
+    from predictor_base.proxy.headers import RequestHead
     from predictor_base.proxy.passage import Passage
     from predictor_base.serving.service import Service
     from predictor_base.settings import Settings

@@ -1,12 +1,11 @@
-"""The heads of forwarded requests and responses (RFC 9110, 7.6).
-
-Clients and servers repeat themselves: a head whose bytes were read before is not parsed again.
-"""
+"""The heads of forwarded requests and responses (RFC 9110, 7.6)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from predictor_base.http.heads import UNIQUE
 
 if TYPE_CHECKING:
     Headers = list[tuple[bytes, bytes]]
@@ -26,12 +25,6 @@ _KEPT = frozenset((b"content-length", b"host"))
 """Also where a Connection header names them."""
 _GUARDED = _NOT_TO_REQUESTS | _KEPT | {b"x-forwarded-proto", b"x-forwarded-host"}
 """A server with WSGI or CGI reads `content_length` as `content-length`."""
-_UNIQUE = frozenset((b"x-request-id", b"traceparent"))
-"""A head with one of these is not read again."""
-MOST_KNOWN = 256
-LONGEST_KNOWN = 2048
-
-Head = TypeVar("Head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ class RequestHead:
     @property
     def can_recur(self) -> bool:
         is_plain = not (self.is_chunked or self.is_old or self.closes or self.expects or self.offer)
-        return is_plain and not (_UNIQUE & self.header.keys())
+        return is_plain and not (UNIQUE & self.header.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +65,6 @@ class ResponseHead:
     """For the client, but for what the proxy adds."""
     length: int | None
     """Bytes of its body, where it says so."""
-
-
-class Known(Generic[Head]):
-    """The heads that were read, by their bytes."""
-
-    def __init__(self) -> None:
-        self._heads: dict[bytes, Head] = {}
-        self.get = self._heads.get
-
-    def add(self, text: bytes, head: Head) -> None:
-        if len(text) > LONGEST_KNOWN:
-            return
-        if len(self._heads) >= MOST_KNOWN:
-            self._heads.clear()
-        self._heads[text] = head
 
 
 def request_lines(scope: dict[str, Any], header: dict[bytes, bytes], offer: bytes) -> bytes:

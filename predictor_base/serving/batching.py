@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import NotReady, PredictFailed
-from predictor_base.serving.waiting import Guard
+from predictor_base.serving.waiting import Guard, own_task
 from predictor_base.values import rows_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Batcher:
             if not item.future.done():
                 items.append(item)
         if items:
-            self._running = asyncio.get_running_loop().create_task(self._run(items))
+            self._running = own_task(self._run(items))
 
     async def _run(self, items: list[Item]) -> None:
         try:

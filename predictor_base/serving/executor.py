@@ -8,18 +8,24 @@ and TensorFlow graphs depend on it).
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import threading
 import time
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
 
 from predictor_base.errors import text_of
 
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
+Then = Callable[[Any, BaseException | None], None]
+
+QUICK_SECONDS = 0.001
+"""After a call that took longer, each job wakes a thread, and each result the loop."""
+LOOK_SECONDS = 0.01
+"""The longest pause between two looks, while jobs wait."""
 
 logger = logging.getLogger("predictor_base")
 
@@ -34,13 +40,17 @@ class Job:
         self,
         function: Callable[[Any], Any],
         argument: object,
-        then: Callable[[Any, BaseException | None], None] | None,
+        then: Then | None,
     ) -> None:
         self.function = function
         self.argument = argument
         self.then = then
         """Called on the loop with the result or the error; None where there is a future."""
         self.context = contextvars.copy_context()
+
+    def detach(self) -> None:
+        """From now on there is a future, and nothing is called back."""
+        self.future, self.then = asyncio.get_running_loop().create_future(), None
 
     def is_cancelled(self) -> bool:
         return self.then is None and self.future.cancelled()
@@ -62,19 +72,55 @@ class Job:
             self.future.set_exception(error)
 
 
+class TaskOutcome:
+    """A call in a task of the loop, as `Job`."""
+
+    __slots__ = ("future", "then")
+
+    def __init__(self, task: asyncio.Task[Any], then: Then) -> None:
+        self.future = task
+        self.then: Then | None = then
+        task.add_done_callback(self._ended)
+
+    def detach(self) -> None:
+        self.then = None
+
+    def deliver(self, result: object, error: BaseException | None) -> None:
+        """The task has the outcome."""
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if self.then is None:
+            return
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self.then(None if error else task.result(), error)
+
+
+Outcome = Job | TaskOutcome
+
+
 class Executor:
-    """A few threads that run jobs in order."""
+    """A few threads that run jobs in order.
+
+    Threads contend for the interpreter, and each wake-up costs more than a quick call. So one thread is woken for the
+    jobs of one turn of the loop, and wakes the loop when none is left. What is slow is found by looking: others take
+    the jobs that still wait, and results are not held up by the job after them.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, threads: int) -> None:
         self.last_finished = time.perf_counter()
         self._loop = loop
         self._threads = threads
         self._started: list[threading.Thread] = []
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Job, Any, BaseException | None]] = SimpleQueue()
-        self._delivery_is_due = False
+        self._wakes: SimpleQueue[bool] = SimpleQueue()
+        """Each entry wakes a thread; a false one ends it."""
+        self._open = 0
+        """Jobs that are not delivered."""
         self._submitted: list[Job] = []
-        self._handover_is_due = False
+        self._waiting: deque[Job] = deque()
+        self._done: deque[tuple[Job, Any, BaseException | None]] = deque()
+        self._handover_is_due = self._delivery_is_due = self._looks = False
+        self._is_quick = True
+        """Whether the last call was."""
         self._busy: dict[int, float] = {}
 
     # For the loop
@@ -84,12 +130,13 @@ class Executor:
         function: Callable[[Any], Any],
         argument: object,
         *,
-        then: Callable[[Any, BaseException | None], None] | None = None,
+        then: Then | None = None,
     ) -> Job:
         """Run `function(argument)` on a thread."""
         job = Job(function, argument, then)
         if then is None:
             job.future = self._loop.create_future()
+        self._open += 1
         self._submitted.append(job)
         if not self._handover_is_due:
             self._handover_is_due = True
@@ -97,13 +144,28 @@ class Executor:
         return job
 
     def _hand_over(self) -> None:
-        # once for all that were read together: each wake-up of a thread contends for the interpreter
         self._handover_is_due = False
         submitted, self._submitted = self._submitted, []
-        for job in submitted:
-            self._jobs.put(job)
-            if len(self._started) < self._threads:
-                self._start_thread()
+        self._waiting.extend(submitted)
+        self._wake(1 if self._is_quick else len(submitted))
+        if self._open > 1 and not self._looks:
+            self._looks = True
+            self._loop.call_later(QUICK_SECONDS, self._look, 2 * QUICK_SECONDS)
+
+    def _look(self, pause: float) -> None:
+        """Deliver what is done, and let other threads take what waits."""
+        self._deliver_all()
+        self._looks = bool(self._waiting)
+        if self._looks:
+            self._wake(len(self._waiting))
+            self._loop.call_later(pause, self._look, min(2 * pause, LOOK_SECONDS))
+
+    def _wake(self, count: int) -> None:
+        while len(self._started) < min(self._threads, count + len(self._busy)):
+            if not self._start_thread():
+                break
+        for _ in range(min(count, self._threads - self._wakes.qsize())):
+            self._wakes.put(True)
 
     def oldest_start(self) -> float | None:
         """When the longest running job began, on the `perf_counter` clock."""
@@ -120,50 +182,60 @@ class Executor:
         """Stop the loop, and let the threads end after their current jobs."""
         self._loop.stop()
         for _ in self._started:
-            self._jobs.put(None)
+            self._wakes.put(False)
 
-    # For the threads
-
-    def _start_thread(self) -> None:
+    def _start_thread(self) -> bool:
         name = f"predict-{len(self._started)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # the limit of threads; those that run take the jobs
             logger.error("cannot start another thread for predict: %s", error)
-            return
+            return False
         self._started.append(thread)
+        return True
+
+    def _deliver_all(self) -> None:
+        self._delivery_is_due = False  # before the first look: what comes later has a delivery
+        while self._done:
+            job, result, error = self._done.popleft()
+            self._open -= 1
+            try:
+                job.deliver(result, error)
+            except Exception:  # the next results are of other requests
+                logger.exception("a result could not be delivered")
+
+    # For the threads
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            self._run(job)
+        while self._wakes.get():
+            while self._waiting:
+                try:
+                    job = self._waiting.popleft()
+                except IndexError:  # another thread took it
+                    break
+                self._run(job)
+                if not self._is_quick:
+                    self._deliver()
+            self._deliver()
 
     def _run(self, job: Job) -> None:
         if job.is_cancelled():
+            self._done.append((job, None, None))
             return
         me = threading.get_ident()
-        self._busy[me] = time.perf_counter()
+        self._busy[me] = started = time.perf_counter()
         result, error = None, None
         try:
             result = job.context.run(job.function, job.argument)
         except BaseException as raised:  # noqa: BLE001 - even SystemExit fails only its request
             error = raised
         del self._busy[me]
-        self.last_finished = time.perf_counter()
-        self._done.put((job, result, error))
-        if not self._delivery_is_due:  # waking the loop is most of the cost of a quick call
+        self.last_finished = ended = time.perf_counter()
+        self._is_quick = ended - started < QUICK_SECONDS
+        self._done.append((job, result, error))
+
+    def _deliver(self) -> None:
+        if self._done and not self._delivery_is_due:
             self._delivery_is_due = True
             self._loop.call_soon_threadsafe(self._deliver_all)
-
-    def _deliver_all(self) -> None:
-        self._delivery_is_due = False  # before the first look: what comes later has a delivery
-        while True:
-            try:
-                done = self._done.get_nowait()
-            except Empty:
-                return
-            job, result, error = done
-            try:
-                job.deliver(result, error)
-            except Exception:  # the next results are of other requests
-                logger.exception("a result could not be delivered")

@@ -20,13 +20,14 @@ from predictor_base.errors import (
 )
 from predictor_base.predictor.hooks import run_hook
 from predictor_base.serving.batching import Batcher
+from predictor_base.serving.executor import TaskOutcome
 from predictor_base.serving.waiting import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 
     from predictor_base.predictor.loader import LoadedPredictor, Method
-    from predictor_base.serving.executor import Executor, Job
+    from predictor_base.serving.executor import Executor, Job, Outcome, Then
     from predictor_base.settings import Settings
     from predictor_base.telemetry.metrics import Metrics
 
@@ -114,11 +115,18 @@ class Service:
         waiting = share(settings.max_queue_length / settings.processes_per_replica)
         self._capacity = max(running, limit or 0) + waiting
 
-    def method(self, name: str) -> Method:
-        found = self.predictor.others.get(name)
-        if found is None:
-            raise NotImplementedHere(f"the predictor has no {name} method")
-        return found
+    def first_method(self, names: Iterable[str]) -> Method:
+        """The first of these methods that the predictor has.
+
+        Raises:
+            NotImplementedHere: it has none.
+        """
+        predictor, names = self.predictor, tuple(names)
+        for name in names:
+            found = predictor.predict if name == "predict" else predictor.others.get(name)
+            if found is not None:
+                return found
+        raise NotImplementedHere(f"the predictor has no {names[0]} method")
 
     async def call(
         self, method: Method, request: Any, on_thread: Callable[[Any], Any] | None = None
@@ -141,29 +149,26 @@ class Service:
             self.inside -= 1
 
     def short_method(self) -> Method | None:
-        """predict, where it takes a payload, is called on a thread, by itself, and a request has room to wait."""
+        """predict, where it takes a payload, is called by itself, returns a value, and a request has room to wait."""
         if self.state != "ready" or self._batcher is not None or self.inside >= self._capacity:
             return None
         method = self.predictor.predict
-        is_short = method is not None and method.kind == "sync" and method.wants_payload
-        return method if is_short else None
+        return method if method is not None and method.is_short else None
 
     def begin(
-        self,
-        function: Callable[[Any], Any],
-        request: Any,
-        *,
-        then: Callable[[Any, BaseException | None], None],
-    ) -> Job:
-        """Call the function on a thread and `then` on the loop, unless `result_of` is awaited by then."""
+        self, method: Method, function: Callable[[Any], Any], request: Any, *, then: Then
+    ) -> Outcome:
+        """Call the function as the method is to be called, and `then` on the loop, unless `result_of` is awaited."""
         self._admit()
+        if method.kind == "async":
+            return TaskOutcome(asyncio.ensure_future(self._in_turn(function, request)), then)
         return self._executor.submit(function, request, then=then)
 
     def end(self) -> None:
         """The request of `begin` is answered."""
         self.inside -= 1
 
-    async def result_of(self, job: Job, request: Any) -> Any:
+    async def result_of(self, job: Outcome, request: Any) -> Any:
         """What the function of `begin` returns, within the request's time limit."""
         guard = Guard(request)
         try:
@@ -183,12 +188,16 @@ class Service:
             has_turn = await guard.step(self._slots.acquire)
             request.queue_seconds += clock() - submitted
             count = 0
-            while (chunk := await self._outcome(guard.step(take))) is not _END:
+            while (chunk := await guard.step(take)) is not _END:
                 yield chunk
                 request.deadline = clock() + request.timeout
                 count += 1
                 if count % CHUNKS_A_TURN == 0:
                     await asyncio.sleep(0)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raise self._failure(error) from error
         finally:
             guard.close()
             try:
@@ -236,12 +245,15 @@ class Service:
         """What is waited for; any failure as a RuntimeFailure."""
         try:
             return await waiting
-        except asyncio.CancelledError as error:
-            if self.state == "stopped":  # the end of the grace period
-                raise
-            raise PredictFailed("predict was cancelled by a task of its own") from error
         except BaseException as error:
-            raise as_failure(error) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> BaseException:
+        if not isinstance(error, asyncio.CancelledError):
+            return as_failure(error)
+        if self.state == "stopped":  # the end of the grace period
+            return error
+        return PredictFailed("predict was cancelled by a task of its own")
 
     async def _run_batch(self, method: Method, batch: Any) -> Any:
         """Call the method for a batch, each request of which has its own guard."""
@@ -259,23 +271,24 @@ class Service:
             guard.close()
 
     async def _run_async(self, function: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
-        submitted = clock()
         guard = Guard(request)
         try:
-            if self._slots.locked():
-                await guard.wait(asyncio.ensure_future(self._slots.acquire()))
-            else:
-                await self._slots.acquire()
+            return await guard.wait(asyncio.ensure_future(self._in_turn(function, request)))
+        finally:
+            guard.close()
+
+    async def _in_turn(self, function: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
+        """What the function returns, called when its turn comes; SystemExit in a task would end the loop."""
+        submitted = clock()
+        async with self._slots:
             request.queue_seconds = clock() - submitted
             try:
                 with self._noted() as started:
-                    call = asyncio.ensure_future(_guarded(function(request)))
-                    return await guard.wait(call)
+                    return await function(request)
+            except (SystemExit, KeyboardInterrupt) as error:
+                raise as_failure(error) from error
             finally:
-                self._slots.release()
                 request.predict_seconds = clock() - started
-        finally:
-            guard.close()
 
     async def _on_thread(self, chunks: Any) -> AsyncGenerator[Any, None]:
         """The values of an iterator that blocks."""
@@ -336,11 +349,3 @@ async def _close(chunks: Any) -> None:
             raise
         except BaseException:
             logger.exception("a stream failed while it was closed")
-
-
-async def _guarded(call: Awaitable[Any]) -> Any:
-    """What the call returns; its task must not end by SystemExit, which would end the loop."""
-    try:
-        return await call
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise as_failure(error) from error

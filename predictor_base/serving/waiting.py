@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from predictor_base.errors import ClientGone, RuntimeFailure, TimedOut
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 PATIENCE_SECONDS = 0.05
 """Results that take longer also watch whether the client leaves."""
 
 Answer = TypeVar("Answer")
+
+
+def own_task(
+    coroutine: Coroutine[Any, Any, Answer], loop: asyncio.AbstractEventLoop | None = None
+) -> asyncio.Task[Answer]:
+    """A task of the runtime, which `asyncio.all_tasks` does not list: a predictor may cancel all that it lists."""
+    task = (loop or asyncio.get_running_loop()).create_task(coroutine)
+    asyncio._unregister_task(task)
+    return task
 
 
 class Guard:
@@ -33,7 +42,7 @@ class Guard:
     def watch(self) -> None:
         """Start to watch the client."""
         if self._watcher is None:
-            self._watcher = self._loop.create_task(self._request.gone())
+            self._watcher = own_task(self._request.gone())
             self._watcher.add_done_callback(self._client_left)
 
     async def wait(self, future: asyncio.Future[Answer]) -> Answer:

@@ -178,6 +178,7 @@ class Metrics:
 
     def __init__(self, settings: Settings, *, worker: int = 0) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all series, unread
+        self._folder = os.environ.get(MULTIPROCESS_FOLDER)
         self.registry = CollectorRegistry()
         self.requests: Tally[tuple[str, int]] = Tally()
         """By method and status code."""
@@ -210,13 +211,17 @@ class Metrics:
     def render(self, *, as_openmetrics: bool = False) -> tuple[str, bytes]:
         """The content type and text for Prometheus, of all processes."""
         self.flush()
-        if MULTIPROCESS_FOLDER not in os.environ:
+        if self._folder is None:
             return _text(self.registry, self.recent.exemplars() if as_openmetrics else None)
         pids = (os.getpid(),) if self._is_alone else ()
         return render_all(pids, as_openmetrics=as_openmetrics)
 
     def flush(self) -> None:
         """Move what was counted since the last flush into the series."""
+        if (
+            self._folder is not None
+        ):  # prometheus_client reads it again and again, and a predictor may clear it
+            os.environ[MULTIPROCESS_FOLDER] = self._folder
         for (method, code), count in self._taken(self.requests):
             named = self._named_code(method, code)
             self._requests.labels(method=method, code=named, **self._model).inc(count)

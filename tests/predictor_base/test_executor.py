@@ -78,6 +78,36 @@ def test_a_cancelled_job_never_starts() -> None:
         assert asyncio.run_coroutine_threadsafe(main(executor), loop).result(20) == ["third"]
 
 
+@pytest.mark.parametrize("is_together", [True, False])
+def test_a_result_is_not_held_up_by_the_slow_job_behind_it(is_together: bool) -> None:
+    async def main(executor: Executor) -> None:
+        release = threading.Event()
+        for _ in range(20):
+            quick = executor.submit(lambda _: 1, None)
+            if not is_together:
+                await asyncio.sleep(0)
+            slow = executor.submit(lambda _: release.wait(10), None)
+            assert await asyncio.wait_for(quick.future, 5) == 1
+            release.set()
+            assert await slow.future
+            release.clear()
+
+    with running(threads=1) as (executor, loop):
+        asyncio.run_coroutine_threadsafe(main(executor), loop).result(20)
+
+
+def test_jobs_of_one_turn_that_block_have_a_thread_each() -> None:
+    async def main(executor: Executor) -> None:
+        for _ in range(20):
+            await executor.submit(lambda _: None, None).future  # calls are quick until now
+            together = threading.Barrier(4)
+            jobs = [executor.submit(lambda _, b=together: b.wait(5), None) for _ in range(4)]
+            assert sorted([await job.future for job in jobs]) == [0, 1, 2, 3]
+
+    with running(threads=4) as (executor, loop):
+        asyncio.run_coroutine_threadsafe(main(executor), loop).result(20)
+
+
 SOURCE = """
     import asyncio, contextvars, threading, time
 

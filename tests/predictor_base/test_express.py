@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -98,6 +99,91 @@ def test_both_ways_answer_alike(server: Server, payload: object) -> None:
     express = post(server, body)
     assert facts(express) == facts(post(server, body, **USUAL))
     assert express.headers["x-deployment-id"] == "iris-0123456789ab"
+
+
+def test_an_async_predict_is_answered_alike_both_ways(tmp_path: Path) -> None:
+    source = SOURCE.replace("def predict(", "async def predict(")
+    with serving(tmp_path, source) as server:
+        for body in (json.dumps(payload).encode() for payload in PAYLOADS):
+            found = [facts(post(server, body, **headers)) for headers in ({}, {}, USUAL)]
+            assert found[0] == found[1] == found[2]
+        with ThreadPoolExecutor() as pool:
+            calls = [pool.submit(server.predict, {"n": number}) for number in range(40)]
+            assert [call.result().json()["n"] for call in calls] == list(range(40))
+        assert server.metric("predictor_requests_in_progress") == 0
+        assert server.metric("predictor_body_bytes_in_flight") == 0
+
+
+TENSOR = b'{"name":"n","shape":[1],"datatype":"INT64","data":[1]}'
+OF_PROTOCOLS = (
+    ("v1/models/iris:predict", b'{"instances":[1]}'),
+    ("v1/models/iris:predict", b'{"instances":1}'),
+    ("v1/models/iris:predict", b"[]"),
+    ("v2/models/iris/infer", b'{"id":"a","inputs":[%b]}' % TENSOR),
+    ("v2/models/iris/versions/0123456789ab/infer", b'{"id":"a","inputs":[%b]}' % TENSOR),
+    ("v2/models/iris/infer", b'{"inputs":[%b],"outputs":[{"name":"m"}]}' % TENSOR),
+    ("v2/models/iris/infer", b'{"inputs":[%b],"parameters":{"binary_data_output":true}}' % TENSOR),
+    ("v2/models/iris/infer", b'{"inputs":[{}]}'),
+    ("v2/models/other/infer", b'{"inputs":[%b]}' % TENSOR),
+)
+
+
+@pytest.mark.parametrize(("path", "body"), OF_PROTOCOLS)
+def test_other_protocols_are_answered_alike_both_ways(
+    server: Server, path: str, body: bytes
+) -> None:
+    found = [
+        facts(server.client.post(f"/{path}", content=body, headers=headers))
+        for headers in (
+            {"content-type": "application/json"},
+            {"content-type": "application/json"},
+            USUAL,
+        )
+    ]
+    assert found[0] == found[1] == found[2]
+
+
+HEAD = (
+    b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1\r\n"
+)
+ODD = (
+    HEAD + b"\r\n1",
+    b"\r\n" + HEAD + b"\r\n1",
+    b"\r\n\r\n" + HEAD + b"\r\n1",
+    HEAD + b"\r\n1" + HEAD + b"\r\n2",
+    HEAD + b"\r\n1GET /livez HTTP/1.1\r\nhost: x\r\n\r\n",
+    HEAD + b"content-length: 1\r\n\r\n1",
+    HEAD + b"host: y\r\n\r\n1",
+    HEAD + b"host : y\r\n\r\n1",
+    HEAD + b"a: b\r\n c\r\n\r\n1",
+    HEAD + b"transfer-encoding: chunked\r\n\r\n1",
+    HEAD + b"expect: 100-continue\r\n\r\n1",
+    HEAD + b"x-request-timeout-ms: 150\r\n\r\n1",
+    HEAD + b"x-request-id: mine\r\n\r\n1",
+    HEAD + b"\r\n12",
+    HEAD + b"\r\n{",
+    HEAD.replace(b"1.1", b"1.0") + b"\r\n1",
+    HEAD.replace(b"/predict", b"/predict?a=1") + b"\r\n1",
+    HEAD.replace(b"\r\n", b"\n") + b"\r\n1",
+    HEAD + b"\n1\r\n\r\n1",
+    b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n" + HEAD + b"\r\n1",
+)
+
+
+@pytest.mark.parametrize("sent", ODD, ids=lambda sent: ascii(sent[-40:]))
+def test_a_head_that_is_known_means_what_it_meant_when_it_was_parsed(
+    server: Server, sent: bytes
+) -> None:
+    found = []
+    for data in (sent, sent, sent[:20] + b"\0" + sent[20:]):  # parsed, known, in two parts
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+            for part in data.split(b"\0"):
+                client.sendall(part)
+                time.sleep(0.02)
+            client.sendall(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        found.append(re.sub(rb"(x-request-id|server-timing|date): [^\r]*\r\n", b"", answer))
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[" * 300 + b"]" * 300, b"\xff"], ids=str)

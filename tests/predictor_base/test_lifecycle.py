@@ -296,6 +296,9 @@ def test_what_was_promised_is_done_before_the_end_and_shutdown_is_last(
         ("sys.exit()", 503),
         ("asyncio.sleep(0, True)", 200),
         ("asyncio.sleep(0, False)", 503),
+        ("asyncio.sleep(0, asyncio.sleep(0, False))", 503),
+        ("(each for each in [True])", 503),
+        ("self.predict", 503),
         ("time.sleep(600)", 503),
     ],
 )
