@@ -44,7 +44,7 @@ demo: ## Train, deploy and serve an example on this machine: no cluster, Docker 
 
 # Many tests start programs of ours: these find their modules compiled, whatever the environment says.
 test: $(VENV)/.installed ## Run the test suite
-	PYTHONDONTWRITEBYTECODE= PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 check: $(VENV)/.installed ## Everything that CI checks: format, lint, types, rooms, tests
 	$(BIN)/ruff format --check .

@@ -22,6 +22,8 @@ from tests.support import sessions
 from tests.support.git_servers import commit_files, git
 from tests.support.wheels import make_wheel
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "metaflow-iris"
 BRANCH = "gitops-ml/deploy/staging/iris-flow"
 RELEASE = "releases/staging/iris-flow/release.yaml"

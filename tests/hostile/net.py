@@ -6,11 +6,9 @@ import json
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -220,19 +218,6 @@ class Zygote:
         self._process.stdin.close()
         self._process.wait(30)
         self._process.stdout.close()
-
-
-def bomb(head: bytes, size: int) -> bytes:
-    """A gzip file of a head and ``size`` zeros, whole megabytes; made without compressing all of them."""
-    packer, zeros = zlib.compressobj(9, zlib.DEFLATED, -15), bytes(1 << 20)
-    first = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
-    # after a full flush nothing refers to what came before, so that the block can be repeated
-    block = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH)
-    times, check = size >> 20, zlib.crc32(head)
-    for _ in range(times):
-        check = zlib.crc32(zeros, check)
-    end = packer.flush() + struct.pack("<II", check, len(head) + (times << 20))
-    return b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + first + block * times + end
 
 
 def complaints(

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from tests.support.certificate_authority import authority
+from tests.support.hostile_archives import bomb
 from tests.support.hostile_servers import (
     BROKEN,
     ENDLESS,
     PAUSE,
     SLOW,
-    bomb,
     flood,
     hostile,
     once,
@@ -59,7 +59,7 @@ ANSWERS: dict[str, Callable[[], Iterable[bytes]]] = {
     "no HTTP": BROKEN["no HTTP"],
     "only HTTP/2": once(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18)),
     "a page to log in": once(page(200, b"<html>\n<input type=password>\n</html>\n", "X-Frame-Options: DENY")),
-    "a bomb": once(with_body(bomb(), "Content-Encoding: gzip")),
+    "a bomb": once(with_body(bomb(b"", 300 << 20), "Content-Encoding: gzip")),
     "a body without an end": flood(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[", b"[],"),
     **{str(status): once(page(status, b"go away\n")) for status in (401, 403, 404, 500, 503)},
     "429 for a day": once(page(429, b"", "Retry-After: 86400")),

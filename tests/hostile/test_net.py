@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hostile.net import OUTSIDE, SECRET, Done, Hostile, Listener, Sandbox, bomb, complaints
+from tests.hostile.net import OUTSIDE, SECRET, Done, Hostile, Listener, Sandbox, complaints
+from tests.support.hostile_archives import bomb
 
 if TYPE_CHECKING:
     from pathlib import Path

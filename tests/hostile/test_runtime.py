@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_base.protocols import grpc_messages
-from tests.hostile.net import bomb
+from tests.support.hostile_archives import bomb
 from tests.support.predictor_server import free_port, serving
 
 if TYPE_CHECKING:

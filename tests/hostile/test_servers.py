@@ -13,8 +13,9 @@ import pytest
 
 from gitops_ml.oci.image_manifest import CONFIG, LAYER, MANIFEST, ImageManifest, describe
 from tests.fuzz.layer_bytes import Layout
-from tests.hostile.net import Hostile, bomb
+from tests.hostile.net import Hostile
 from tests.hostile.test_git import http
+from tests.support.hostile_archives import bomb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -26,12 +26,12 @@ from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from tests.support.certificate_authority import authority
+from tests.support.hostile_archives import bomb
 from tests.support.hostile_servers import (
     BROKEN,
     ENDLESS,
     PAUSE,
     SLOW,
-    bomb,
     flood,
     hostile,
     once,
@@ -229,7 +229,7 @@ def test_an_answer_that_is_none_is_a_sentence(ask: str, what: str, tmp_path: Pat
     "ask", [ask for ask in ASKS if ask not in ("index: download", "prediction")]
 )
 def test_a_bomb_and_a_flood_take_little_memory(ask: str, tmp_path: Path) -> None:
-    script = once(with_body(bomb(), "Content-Encoding: gzip"))
+    script = once(with_body(bomb(b"", 300 << 20), "Content-Encoding: gzip"))
     endless = flood(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[", b"[],")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for each in (script, endless):

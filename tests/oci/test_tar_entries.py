@@ -108,10 +108,10 @@ def test_gzip_files_of_many_members_are_unpacked(members, size: int, padding: in
 
 
 def test_a_layer_of_zeros_is_unpacked_and_far_more_of_them_are_refused_early() -> None:
-    assert sum(map(len, unpacked([bomb(b"", 100)]))) == 100 * MEGABYTE
+    assert sum(map(len, unpacked([bomb(b"", 100 * MEGABYTE)]))) == 100 * MEGABYTE
     size = 0
     with pytest.raises(BadArchive, match="unpack to far more than a layer holds"):
-        for piece in unpacked(in_pieces(bomb(b"", 200), MEGABYTE)):
+        for piece in unpacked(in_pieces(bomb(b"", 200 * MEGABYTE), MEGABYTE)):
             size += len(piece)
     assert size < 160 * MEGABYTE
 
@@ -121,7 +121,7 @@ def test_a_size_that_no_archive_of_its_length_holds_is_refused_by_the_header(
 ) -> None:
     head = block("app/zeros.bin", size=600 * MEGABYTE)
     with pytest.raises(GitopsMlError, match="claims 629,145,600 bytes"):
-        export(tmp_path, bomb(head, 1), diff_id="sha256:" + "0" * 64)
+        export(tmp_path, bomb(head, MEGABYTE), diff_id="sha256:" + "0" * 64)
     with pytest.raises(BadArchive, match="claims 629,145,600 bytes"):
         list(tar_entries([head], most=MEGABYTE))
 
@@ -163,7 +163,7 @@ def test_a_hostile_layer_is_refused_and_nothing_is_left(tmp_path: Path, what: st
 )
 def test_a_bomb_is_refused_in_little_memory(tmp_path: Path, head: bytes) -> None:
     (tmp_path / "work").mkdir()
-    layer = bomb(head, 601)
+    layer = bomb(head, 601 * MEGABYTE)
     assert len(layer) < MEGABYTE
     tracemalloc.start()
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
+import struct
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -74,13 +76,18 @@ def record(key: str, value: str) -> bytes:
     return str(size).encode() + rest
 
 
-def bomb(head: bytes, megabytes: int) -> bytes:
-    """A gzip file of ``head`` and then zeros."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    pieces = [packer.compress(head)]
-    zeros = bytes(1 << 20)
-    pieces += [packer.compress(zeros) for _ in range(megabytes)]
-    return b"".join([*pieces, packer.flush()])
+@functools.cache
+def bomb(head: bytes, size: int) -> bytes:
+    """A gzip file of a head and ``size`` zeros, whole megabytes; made without compressing all of them."""
+    packer, zeros = zlib.compressobj(9, zlib.DEFLATED, -15), bytes(1 << 20)
+    first = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
+    # after a full flush nothing refers to what came before, so that the block can be repeated
+    block = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH)
+    times, check = size >> 20, zlib.crc32(head)
+    for _ in range(times):
+        check = zlib.crc32(zeros, check)
+    end = packer.flush() + struct.pack("<II", check, len(head) + (times << 20))
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + first + block * times + end
 
 
 def refused_archives() -> Iterator[tuple[str, bytes]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import socket
 import ssl
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -92,14 +90,6 @@ def flood(before: bytes, endless: bytes) -> Callable[[], Iterator[bytes]]:
 
 def once(answer: bytes) -> Callable[[], Iterator[bytes]]:
     return lambda: iter([answer])
-
-
-@functools.cache
-def bomb() -> bytes:
-    """300 MB of zeros that are packed into 300 kB."""
-    packer = zlib.compressobj(9, wbits=31)
-    zeros = bytes(1 << 20)
-    return b"".join(packer.compress(zeros) for _ in range(300)) + packer.flush()
 
 
 def with_body(body: bytes, *headers: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A run of the whole suite: its files in memory, and no search for garbage while it collects."""
+"""A run of the whole suite: its files in memory, no search for garbage while it collects, and who runs what when."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
-    import pytest
+    from xdist.scheduler import LoadGroupScheduling
 
 _RAM = Path("/dev/shm")
 _NEEDED = 8 << 30
@@ -24,6 +26,27 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.getoption("numprocesses", None) and _fits(_RAM):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_RAM))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadGroupScheduling | None:
+    """Tests of a file run in one worker, so that the servers and imports of a file come once and not in each worker."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class OfFiles(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return str(super()._split_scope(nodeid)).partition("::")[0]
+
+    return OfFiles(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin first: at the end, one worker alone would be busy with them."""
+    marked = [item for item in items if item.get_closest_marker("long")]
+    long = {item.path for item in marked if not item.get_closest_marker("e2e")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_collection_finish() -> None:
