@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 Values = list[float | None]
 """One for each step; `None` where there is no sample."""
 BEFORE, NOW = "iris-ba9876543210", "iris-0123456789ab"
@@ -148,7 +146,7 @@ def firing(
 
     There is a sample each ``step`` seconds. The result is what promtool says, empty where it is as expected.
     """
-    (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
+    (folder / "rules.yaml").write_text(json.dumps(rules))
     wanted = [
         {
             "expr": f'group by ({label}) (ALERTS{{alertstate="firing"}})',
@@ -167,7 +165,7 @@ def firing(
         "evaluation_interval": f"{evaluated or step}s",
         "tests": [group],
     }
-    (folder / "test.yaml").write_text(yaml.safe_dump(test, width=10**9))
+    (folder / "test.yaml").write_text(json.dumps(test))
     command = [promtool, "test", "rules", str(folder / "test.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
