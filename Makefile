@@ -17,6 +17,9 @@ DOCKER ?= docker
 TARGET ?= yaml_text
 SECONDS ?= 600
 
+# The folder of the programs that `make bench` runs beside gitops-ml.
+PEERS ?= .bench-peers
+
 # What `make e2e` runs.
 TESTS ?= tests/e2e
 # Stories mostly wait, so more of them run at once than there are processors.
@@ -26,7 +29,7 @@ STORIES ?= 3
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit e2e e2e-binaries fuzz bench bench-serving dashboards base-image clean
+.PHONY: help demo test check audit e2e e2e-binaries fuzz bench bench-peers bench-serving dashboards base-image clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,7 +71,10 @@ fuzz: $(VENV)/.installed ## Fuzz a reader: TARGET=yaml_text|json_text|tensor_tex
 	$(BIN)/python -m tests.fuzz $(TARGET) $(SECONDS)
 
 bench: $(VENV)/.installed ## Measure gitops-ml and a peer in the same run
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m bench
+	PATH="$(abspath $(BIN)):$(abspath $(PEERS)):$$PATH" $(BIN)/python -m bench
+
+bench-peers: ## Build dyff into PEERS, which `make bench` runs beside `check` (Go)
+	GOBIN="$(abspath $(PEERS))" go install github.com/homeport/dyff/cmd/dyff@v1.12.0
 
 bench-serving: $(VENV)/.installed ## Measure the runtime and other serving runtimes
 	@[ -d .bench-serving ] || UV="$(abspath $(BIN))/uv" bench/serving/run.sh setup
@@ -87,4 +93,4 @@ ifneq ($(PUSH),)
 endif
 
 clean: ## Remove what make created
-	rm -rf $(VENV) $(DEMO) .bench-serving .fuzz build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) $(DEMO) .bench-serving .bench-peers .fuzz build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -1,4 +1,4 @@
-"""`check` beside what people write without it: `helm template` of both states, and `diff -r`."""
+"""`check` beside what people write without it: `helm template` of both states, and `diff -r` or dyff."""
 
 from __future__ import annotations
 
@@ -90,7 +90,35 @@ def _peer(project: Path, folder: Path, count: int, helm_releases: int, ours: Spe
     return [
         Row(f"  `helm template` twice and `diff -r`, {len(chosen)} APIs run", f"{peer:.2f} s", "-"),
         Row("  times faster", f"{times:.0f}", ">= 40", times >= 40),
+        *_dyff(sides, begin, count / len(chosen), ours),
     ]
+
+
+def _dyff(sides: list[Path], begin: float, share: float, ours: Spent) -> list[Row]:
+    """dyff, which compares YAML by the identities of Kubernetes objects, after the same `helm template`."""
+    program = shutil.which("dyff")
+    if program is None:
+        return [Row("  `helm template` twice and dyff", "no dyff: `make bench-peers`", "-")]
+    files = [_joined(side) for side in sides]
+    start = time.perf_counter()
+    subprocess.run(
+        [program, "between", "--omit-header", *map(str, files)],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    peer = (begin + time.perf_counter() - start) * share
+    return [
+        Row("  `helm template` twice and dyff", f"{peer:.2f} s", "-"),
+        Row("  times faster", f"{peer / ours.wall:.0f}", "-"),
+    ]
+
+
+def _joined(folder: Path) -> Path:
+    """One file with all documents of a folder."""
+    target = folder.with_suffix(".yaml")
+    with target.open("wb") as out:
+        for file in sorted(folder.iterdir()):
+            out.write(b"---\n" + file.read_bytes())
+    return target
 
 
 def _templates(helm: str, values: Path, out: Path) -> Path:

@@ -90,7 +90,7 @@ def check(
         start = project_folder((tip.files, before.files, after.files), start)
         states = read_states(repository, before, after, start=start, folder=place)
         review, pairs = make_review(states, base, head, options.choice)
-        moved = moved_submodules(before.submodules, after.submodules)
+        moved = moved_submodules(before, after)
         review = replace(review, warnings=(*review.warnings, *moved))
         if review.errors:
             return review

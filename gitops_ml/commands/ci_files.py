@@ -15,7 +15,7 @@ from gitops_ml.system.files import write_files
 from gitops_ml.system.resources import template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from gitops_ml.project.project import Project
@@ -78,6 +78,8 @@ class CiFacts:
     token_hosts: str
     """The value of ``GITOPS_ML_TOKEN_HOSTS``; empty where the GitOps repository has no host."""
     forge_host: str
+    extras: str = "helm"
+    """Of the package, for what the project file has."""
 
 
 def write_ci(directory: Path, kind: str, project: Project, *, branch: str) -> Scaffolded:
@@ -126,7 +128,16 @@ def ci_facts(project: Project, kind: str, *, branch: str, folder: Path) -> CiFac
         token_env=token_env,
         token_hosts=f"{token_env}={host}" if host else "",
         forge_host=host or "localhost",
+        extras=",".join(_extras(project)),
     )
+
+
+def _extras(project: Project) -> Iterator[str]:
+    if project.checks.rules:
+        yield "cel"
+    yield "helm"
+    if project.image.signing:
+        yield "sign"
 
 
 def rendered_files(kind: str, facts: CiFacts) -> dict[str, str]:
@@ -137,7 +148,7 @@ def rendered_files(kind: str, facts: CiFacts) -> dict[str, str]:
             promotions=facts.promotions, registry=facts.registry, token_env=facts.token_env,
             token_hosts=facts.token_hosts, forge_host=facts.forge_host,
             forge_url=f"https://{facts.forge_host}", actions=ACTIONS,
-            package=f"gitops-ml[helm]=={__version__}",
+            package=f"gitops-ml[{facts.extras}]=={__version__}",
         )
         for name, path in FILES[kind].items()
     }  # fmt: skip

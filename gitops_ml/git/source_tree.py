@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gitops_ml.errors import ProgramFailed, UsageError
-from gitops_ml.git.checkout import Checkout, read_state, replaced_configuration
+from gitops_ml.git.checkout import (
+    Checkout,
+    Untrusted,
+    find_checkout,
+    read_state,
+    replaced_configuration,
+)
 from gitops_ml.git.commits import blob_id
 from gitops_ml.git.environment import OPTIONS, git_environment, git_program, run_git
 from gitops_ml.git.object_store import parse_blobs, parse_tree
@@ -30,6 +36,7 @@ LARGEST_BLOB = 16 << 20
 """A larger blob is not read: its id decides whether it changes."""
 _MOST_UNTRACKED = 100_000
 _MOST_LINKS = 8
+_MOST_SUBMODULES, _DEEPEST_SUBMODULE = 100, 4
 
 
 class SourceFile(NamedTuple):
@@ -51,7 +58,9 @@ class SourceTree:
     local: Mapping[str, Path] = field(default_factory=dict)
     """Files of the checkout that are in no commit, by blob id."""
     submodules: Mapping[str, str] = field(default_factory=dict)
-    """The commits of other repositories by path; their files are not here."""
+    """The commits of other repositories by path; their files are here where the checkout has these commits."""
+    unread: frozenset[str] = frozenset()
+    """The submodules whose files are not here."""
 
 
 class SourceRepository:
@@ -59,7 +68,8 @@ class SourceRepository:
 
     def __init__(self, checkout: Checkout, variables: Mapping[str, str]) -> None:
         self.checkout = checkout
-        self._variables = variables
+        self._variables = dict(variables)
+        self._submodules: dict[str, Checkout | None] = {}
 
     def commit(self, ref: str) -> str:
         """The id of a commit.
@@ -85,7 +95,7 @@ class SourceRepository:
 
     def at_commit(self, commit: str) -> SourceTree:
         files, submodules = self._entries(commit)
-        return SourceTree(commit, is_dirty=False, files=files, submodules=submodules)
+        return self._with_submodules(SourceTree(commit, False, files, submodules=submodules))
 
     def at_checkout(self) -> SourceTree:
         """The commit that is checked out, with the files of the checkout that it does not have."""
@@ -95,11 +105,66 @@ class SourceRepository:
         length = len(state.commit) if state.commit else 40
         for changed in state.changed:
             files.pop(changed, None)
+            if changed in submodules and (inner := self._submodule(changed)) is not None:
+                submodules[changed] = read_state(inner, inner.root).commit or submodules[changed]
+                continue
             for path in _on_disk(self.checkout.root, changed):
                 if (found := _read(self.checkout.root / path, length)) is not None:
                     files[path] = found
                     local[found.id] = self.checkout.root / path
-        return SourceTree(state.commit, state.is_dirty, files, local, submodules)
+        tree = SourceTree(state.commit, state.is_dirty, files, local, submodules)
+        return self._with_submodules(tree)
+
+    def _with_submodules(self, tree: SourceTree) -> SourceTree:
+        """The state with the files of its submodules, as far as the checkout has their commits."""
+        files, submodules, unread = dict(tree.files), dict(tree.submodules), set[str]()
+        waiting = [(path, 1) for path in submodules]
+        while waiting:
+            path, depth = waiting.pop()
+            found = None
+            if depth <= _DEEPEST_SUBMODULE and len(submodules) <= _MOST_SUBMODULES:
+                found = self._files_of_submodule(path, submodules[path])
+            if found is None:
+                unread.add(path)
+                continue
+            inner, further = found
+            files.update((f"{path}/{name}", file) for name, file in inner.items())
+            deeper = {f"{path}/{name}": commit for name, commit in further.items()}
+            submodules.update(deeper)
+            waiting += [(name, depth + 1) for name in deeper]
+        return replace(tree, files=files, submodules=submodules, unread=frozenset(unread))
+
+    def _files_of_submodule(
+        self, path: str, commit: str
+    ) -> tuple[dict[str, SourceFile], dict[str, str]] | None:
+        """Files and submodules of a commit of a submodule; `None` where it is not in the checkout."""
+        checkout = self._submodule(path)
+        if checkout is None:
+            return None
+        objects = checkout.common / "objects"
+        try:
+            # Of this repository alone: another one may have the commit by chance.
+            return self._entries(commit, {"GIT_OBJECT_DIRECTORY": str(objects)})
+        except ProgramFailed:
+            return None
+
+    def _submodule(self, path: str) -> Checkout | None:
+        """The repository of a submodule that is checked out here; git's objects include its own from then on."""
+        if path not in self._submodules:
+            root = self.checkout.root / path
+            try:
+                found = find_checkout(root) if (root / ".git").exists() else None
+            except (Untrusted, ProgramFailed):
+                found = None
+            objects = str(found.common / "objects") if found else ""
+            if found is None or found.root != root or os.pathsep in objects or '"' in objects:
+                self._submodules[path] = None
+                return None
+            known = self._variables.get("GIT_ALTERNATE_OBJECT_DIRECTORIES", "")
+            places = [*filter(None, known.split(os.pathsep)), objects]
+            self._variables["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = os.pathsep.join(places)
+            self._submodules[path] = found
+        return self._submodules[path]
 
     def followed(self, tree: SourceTree, names: Iterable[str]) -> SourceTree:
         """The state with the files that links of these names lead to in place of the links, inside the repository."""
@@ -161,11 +226,14 @@ class SourceRepository:
         if batch:
             yield from parse_blobs(self._batch("--batch", batch)).items()
 
-    def _entries(self, commit: str) -> tuple[dict[str, SourceFile], dict[str, str]]:
+    def _entries(
+        self, commit: str, variables: Mapping[str, str] | None = None
+    ) -> tuple[dict[str, SourceFile], dict[str, str]]:
         """The files of a commit, and its submodules."""
         files: dict[str, SourceFile] = {}
         submodules: dict[str, str] = {}
-        for entry in parse_tree(self._run("ls-tree", "-r", "-z", "--full-tree", commit)):
+        listing = self._run("ls-tree", "-r", "-z", "--full-tree", commit, variables=variables or {})
+        for entry in parse_tree(listing):
             if entry.mode == _SUBMODULE:
                 submodules[entry.path] = entry.id
             else:
@@ -179,11 +247,18 @@ class SourceRepository:
     def _git(self, *arguments: str) -> str:
         return run_git(*arguments, repository=self._variables)
 
-    def _run(self, *arguments: str, input: bytes | None = None) -> bytes:
+    def _run(
+        self,
+        *arguments: str,
+        input: bytes | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> bytes:
         return run(
             [git_program(os.environ), *OPTIONS, *arguments],
             cwd=Path(os.sep),
-            environ=git_environment(os.environ, repository=self._variables),
+            environ=git_environment(
+                os.environ, repository={**self._variables, **(variables or {})}
+            ),
             input=input,
             timeout=300,
         ).stdout

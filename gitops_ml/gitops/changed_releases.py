@@ -79,7 +79,7 @@ def rollout_between(
     """What happens to the pods of a release that stays where it is, by the values before and after."""
     if ids[0] == ids[1] and pods_of(old) == pods_of(new):
         return NO_RESTART
-    return _rollout(new)
+    return _rollout(old, new)
 
 
 def changed_releases(
@@ -133,24 +133,50 @@ def pods_of(values: Mapping[str, Any]) -> object:
     return {**part, "id": _in(values, "api").get("deploymentId")}
 
 
-def _rollout(values: Mapping[str, Any]) -> str:
-    """How a Deployment with these values replaces its pods."""
-    strategy = _in(values, "updateStrategy")
+def _rollout(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """How a Deployment with the new values replaces the pods that it has with the old ones."""
+    strategy = _in(new, "updateStrategy")
     if strategy.get("type") == "Recreate":
         return RECREATE
-    scaling = _in(values, "autoscaling")
-    fewest = _number(scaling.get("minReplicas", values.get("replicas")))
-    most = _number(scaling.get("maxReplicas", fewest))
-    few, many = (_at_a_time(strategy, replicas) for replicas in (fewest, max(fewest, most)))
+    few, many = (_at_a_time(strategy, replicas) for replicas in running_replicas(old, new))
     shown = f"rolling, {few} at a time" if few == many else f"rolling, {few} to {many} at a time"
-    # An API that sleeps at zero replicas keeps its requests waiting in any case.
-    is_asleep = scaling.get("minReplicas") == 0
-    return shown + (DOWNTIME if all_stop(strategy, fewest) and not is_asleep else "")
+    return shown + (DOWNTIME if all_stop(old, new) else "")
 
 
-def all_stop(strategy: Mapping[str, Any], replicas: int) -> bool:
-    """Whether a rollout may stop all of the replicas before others are ready."""
-    return missing_pods(strategy, replicas) >= replicas > 0
+def running_replicas(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, int]:
+    """The fewest and the most replicas that a rollout may meet.
+
+    It begins with those of the old values, before the autoscaler has read the new ones. An API that may sleep at zero
+    replicas has one when it is awake.
+    """
+    ranges = [replica_range(values) for values in (old, new) if values]
+    return (
+        max(1, min((fewest for fewest, _ in ranges), default=1)),
+        max((most for _, most in ranges), default=1),
+    )
+
+
+def replica_range(values: Mapping[str, Any]) -> tuple[int, int]:
+    """The fewest and the most replicas of a release."""
+    scaling = _in(values, "autoscaling")
+    fewest = _number(scaling.get("minReplicas", values.get("replicas", 1)), least=0)
+    return fewest, max(1, fewest, _number(scaling.get("maxReplicas", fewest)))
+
+
+def all_stop(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a rollout may stop all replicas before others are ready, and no request waits for these."""
+    if _in(_in(new, "autoscaling"), "httpAddon").get("enabled") is True:
+        return False
+    fewest, _ = running_replicas(old, new)
+    return missing_pods(_in(new, "updateStrategy"), fewest) >= fewest
+
+
+def most_at_peak(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, int, int]:
+    """The most replicas that a rollout may meet, the new ones beside all old, and the old ones beside all new."""
+    _, most = running_replicas(old, new)
+    strategy = _in(new, "updateStrategy")
+    extra = min(most, extra_pods(strategy, most))
+    return most, extra, max(0, min(extra, most - missing_pods(strategy, most)))
 
 
 def extra_pods(strategy: Mapping[str, Any], replicas: int) -> int:

@@ -191,6 +191,8 @@ class PackageFile:
     url: str
     sha256: str = ""
     """Hex, as the index or uv states it."""
+    size: int = 0
+    """Bytes; 0 where the index does not state them."""
 
 
 class PackageIndex:

@@ -16,7 +16,7 @@ It is a standard lock (`PEP 751`_) beside the requirements file, which pip, uv a
     name = "uvicorn"
     version = "0.35.0"
     dependencies = [{ name = "click" }, { name = "h11" }]
-    wheels = [{ url = "https://…/uvicorn-0.35.0-py3-none-any.whl", hashes = { sha256 = "0a1b…" } }]
+    wheels = [{ url = "https://…/uvicorn-0.35.0-py3-none-any.whl", size = 66406, hashes = { sha256 = "0a1b…" } }]
 
 A package has the one wheel that is installed; where it is for one platform only, ``marker`` names the
 machine. ``dependencies`` let `gitops_ml.packages.lock_check` find a superfluous or missing package
@@ -100,6 +100,8 @@ class LockedPackage:
     """Names of packages; those for one machine only as ``greenlet (x86_64)``."""
     line: int = field(default=0, compare=False)
     """The line of the lock file where its entry begins."""
+    size: int = field(default=0, compare=False)
+    """Bytes of the wheel, for people; 0 where the index does not state them."""
 
     def requires_on(self, platform: str) -> tuple[str, ...]:
         """The names of the packages that it requires on one platform."""
@@ -219,7 +221,8 @@ def _rendered(package: LockedPackage, folder: str) -> Iterable[str]:
         place = f"path = {_toml(path if '/' in path else f'./{path}')}"
     else:
         place = f"{'url' if '://' in package.file else 'path'} = {_toml(package.file)}"
-    yield f'wheels = [{{ {place}, hashes = {{ sha256 = "{package.sha256}" }} }}]'
+    size = f"size = {package.size}, " if package.size else ""
+    yield f'wheels = [{{ {place}, {size}hashes = {{ sha256 = "{package.sha256}" }} }}]'
 
 
 def _dependency(required: str) -> str:
@@ -268,8 +271,8 @@ def _of_facts(fields: Sequence[Any], packages: Iterable[Sequence[Any]]) -> Lock:
         platforms=tuple(platforms),
         inputs=inputs,
         packages=tuple(
-            LockedPackage(name, version, sha256, machine, path, file, tuple(requires), line)
-            for name, version, sha256, machine, path, file, requires, line in packages
+            LockedPackage(name, version, sha256, machine, path, file, tuple(requires), line, size)
+            for name, version, sha256, machine, path, file, requires, line, size in packages
         ),
     )
 
@@ -359,6 +362,7 @@ def _package(package: Package, *, line: int, folder: str) -> LockedPackage:
         file=file,
         requires=tuple(map(_required, package.dependencies or ())),
         line=line,
+        size=max(0, wheel.size or 0),
     )
 
 

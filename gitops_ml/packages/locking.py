@@ -329,8 +329,9 @@ def _of_project(
     pin: Pin, allowed: frozenset[str] | None, resolver: Resolver
 ) -> LockedPackage | str:
     """A wheel of the project; or a problem."""
-    sha256 = file_fingerprint(resolver.project / pin.path)
-    package = LockedPackage(pin.name, pin.version, sha256, path=pin.path)
+    file = resolver.project / pin.path
+    sha256, size = file_fingerprint(file), file.stat().st_size
+    package = LockedPackage(pin.name, pin.version, sha256, path=pin.path, size=size)
     return _other_hash(package, pin.path, allowed) or package
 
 
@@ -347,7 +348,7 @@ def _of_index(
     if found.yanked is not None:
         return _yanked(pin, best, found.yanked, resolver)
     address = _public_address(best, resolver.settings)
-    package = LockedPackage(pin.name, pin.version, best.sha256, file=address)
+    package = LockedPackage(pin.name, pin.version, best.sha256, file=address, size=best.size)
     return _other_hash(package, best.filename, allowed) or package
 
 

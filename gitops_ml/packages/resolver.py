@@ -176,7 +176,8 @@ class Resolver:
         try:
             if not self._is_in_folder(url):
                 web_address(url)
-            return PackageFile(filename=_plain(name), url=url, sha256=wheel.hashes["sha256"])
+            sha256, size = wheel.hashes["sha256"], max(0, wheel.size or 0)
+            return PackageFile(filename=_plain(name), url=url, sha256=sha256, size=size)
         except (ValueError, KeyError) as error:
             raise ServerFailed(
                 f"a package index has a file that cannot be used: {redacted(str(error))}"

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from gitops_ml.documents.cel import NoLibrary, compile_cel
 from gitops_ml.documents.findings import Finding, Path, error, suggestion
+from gitops_ml.project.cron import zone_findings
 
 _RULE = "project"
 SEVERITIES = ("error", "warning", "note")
@@ -148,15 +149,12 @@ def freeze_error(fields: Mapping[str, Any], at: Path) -> Iterator[Finding]:
         if type(start) is not type(end):
             message = "start and end are both days of the calendar, or both days of the week"
             yield error((*at, "end"), message, rule=_RULE)
-        elif start == end or (
-            isinstance(start, datetime) and isinstance(end, datetime) and end < start
-        ):
+        elif start == end:
+            message = "the window is empty: `end` is the first moment after it"
+            yield error((*at, "end"), message, rule=_RULE)
+        elif isinstance(start, datetime) and isinstance(end, datetime) and end < start:
             yield error((*at, "end"), "the window ends before it starts", rule=_RULE)
-    try:
-        ZoneInfo(fields.get("timezone") or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        message = f"{fields['timezone']!r} is not an IANA time zone; write it as Europe/Oslo or UTC"
-        yield error((*at, "timezone"), message, rule=_RULE)
+    yield from zone_findings(fields.get("timezone", "UTC"), (*at, "timezone"), rule=_RULE)
 
 
 def check_relations(data: Mapping[str, Any]) -> Iterator[Finding]:

@@ -35,9 +35,14 @@ def cron_findings(
     if not any(wrong.values()) and cron_times(start) == cron_times(end):
         message = "the window ends when it starts: write another start or end"
         yield error((*at, "end"), message, rule=rule)
+    yield from zone_findings(timezone, (*at, zone_key), rule=rule)
+
+
+def zone_findings(timezone: str, at: Path, *, rule: str) -> Iterator[Finding]:
+    """The error of a name that is not one of an IANA time zone."""
     if timezone not in timezones():
         message = f"{timezone!r} is not an IANA time zone{_zone_like(timezone)}"
-        yield error((*at, zone_key), message, rule=rule)
+        yield error(at, message, rule=rule)
 
 
 @lru_cache

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops_ml.packages.advisories import read_advisories
+from gitops_ml.review.image_layers import bytes_of
 from gitops_ml.review.review import FileChange, ImageReview, PackageChange
 from gitops_ml.runtime.runtime_package import APP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from gitops_ml.review.review import Review, Side
+    from gitops_ml.review.review import LayerFacts, Review, Side
 
 _OWN = f"{APP}/"
 _MOST_NAMED = 5
@@ -24,7 +25,8 @@ def image_review(before: Side | None, after: Side | None) -> ImageReview | None:
     if after is None or after.content_hash is None:
         return None
     if before is None or before.content_hash is None:
-        return ImageReview(rebuilt=True, why=("the API has no image yet",), bytes_to_push=None)
+        new = ("the API has no image yet",)
+        return ImageReview(rebuilt=True, why=new, **_push({}, after.layers))
     if before.content_hash == after.content_hash:
         return ImageReview(rebuilt=False, why=(), bytes_to_push=0)
     if not before.inputs:
@@ -44,17 +46,12 @@ def image_review(before: Side | None, after: Side | None) -> ImageReview | None:
         why.append("the runtime of gitops-ml")
     if not why:
         why.append("the base image, the Python or the platform")
-    return ImageReview(rebuilt=True, why=tuple(why), bytes_to_push=_bytes(before, after, own))
+    return ImageReview(rebuilt=True, why=tuple(why), **_push(before.layers, after.layers))
 
 
-def _bytes(before: Side, after: Side, own: Iterable[str]) -> int | None:
-    """The layer of the project is pushed as a whole; the other layers are not known without a build."""
-    own = set(own)
-    is_only_code = bool(own) and before.packages == after.packages
-    others = {p for p in {*before.inputs, *after.inputs} if not p.startswith(_OWN)}
-    if not is_only_code or any(before.inputs.get(p) != after.inputs.get(p) for p in others):
-        return None
-    return sum(after.sizes.values())
+def _push(before: Mapping[str, LayerFacts], after: Mapping[str, LayerFacts]) -> dict[str, Any]:
+    known, unknown = bytes_of(before, after)
+    return {"bytes_to_push": known, "not_known": unknown}
 
 
 def _named(paths: list[str]) -> list[str]:

@@ -75,7 +75,9 @@ def make_review(
     found = changed_pairs(states.before, states.after)
     pairs = tuple(filter(choice.has, found.changed))
     review = replace(
-        review, recorded=tuple(pair.directory for pair in found.recorded if choice.has(pair))
+        review,
+        recorded=tuple(pair.directory for pair in found.recorded if choice.has(pair)),
+        warnings=(*review.warnings, *map(_unserved_warning, found.unserved)),
     )
     try:
         releases, warnings = _reviews(states, pairs, objects_before)
@@ -83,6 +85,13 @@ def make_review(
         problems = tuple(sorted({*review.problems, *failure.problems}))
         return replace(review, problems=problems), ()
     return _with_releases(review, releases, states, warnings), pairs
+
+
+def _unserved_warning(directory: str) -> str:
+    return (
+        f"{directory} stays as it is: this version cannot deploy the kind that its manifest has after the change, and "
+        "removes no release of it"
+    )
 
 
 def _with_releases(

@@ -52,19 +52,22 @@ class Pairs:
     changed: tuple[Pair, ...]
     recorded: tuple[Pair, ...]
     """Those of which only the record of the manifest differs: nothing in the cluster does."""
+    unserved: tuple[str, ...] = ()
+    """Directories of releases that stay as they are: no verb deploys the kind of the manifest after the change."""
 
 
 def changed_pairs(before: StateReleases, after: StateReleases) -> Pairs:
     changed: list[Pair] = []
     recorded: list[Pair] = []
+    unserved = {*before.releases} & after.workspace.directories() - {*after.releases}
     for directory in sorted({*before.releases, *after.releases}):
         old, new = before.releases.get(directory), after.releases.get(directory)
-        if _files(old) == _files(new):
+        if _files(old) == _files(new) or directory in unserved:
             continue
         _, environment, api = directory.split("/")
         kept = _effective(old) == _effective(new)
         (recorded if kept else changed).append(Pair(environment, api, old, new))
-    return Pairs(tuple(changed), tuple(recorded))
+    return Pairs(tuple(changed), tuple(recorded), tuple(sorted(unserved)))
 
 
 def _files(release: Release | None) -> object:

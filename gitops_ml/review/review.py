@@ -34,6 +34,16 @@ class State:
     """Whether files of the checkout differ from the commit."""
 
 
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """A layer of an image before it is built."""
+
+    decided_by: str
+    """The same for the same layer."""
+    size: int | None
+    """Bytes; `None` where only a build or a registry knows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """One release in one of the two states."""
@@ -56,6 +66,8 @@ class Side:
     """Bytes of the inputs of the project, by the same paths."""
     packages: Mapping[str, str] = field(default_factory=dict)
     """The locked packages: version by name."""
+    layers: Mapping[str, LayerFacts] = field(default_factory=dict)
+    """Of the image, by name; none of a ready-made one."""
     file: str = ""
     """The manifest's file, relative to the source repository."""
     line: int = 0
@@ -91,7 +103,10 @@ class ImageReview:
     why: tuple[str, ...]
     """What changed: files, the lock, the base image, settings."""
     bytes_to_push: int | None
-    """At most, without compression; `None` where it cannot be known without a build."""
+    """Of the layers that change, as far as they are known: files as they are, packages as their wheels. `None` where
+    none is known."""
+    not_known: tuple[str, ...] = ()
+    """The layers that change and whose bytes are not known without a build."""
 
 
 @dataclass(frozen=True, slots=True)

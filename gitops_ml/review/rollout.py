@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitops_ml.gitops.changed_releases import (
     DOWNTIME,
@@ -10,15 +10,17 @@ from gitops_ml.gitops.changed_releases import (
     NO_RESTART,
     RECREATE,
     all_stop,
-    extra_pods,
+    most_at_peak,
     pods_of,
+    replica_range,
+    running_replicas,
 )
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.release.resolve import has_spare
 from gitops_ml.review.review import Rollout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from gitops_ml.gitops.differences import FieldChange
     from gitops_ml.project.project import ClusterSpec
@@ -39,21 +41,25 @@ def rollout_of(
     return Rollout(
         pods=pods,
         restarts=pods not in (NO_RESTART, _STARTS, KEPT),
-        downtime=_has_downtime(after, pods),
-        gpus_at_peak=gpus_at_peak(after, restarts=pods not in (NO_RESTART, _STARTS)),
+        downtime=_has_downtime(before, after, pods),
+        gpus_at_peak=gpus_at_peak(before if pods != NO_RESTART else None, after),
         gpu_class=gpu_class,
         quota=_quota(cluster, gpu_class),
         why=tuple(_reasons(before, after, pods, cluster)),
     )
 
 
-def gpus_at_peak(side: Side | None, *, restarts: bool) -> int:
-    """The GPUs of a release at the most replicas, with the pods that a rollout adds."""
-    if side is None or side.spec is None or not side.spec.compute.gpu:
+def gpus_at_peak(before: Side | None, after: Side | None) -> int:
+    """The most GPUs of the class of a release while its pods replace those of ``before``; `None` replaces none."""
+    own = after.spec.compute.gpu if after and after.spec else 0
+    if not after or not own:
         return 0
-    most = max(_replicas(side))
-    extra = extra_pods(_strategy(side), most) if restarts else 0
-    return side.spec.compute.gpu * (most + extra)
+    if not before:
+        return own * replica_range(after.values)[1]
+    most, first_new, last_old = most_at_peak(before.values, after.values)
+    has_same = before.spec and _gpu_class(before) == _gpu_class(after)
+    others = before.spec.compute.gpu if before.spec and has_same else 0
+    return max(most * others + first_new * own, last_old * others + most * own)
 
 
 def _quota(cluster: ClusterSpec | None, gpu_class: str | None) -> int | None:
@@ -66,12 +72,12 @@ def _gpu_class(side: Side | None) -> str | None:
     return spec.compute.gpu_class if spec and spec.compute.gpu else None
 
 
-def _has_downtime(after: Side | None, pods: str) -> bool:
+def _has_downtime(before: Side | None, after: Side | None, pods: str) -> bool:
     if pods in (NO_RESTART, _STARTS, KEPT):
         return False
-    if after is None or pods.startswith("moves"):
+    if before is None or after is None or pods.startswith("moves"):
         return True
-    return all_stop(_strategy(after), _replicas(after)[0])
+    return all_stop(before.values, after.values)
 
 
 def _reasons(
@@ -92,11 +98,12 @@ def _reasons(
     if named:
         more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
         yield f"the pods follow from {', '.join(named[:_MOST_NAMED])}{more}"
-    yield from _strategy_reasons(after, pods, cluster)
+    yield from _strategy_reasons(before, after, pods, cluster)
 
 
-def _strategy_reasons(after: Side, pods: str, cluster: ClusterSpec | None) -> Iterator[str]:
-    fewest = _replicas(after)[0]
+def _strategy_reasons(
+    before: Side, after: Side, pods: str, cluster: ClusterSpec | None
+) -> Iterator[str]:
     spec = after.spec
     if spec is None or cluster is None:
         return
@@ -107,7 +114,8 @@ def _strategy_reasons(after: Side, pods: str, cluster: ClusterSpec | None) -> It
         yield "no spare accelerator is declared, and there may be one replica only"
     elif pods == RECREATE:
         yield "update_strategy.type is Recreate"
-    elif all_stop(_strategy(after), fewest):
+    elif all_stop(before.values, after.values):
+        fewest, _ = running_replicas(before.values, after.values)
         yield f"update_strategy lets all {fewest} replicas stop before others are ready"
 
 
@@ -129,20 +137,6 @@ def _name(change: FieldChange) -> str:
     if path == "resources.memory":
         return "compute.mem"
     return _NAMES.get(first, first) + path.removeprefix(first)
-
-
-def _strategy(side: Side) -> Mapping[str, Any]:
-    found = side.values.get("updateStrategy")
-    return found if isinstance(found, dict) else {}
-
-
-def _replicas(side: Side) -> tuple[int, int]:
-    """The fewest and the most replicas."""
-    scaling = side.values.get("autoscaling") or {}
-    fewest = scaling.get("minReplicas", side.values.get("replicas", 1))
-    fewest = fewest if isinstance(fewest, int) else 1
-    most = scaling.get("maxReplicas", fewest)
-    return fewest, max(fewest, most if isinstance(most, int) else fewest)
 
 
 def quota_warnings(releases: Iterable[ReleaseReview]) -> Iterator[str]:

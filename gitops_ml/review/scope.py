@@ -17,9 +17,12 @@ from gitops_ml.workspace.manifest_files import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from gitops_ml.git.source_tree import SourceFile
+    from gitops_ml.git.source_tree import SourceFile, SourceTree
 
     Files = Mapping[str, SourceFile]
+
+_MOST_SUBMODULES = 20
+"""That are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +104,22 @@ def changed_paths(before: Files, after: Files) -> Iterator[str]:
             yield path
 
 
-def moved_submodules(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    """A warning for each submodule that comes, goes or has another commit: its files are in another repository."""
-    for path in sorted({*before, *after}):
-        old, new = before.get(path), after.get(path)
-        if old != new:
-            was, now = ((each or "nothing")[:12] for each in (old, new))
-            yield (
-                f"the submodule {path} changes from {was} to {now}, and its files are not compared: where they enter "
-                "an image, a deploy from a checkout with submodules builds it again and restarts its pods"
-            )
+def moved_submodules(before: SourceTree, after: SourceTree) -> Iterator[str]:
+    """A warning for each submodule that comes, goes or has another commit, and whose files are not here."""
+    moved = [
+        (path, old, new)
+        for path in sorted(before.unread | after.unread)
+        if (old := before.submodules.get(path)) != (new := after.submodules.get(path))
+    ]
+    for path, old, new in moved[:_MOST_SUBMODULES]:
+        was, now = ((each or "nothing")[:12] for each in (old, new))
+        yield (
+            f"the submodule {path} changes from {was} to {now}, and its files are not compared: where they enter "
+            "an image, a deploy from a checkout with submodules builds it again and restarts its pods. Check "
+            "out submodules with their history to compare them"
+        )
+    if (rest := len(moved) - _MOST_SUBMODULES) > 0:
+        yield f"{rest} more submodules change, and their files are not compared"
 
 
 def _project(files: Files, scope: Scope) -> object:

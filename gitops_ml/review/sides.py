@@ -22,8 +22,9 @@ from gitops_ml.packages.lock_file import BadLock, lock_path, parse_lock
 from gitops_ml.packages.locking import Locks
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.release.resolve import merged_fields
+from gitops_ml.review.image_layers import layers_of
 from gitops_ml.review.review import Side
-from gitops_ml.runtime.runtime_package import APP
+from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.named_files import current_folder, standing_in
 from gitops_ml.system.project_files import LARGEST_LOCK, read_file
 from gitops_ml.workspace.manifest_files import PROJECT_FILES, Found
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.oci.registry import OciRegistry
+    from gitops_ml.packages.lock_file import Lock
     from gitops_ml.policy.rule import KubernetesObjects
     from gitops_ml.project.project import Project
     from gitops_ml.review.scope import Scope
@@ -56,6 +58,8 @@ class StateReleases:
     releases: dict[str, Release] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     _read: dict[str, tuple[Any, Mapping[str, str]]] = field(default_factory=dict, init=False)
+    _locks: dict[Path, Lock | None] = field(default_factory=dict, init=False)
+    _runtimes: dict[Path, int] = field(default_factory=dict, init=False)
 
     @property
     def project(self) -> Project:
@@ -84,6 +88,9 @@ class StateReleases:
             line, _ = planned.manifest.place(())
             spec = planned.spec
         inputs, sizes = _inputs(image, self.sizes, planned.manifest.directory)
+        lock = self._lock(image)
+        is_current = image.lock is not None and not isinstance(image.lock, Unlocked)
+        base = (spec.predictor and spec.predictor.image) or self.project.image.base
         return Side(
             spec=spec,
             manifest=merged_fields(planned.manifest, planned.environment),
@@ -93,10 +100,46 @@ class StateReleases:
             content_hash=image.content_hash.hex if image.content_hash else None,
             inputs=inputs,
             sizes=sizes,
-            packages=_packages(image),
+            packages={package.name: package.version for package in lock.packages} if lock else {},
+            layers=layers_of(
+                image,
+                lock if is_current else None,
+                base=base,
+                code=sum(sizes.values()),
+                runtime=self._runtime_bytes(image),
+            ),
             file=planned.manifest.file,
             line=line,
         )
+
+    def _lock(self, image: PlannedImage) -> Lock | None:
+        """The lock of an image, also one that is older than the requirements."""
+        if image.context is None:
+            return None
+        root, pip = image.context.roots[APP], image.context.dependencies.pip
+        path = root / lock_path(pip)
+        if path not in self._locks:
+            try:
+                text = read_file(path, limit=LARGEST_LOCK, inside=(root,)).decode(
+                    "utf-8", "replace"
+                )
+                self._locks[path] = parse_lock(text, requirements=pip)
+            except (OSError, BadLock, ValueError):
+                self._locks[path] = None
+        return self._locks[path]
+
+    def _runtime_bytes(self, image: PlannedImage) -> int:
+        """Bytes of the runtime, which is the same in all images."""
+        if image.context is None or RUNTIME not in image.context.roots:
+            return 0
+        root = image.context.roots[RUNTIME]
+        if root not in self._runtimes:
+            own = (
+                each.path for each in image.context.inputs if each.path.startswith(f"{RUNTIME}/")
+            )
+            paths = (root / path.removeprefix(f"{RUNTIME}/") for path in own)
+            self._runtimes[root] = sum(path.lstat().st_size for path in paths)
+        return self._runtimes[root]
 
     def lock_warnings(self, directories: Iterable[str]) -> Iterator[str]:
         """About locks of images without an up-to-date one: their packages are not decided yet."""
@@ -255,20 +298,6 @@ def _inputs(
 def _facts(file: Any) -> str:
     kind = "link" if file.is_link else "executable" if file.is_executable else "file"
     return f"{kind} {file.fingerprint}"
-
-
-def _packages(image: PlannedImage) -> dict[str, str]:
-    """The packages of the lock, also of one that is older than the requirements."""
-    if image.context is None:
-        return {}
-    root = image.context.roots[APP]
-    pip = image.context.dependencies.pip
-    try:
-        content = read_file(root / lock_path(pip), limit=LARGEST_LOCK, inside=(root,))
-        lock = parse_lock(content.decode("utf-8", "replace"), requirements=pip)
-    except (OSError, BadLock, ValueError):
-        return {}
-    return {package.name: package.version for package in lock.packages}
 
 
 def _shown(problem: Problem, folder: Path) -> Problem:

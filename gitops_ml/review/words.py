@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitops_ml.release.monthly_cost import money_range
-from gitops_ml.review.headline import count_of
+from gitops_ml.review.headline import count_of, joined
 from gitops_ml.review.rollout import ONLY_IMAGE
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gitops_ml.release.monthly_cost import CostRange
     from gitops_ml.review.review import (
         FileChange,
+        ImageReview,
         PackageChange,
         ReleaseReview,
         Review,
@@ -33,7 +34,7 @@ def rollout_text(release: ReleaseReview) -> str:
 
 
 def image_text(release: ReleaseReview) -> str:
-    """``built again, at most 0.2 MB to push``; empty for a release that goes."""
+    """``built again, about 0.2 MB to push``; empty for a release that goes."""
     image = release.image
     if release.after is None:
         return ""
@@ -41,10 +42,15 @@ def image_text(release: ReleaseReview) -> str:
         return _ready_made(release)
     if not image.rebuilt:
         return "unchanged"
-    size = (
-        "" if image.bytes_to_push is None else f", at most {size_text(image.bytes_to_push)} to push"
-    )
-    return f"built again{size}"
+    built = "built" if release.action == "add" else "built again"
+    return ", ".join(filter(None, [built, push_text(image)]))
+
+
+def push_text(image: ImageReview) -> str:
+    """``about 0.2 MB and the base image to push``; empty where nothing is known."""
+    known = "" if image.bytes_to_push is None else f"about {size_text(image.bytes_to_push)}"
+    parts = [*filter(None, [known]), *image.not_known]
+    return f"{joined(parts)} to push" if parts else ""
 
 
 def _ready_made(release: ReleaseReview) -> str:

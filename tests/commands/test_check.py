@@ -254,6 +254,46 @@ def test_a_submodule_with_another_commit_is_reported(source):
     assert any(words.format("1" * 12, "2" * 12) in each for each in found), found
 
 
+@pytest.fixture
+def with_library(source, tmp_path):
+    """The predictor of roses imports a submodule that is checked out; returns how it gets another commit."""
+    library = tmp_path / "library"
+    library.mkdir()
+    git("init", "-q", "--bare", "-b", "main", cwd=library)
+    commit_files(library, {"words.py": "WORDS = 1\n"})
+    allowed = ("-c", "protocol.file.allow=always", "submodule", "--quiet")
+    git(*allowed, "add", str(library), "roses/lib", cwd=source.project)
+    source.commits_source()
+    git("branch", "-f", "main", cwd=source.project)
+
+    def moves(**files: str) -> None:
+        commit_files(library, {f"{name}.py": text for name, text in files.items()})
+        git("-c", "protocol.file.allow=always", "pull", "-q", cwd=source.project / "roses" / "lib")
+
+    return moves
+
+
+def test_the_files_of_a_submodule_are_compared_where_it_is_checked_out(source, with_library):
+    with_library(words="WORDS = 2\n", more="MORE = 1\n")
+    uncommitted = checked(source).json
+    assert not any("submodule" in each for each in uncommitted["warnings"])
+    assert {each["api"] for each in uncommitted["releases"]} == {"roses"}
+    assert uncommitted["releases"][0]["image"]["why"] == ["lib/more.py", "lib/words.py"]
+    source.commits_source()
+    result = checked(source, "--head", "HEAD")
+    assert result.json["releases"] == uncommitted["releases"]
+
+
+def test_a_commit_of_the_source_is_none_of_its_submodule(source, with_library):
+    """Else a change could show files for the submodule that no deploy would find there."""
+    other = git("rev-parse", "HEAD", cwd=source.project)
+    git("update-index", "--cacheinfo", f"160000,{other},roses/lib", cwd=source.project)
+    git("commit", "-q", "-m", "Move the library", cwd=source.project)
+    found = checked(source, "--head", "HEAD").json
+    (warning,) = (each for each in found["warnings"] if "submodule" in each)
+    assert warning.startswith("the submodule roses/lib changes from ")
+
+
 def test_a_manifest_that_is_a_link_to_an_untouched_folder_is_read(source):
     folder = source.project / "lilies"
     folder.mkdir()

@@ -165,13 +165,14 @@ def test_from_the_pull_request_to_production(runner):
     assert len([each for each in runner.forge.pulls if "romote" in each.title]) == 2
 
 
-def gitlab_jobs(project: Path, forge: Any, base: str) -> list[tuple[str, dict[str, str]]]:
+def gitlab_jobs(project: Path, forge: Any) -> list[tuple[str, dict[str, str]]]:
     """The scripts of the jobs of a merge request, with the variables of each."""
     jobs = yaml.safe_load((project / ".gitlab-ci.yml").read_text())
     known = {
         "GITLAB_CI": "true", "CI_SERVER_URL": forge.url, "CI_API_V4_URL": forge.api_url,
         "CI_PROJECT_PATH": forge.repository, "CI_MERGE_REQUEST_IID": "1",
-        "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
+        "CI_MERGE_REQUEST_PROJECT_URL": f"{forge.url}/is-private",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
     }  # fmt: skip
     check, comment = (
         "\n".join(jobs[f"gitops-ml {name}"]["script"]) for name in ("check", "comment")
@@ -179,7 +180,7 @@ def gitlab_jobs(project: Path, forge: Any, base: str) -> list[tuple[str, dict[st
     return [(check, known), (comment, {**known, "GITLAB_TOKEN": TOKEN})]
 
 
-def bamboo_jobs(project: Path, forge: Any, base: str) -> list[tuple[str, dict[str, str]]]:
+def bamboo_jobs(project: Path, forge: Any) -> list[tuple[str, dict[str, str]]]:
     """The script of the plan that builds pull requests."""
     text = (project / "bamboo-specs" / "bamboo.yaml").read_text()
     plan = next(yaml.safe_load_all(text))
@@ -200,7 +201,7 @@ def test_the_jobs_of_a_pull_request_check_and_comment(ann, tmp_path, kind, jobs)
         ann.has(container_api("iris"))
         ann.configures(gitops={"repository": "https://git.acme.example/acme/gitops.git"})
         assert ann.runs("init", "--ci", kind).code == 0
-        base = ann.keeps_source_in_git()
+        ann.keeps_source_in_git()
         git("branch", "-M", "main", cwd=ann.project)
         git("remote", "add", "origin", str(forge.bare), cwd=ann.project)
         git("push", "-q", "--force", "origin", "main", cwd=ann.project)
@@ -212,7 +213,7 @@ def test_the_jobs_of_a_pull_request_check_and_comment(ann, tmp_path, kind, jobs)
         ann.commits_source()
         git("push", "-q", "origin", "more", cwd=ann.project)
         forge.add("More", "", "more", "main", draft=False)
-        for script, environ in jobs(ann.project, forge, base):
+        for script, environ in jobs(ann.project, forge):
             ran(script, ann.project, environ)
         (comment,) = forge.notes
     assert "iris" in comment.body

@@ -99,11 +99,26 @@ def test_files_of_a_mode_alone_touch_no_release():
     assert changed_releases([Change(f"{DIRECTORY}/manifest.yaml", None, b"x")]) == ()
 
 
-def test_one_replica_that_is_replaced_without_another_is_downtime_unless_the_api_sleeps():
+def test_one_replica_that_is_replaced_without_another_is_downtime_unless_requests_wait():
     strategy = {"type": "RollingUpdate", "maxSurge": 0, "maxUnavailable": 1}
     for scaling, shown in (
         ({"minReplicas": 1, "maxReplicas": 9}, "rolling, 1 at a time, downtime"),
-        ({"minReplicas": 0, "maxReplicas": 9}, "rolling, 1 at a time"),
+        # By its schedule it has one replica at some times.
+        ({"minReplicas": 0, "maxReplicas": 9}, "rolling, 1 at a time, downtime"),
+        (
+            {"minReplicas": 0, "maxReplicas": 9, "httpAddon": {"enabled": True}},
+            "rolling, 1 at a time",
+        ),
+        ({"minReplicas": 2, "maxReplicas": 9}, "rolling, 1 at a time"),
     ):
         new = values(id="iris-2", strategy=strategy, autoscaling=scaling)
         assert pods(values(), new) == shown
+
+
+def test_a_rollout_begins_with_the_replicas_before_the_change():
+    strategy = {"type": "RollingUpdate", "maxSurge": 0, "maxUnavailable": 1}
+    one, two = ({"minReplicas": number, "maxReplicas": number} for number in (1, 2))
+    grown = values(id="iris-2", strategy=strategy, autoscaling=two)
+    assert pods(values(autoscaling=one), grown) == "rolling, 1 at a time, downtime"
+    shrunk = values(id="iris-2", strategy={**ROLLING, "maxSurge": "50%"}, autoscaling=two)
+    assert pods(values(), shrunk) == "rolling, 1 to 5 at a time"

@@ -47,7 +47,7 @@ LOCK = Lock(
     inputs="c" * 64,
     packages=(
         LockedPackage("click", "8.5.1", A, file=CLICK, requires=("mine", "numpy (x86_64)")),
-        LockedPackage("mine", "1.0", B, path="wheels/mine-1.0-py3-none-any.whl"),
+        LockedPackage("mine", "1.0", B, path="wheels/mine-1.0-py3-none-any.whl", size=1234),
         LockedPackage("numpy", "2.4.6", A, machine="aarch64", file=NUMPY.format("aarch64")),
         LockedPackage("numpy", "2.4.6", B, machine="x86_64", file=NUMPY.format("x86_64")),
     ),
@@ -75,7 +75,7 @@ wheels = [{{ url = "{CLICK}", hashes = {{ sha256 = "{A}" }} }}]
 [[packages]]
 name = "mine"
 version = "1.0"
-wheels = [{{ path = "wheels/mine-1.0-py3-none-any.whl", hashes = {{ sha256 = "{B}" }} }}]
+wheels = [{{ path = "wheels/mine-1.0-py3-none-any.whl", size = 1234, hashes = {{ sha256 = "{B}" }} }}]
 
 [[packages]]
 name = "numpy"
@@ -108,6 +108,7 @@ packages = st.builds(
         lambda text: str(Version(text))
     ),
     sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    size=st.integers(0, 10**10),
     machine=st.sampled_from(["", "x86_64", "aarch64"]),
 )
 

@@ -68,6 +68,17 @@ def test_loops_inside_of_loops_end(monkeypatch):
     assert sys.getprofile() is None
 
 
+@pytest.mark.parametrize("first", ["'xxxxxxxxxx'", "[1]"])
+def test_sums_of_sums_fill_no_memory(first):
+    expression = f"[{first}]" + 9 * ".map(b, b + b + b + b + b + b + b + b + b + b)" + " == []"
+    (breach,) = rule_of_cel(own(expression)).check(subject(None, plain()))
+    assert "it takes more than 5,000,000 steps" in breach.message
+    lists = f"[{first}]" + 60 * ".map(b, [b, b])"
+    for text in (lists, f"string({lists}) == ''"):
+        (breach,) = rule_of_cel(own(text)).check(subject(None, plain()))
+        assert "it gives a list" in breach.message or "it cannot be evaluated" in breach.message
+
+
 def test_a_release_that_goes_keeps_rules_about_fields_only():
     gone = subject(plain(), None)
     assert list(rule_of_cel(own("false")).check(gone)) == []
@@ -105,6 +116,30 @@ def test_an_expression_that_is_not_cel_is_an_error_of_the_project_file():
     (problem,) = problems
     assert problem.path == "checks.rules[0].expression"
     assert "this is not CEL" in problem.message
+
+
+WINDOWS = {
+    ("mon 08:00", "mon 08:00", "UTC"): "end: the window is empty",
+    ("2026-12-18", "2026-12-18", "UTC"): "end: the window is empty",
+    ("2026-12-19", "2026-12-18T18:00", "UTC"): "end: the window ends before it starts",
+    ("2026-02-30", "2026-03-01", "UTC"): "start: 2026-02-30 is no time of the calendar",
+    ("fri 24:00", "sat 01:00", "UTC"): "start: fri 24:00 is no time of the calendar",
+    ("fri 16:00", "2026-12-12", "UTC"): "end: start and end are both days",
+    ("fri 16:00", "sat 12:00", ""): "timezone: '' is not an IANA time zone",
+    ("fri 16:00", "sat 12:00", "America"): "timezone: 'America' is not an IANA time zone",
+    ("fri 16:00", "sat 12:00", "../../etc/passwd"): "timezone: '../../etc/passwd' is not",
+    ("fri 16:00", "sat 12:00", "europe/oslo"): "did you mean 'Europe/Oslo'?",
+}
+
+
+@pytest.mark.parametrize(("window", "message"), WINDOWS.items())
+def test_a_window_that_never_is_has_an_error_at_its_field(window, message):
+    start, end, timezone = window
+    freeze = {"start": start, "end": end, "timezone": timezone, "reason": "The team is away."}
+    words = {**PROTECTED, "checks": {"freezes": [freeze]}}
+    found, problems = read_project(document_of(words, file="p.yaml"))
+    assert found is None
+    assert any(message in f"{each.path}: {each.message}" for each in problems), problems
 
 
 def test_a_rule_cannot_have_the_id_of_another_one():

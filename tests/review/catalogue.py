@@ -318,7 +318,7 @@ CASES: tuple[Case, ...] = (
         "put an API on a GPU with a spare",
         both(s("iris", "compute.gpu", 1), s("iris", "compute.gpu_class", "l4")),
         rolls("iris"),
-        ("7 of 8 l4", "quota is 8"),
+        ("5 of 8 l4", "quota is 8"),
     ),
     Case(
         "put an API on a GPU without a spare",

@@ -14,15 +14,15 @@ from gitops_ml.project.reader import default_project
 from gitops_ml.review.reports.markdown_comment import comment
 from tests.support.git_servers import git
 from tests.support.projects import predictor_spec
-from tests.support.source_changes import Source
+from tests.support.source_changes import OTHER_DIGEST, Source
 
 pytest.importorskip("helm_python")
 
 SETTINGS = default_project().image
 
 
-def locks(source: Source, **versions: str) -> None:
-    """Iris requires these packages, and has a lock with these versions of them."""
+def locks(source: Source, *, size: int = 0, **versions: str) -> None:
+    """Iris requires these packages, and has a lock with these versions of them, each of ``size`` bytes."""
     source.text("iris/requirements.txt", "".join(f"{name}\n" for name in versions))
     facts = lock_facts(
         read_context(source.folder / "iris", predictor=predictor_spec()),
@@ -41,6 +41,7 @@ def locks(source: Source, **versions: str) -> None:
             version,
             f"{number:064x}",
             file=f"{name.replace('-', '_')}-{version}-py3-none-any.whl",
+            size=size,
         )
         for number, (name, version) in enumerate(sorted({**required, **versions}.items()))
     )
@@ -75,7 +76,38 @@ def test_each_package_is_shown_with_both_versions(source):
     assert "`tiny 1.0 → removed`" in text
     assert staging.image
     assert "3 locked packages" in staging.image.why
-    assert staging.image.bytes_to_push is None
+    assert staging.image.not_known == ("the packages",)
+    assert "kB and the packages to push" in text
+
+
+def test_the_bytes_of_packages_are_those_of_their_wheels(source):
+    locks(source, size=20_000_000, numpy="2.1.0", tiny="1.0")
+    image = source.checked().releases[-1].image
+    assert image
+    assert image.not_known == ()
+    count = (source.folder / "iris" / "pylock.toml").read_text().count("[[packages]]")
+    assert image.bytes_to_push
+    assert 0 < image.bytes_to_push - count * 20_000_000 < 20_000
+
+
+@pytest.mark.parametrize(
+    ("change", "known", "not_known"),
+    [
+        (lambda s: s.text("iris/words.txt", "x" * 5000), True, ()),
+        (lambda s: s.configures("image.base", f"python:3.12-slim@{OTHER_DIGEST}"), False, ("the base image",)),
+        (lambda s: s.text("iris/requirements.txt", "pandas\n"), True, ("the packages",)),
+        (lambda s: s.adds("tulip", "iris"), True, ("the base image", "the packages")),
+    ],
+)  # fmt: skip
+def test_what_is_pushed_is_named_where_its_bytes_are_not_known(source, change, known, not_known):
+    locks(source, size=1000, numpy="2.0.0", tiny="1.0")
+    source.commits()
+    git("branch", "-f", "main", cwd=source.folder)
+    change(source)
+    found = {each.api: each.image for each in source.checked().releases}
+    image = found.get("tulip") or found["iris"]
+    assert image
+    assert (image.bytes_to_push is not None, image.not_known) == (known, not_known)
 
 
 def test_known_vulnerabilities_of_the_new_versions_are_shown(source, tmp_path):

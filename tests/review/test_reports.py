@@ -91,6 +91,15 @@ def test_a_fingerprint_stays_when_lines_move():
     assert len(before) == 5
 
 
+def test_two_findings_that_differ_in_their_line_only_are_both_shown():
+    from dataclasses import replace
+
+    twice = (FINDINGS[0], replace(FINDINGS[0], line=9))
+    entries = json.loads(FORMATS["code-quality"](review(findings=twice, problems=())))
+    assert [each["location"]["lines"]["begin"] for each in entries] == [3, 9]
+    assert len({each["fingerprint"] for each in entries}) == 2
+
+
 def test_junit_counts_failures(tmp_path):
     text = FORMATS["junit"](review())
     (tmp_path / "check.xml").write_text(text, "utf-8")

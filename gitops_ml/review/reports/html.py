@@ -21,7 +21,7 @@ from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
 from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
 from gitops_ml.review.reports.text_rows import side_by_side
 from gitops_ml.review.reports.topology import topology
-from gitops_ml.review.words import finding_texts, unpriced_text
+from gitops_ml.review.words import finding_texts, push_text, size_text, unpriced_text
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
 
@@ -174,12 +174,8 @@ def _image(release: ReleaseReview) -> str:
         return "–"
     if not release.image.rebuilt:
         return "kept"
-    size = release.image.bytes_to_push
-    return "rebuilt" if size is None else f"rebuilt, {_size(size)} to push"
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+    built = "built" if release.action == "add" else "rebuilt"
+    return ", ".join(filter(None, [built, push_text(release.image)]))
 
 
 def _sentences(release: ReleaseReview) -> Iterator[str]:
@@ -234,7 +230,8 @@ def _lists(release: ReleaseReview) -> Iterator[Mapping[str, Any]]:
         lines = [
             {
                 "name": f.path,
-                "text": _STATES.get(f.action, f.action) + (f", {_size(f.size)}" if f.size else ""),
+                "text": _STATES.get(f.action, f.action)
+                + (f", {size_text(f.size)}" if f.size else ""),
             }
             for f in release.files[:_MOST_FIELDS]
         ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.system.clean_text import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gitops_ml.errors import Problem
     from gitops_ml.policy.rule import About, RuleFinding
@@ -41,18 +42,29 @@ class Result:
     """``production/iris``; empty where it is about documents or several releases."""
     path: str = ""
     """Of the field."""
+    number: int = 0
+    """How many results before it differ from it in their place only."""
 
     @property
     def fingerprint(self) -> str:
         """The same for the same finding, although lines above it were added or removed."""
-        facts = (self.rule, self.release, self.file, self.path, self.message)
+        number = [str(self.number)] if self.number else []
+        facts = (self.rule, self.release, self.file, self.path, self.message, *number)
         return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
 
 def results_of(review: Review) -> tuple[Result, ...]:
     """Errors first, then by file and line; each once."""
     found = (*map(_of_problem, review.problems), *map(_of_finding, review.all_findings))
-    return tuple(sorted(dict.fromkeys(found), key=_place))
+    return tuple(_numbered(sorted(dict.fromkeys(found), key=_place)))
+
+
+def _numbered(results: Iterable[Result]) -> Iterator[Result]:
+    """The results with numbers where their fingerprints would be equal: a program would show one of them."""
+    counts: Counter[str] = Counter()
+    for each in results:
+        yield replace(each, number=counts[each.fingerprint])
+        counts[each.fingerprint] += 1
 
 
 def _place(result: Result) -> tuple[int, str, int, str, str]:
