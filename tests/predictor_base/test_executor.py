@@ -129,7 +129,7 @@ SOURCE = """
             here.thread = threading.get_ident()
         def predict(self, payload):
             if payload == "slow":
-                time.sleep(3)
+                time.sleep(5)
             seen = {"doubled": asyncio.run(double(4)), "running": running_loop(), "variable": variable.get()}
             seen["thread"] = getattr(here, "thread", None) == threading.get_ident()
             loop = asyncio.new_event_loop()
@@ -156,7 +156,7 @@ def test_a_slow_call_after_many_quick_ones_is_charged_to_itself_alone(
             server.predict(number)
         slow = pool.submit(server.predict, "slow")
         time.sleep(0.2)  # into the call
-        assert server.client.get("/livez").elapsed.total_seconds() < 1
+        assert server.client.get("/livez").elapsed.total_seconds() < 4
         if threads > 1:
             assert server.predict("quick").status_code == 200
         assert slow.result().status_code == 504

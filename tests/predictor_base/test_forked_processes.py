@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -75,16 +74,15 @@ def ends_all(folder: Path) -> list[int]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_forked_at_load_holds_up_no_other_worker(tmp_path: Path, way: str) -> None:
-    settings = {"processesPerReplica": 2, "config": {"at load": way}}
+    # Where it were waited for, that would take the seconds of the grace period.
+    settings = {"processesPerReplica": 2, "config": {"at load": way}, "graceSeconds": 300}
     with serving(tmp_path, SOURCE, **settings) as server:
         for _ in range(4):
             assert server.predict("nothing").status_code == 200
         if way != "manager":
             until(lambda: server.log().count("from a child") == 2)
-        started = time.monotonic()
         server.terminate()
-        assert server.process.wait(10) == 0
-        assert time.monotonic() - started < 5
+        assert server.process.wait(60) == 0
         stuck = way in ("executor", "thread")
         assert bool(server.logged("do not end")) is stuck
     left = ends_all(tmp_path)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from predictor_base.telemetry.log_output import LogOutput
-from tests.support.predictor_server import ROOT, free_port, until, write_project
+from tests.support.predictor_server import PLAIN, ROOT, free_port, until, write_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def test_a_server_whose_log_is_not_read_answers_and_ends(tmp_path: Path) -> None
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (
         subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5, verify=PLAIN) as client,
     ):
         until(lambda: is_ready(client), seconds=20)
         answers = [client.post("/predict", json=[each]).json() for each in range(20)]

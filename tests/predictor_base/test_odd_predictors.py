@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.support.predictor_server import Server, serving, until
+from tests.support.predictor_server import PLAIN, Server, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -398,7 +398,9 @@ def test_a_limit_of_threads_costs_no_request(tmp_path: Path) -> None:
     with serving(tmp_path, source, threadsPerProcess=4) as server:
         clients = [
             threading.Thread(
-                target=lambda: answers.append(httpx.post(f"{server.url}/predict", json=1).json())
+                target=lambda: answers.append(
+                    httpx.post(f"{server.url}/predict", json=1, verify=PLAIN).json()
+                )
             )
             for _ in range(8)
         ]

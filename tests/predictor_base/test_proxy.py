@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from predictor_base.proxy.headers import response_head
-from tests.support.predictor_server import Server, free_port, serving, until
+from tests.support.predictor_server import PLAIN, Server, free_port, serving, until
 from tests.support.upstream_server import CLOSES, OK, TUNNEL, WAITS, Upstream, upstream
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def proxied(folder: Path, **settings: Any) -> Iterator[tuple[Server, Upstream, s
 
 def _status(url: str) -> int:
     try:
-        return httpx.get(url).status_code
+        return httpx.get(url, verify=PLAIN).status_code
     except httpx.TransportError:
         return 0
 
@@ -442,7 +442,7 @@ def test_further_requests_wait_and_beyond_the_queue_are_refused(tmp_path: Path) 
         statuses: list[int] = []
 
         def ask() -> None:
-            statuses.append(httpx.get(f"{server.url}/waits", timeout=10).status_code)
+            statuses.append(httpx.get(f"{server.url}/waits", timeout=10, verify=PLAIN).status_code)
 
         threads = [threading.Thread(target=ask) for _ in range(2)]
         for thread in threads:
@@ -475,7 +475,9 @@ def test_it_leaves_when_its_last_request_is_answered(tmp_path: Path) -> None:
     with proxied(tmp_path, drainDelaySeconds=1, graceSeconds=10) as (server, container, probes):
         replies: list[httpx.Response] = []
         asking = threading.Thread(
-            target=lambda: replies.append(httpx.get(f"{server.url}/waits", timeout=10))
+            target=lambda: replies.append(
+                httpx.get(f"{server.url}/waits", timeout=10, verify=PLAIN)
+            )
         )
         asking.start()
         assert container.received.wait(10)

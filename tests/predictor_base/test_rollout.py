@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.support.predictor_server import Server, free_port, serving, until
+from tests.support.predictor_server import PLAIN, Server, free_port, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,7 +65,7 @@ class Balancer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/livez").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.port}/livez", verify=PLAIN).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -96,7 +96,9 @@ class Load:
                 each.join(20)
 
     def _run(self) -> None:
-        with httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=20) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{self._port}", timeout=20, verify=PLAIN
+        ) as client:
             while not self._stop.is_set():
                 try:
                     answer = client.post("/predict", json={"x": 1})

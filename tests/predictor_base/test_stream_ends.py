@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -206,7 +205,7 @@ WAITING = """
 
 def test_a_waiting_stream_is_given_up_with_its_client_and_at_its_deadline(tmp_path: Path) -> None:
     with serving(tmp_path, WAITING, maxQueueLength=3, requestTimeoutSeconds=1) as server:
-        first = threading.Thread(target=server.predict, args=({"n": 9, "pause": 0.4},))
+        first = threading.Thread(target=server.predict, args=({"n": 12, "pause": 0.4},))
         first.start()
         until(lambda: server.metric("predictor_requests_in_progress") == 1)
         for _ in range(3):
@@ -215,9 +214,8 @@ def test_a_waiting_stream_is_given_up_with_its_client_and_at_its_deadline(tmp_pa
                 connection.sendall(head + b"Content-Length: 2\r\n\r\n{}")
                 until(lambda: server.metric("predictor_requests_in_progress") == 2)
             until(lambda: server.metric("predictor_requests_in_progress") == 1)
-        started = time.monotonic()
         assert server.predict({}).status_code == 504
-        assert time.monotonic() - started < 2
+        assert first.is_alive(), "its deadline came before its turn"
         first.join()
         assert server.predict({}).status_code == 200
 

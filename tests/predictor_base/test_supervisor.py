@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.support.predictor_server import Server, free_port, serving, until
+from tests.support.predictor_server import PLAIN, Server, free_port, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.long
 
 BOUND = 2.0
 """Seconds, for a busy machine: the benchmark has the real bound."""
@@ -62,7 +64,7 @@ def supervised(
     port = free_port()
     with (
         serving(folder, source, probePort=port, **settings) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as probes,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, verify=PLAIN) as probes,
     ):
         yield server, probes
 
@@ -164,18 +166,24 @@ HOSTILE: dict[str, bytes] = {
 }
 
 
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of the probes of a server that nobody asks for predictions."""
+    with supervised(tmp_path_factory.mktemp("idle")) as (_, probes):
+        yield probes
+
+
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_no_client_of_the_probes_delays_the_others(tmp_path: Path, data: bytes) -> None:
-    with supervised(tmp_path) as (_, probes):
-        address = (str(probes.base_url.host), int(probes.base_url.port or 0))
-        others = [socket.create_connection(address) for _ in range(80)]
-        for each in others:
-            each.setblocking(False)
-            with suppress(OSError):
-                each.send(data)
-        assert slowest(probes, "/readyz", 0.5) < BOUND
-        for each in others:
-            each.close()
+def test_no_client_of_the_probes_delays_the_others(idle: httpx.Client, data: bytes) -> None:
+    address = (str(idle.base_url.host), int(idle.base_url.port or 0))
+    others = [socket.create_connection(address) for _ in range(80)]
+    for each in others:
+        each.setblocking(False)
+        with suppress(OSError):
+            each.send(data)
+    assert slowest(idle, "/readyz", 0.5) < BOUND
+    for each in others:
+        each.close()
 
 
 @pytest.mark.parametrize(
@@ -190,13 +198,12 @@ def test_no_client_of_the_probes_delays_the_others(tmp_path: Path, data: bytes) 
     ],
 )
 def test_the_probes_port_has_probes_alone(
-    tmp_path: Path, verb: str, path: str, status: int
+    idle: httpx.Client, verb: str, path: str, status: int
 ) -> None:
-    with supervised(tmp_path) as (_, probes):
-        for _ in range(2):  # the connection is kept
-            answer = probes.request(verb, path)
-            assert answer.status_code == status
-            assert bool(answer.content) == (verb != "HEAD")
+    for _ in range(2):  # the connection is kept
+        answer = idle.request(verb, path)
+        assert answer.status_code == status
+        assert bool(answer.content) == (verb != "HEAD")
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,8 @@ from typing import Any
 import httpx
 
 ROOT = Path(__file__).parents[2]
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Of a client without TLS. A client's own one reads the CAs of the web, which takes longer than a request."""
 
 
 @dataclass
@@ -118,7 +121,7 @@ def serving(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, verify=PLAIN) as client:
         server = Server(process, port, client)
         reader = threading.Thread(target=_read, args=(process, server.lines), daemon=True)
         reader.start()

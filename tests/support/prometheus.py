@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.predictor_server import free_port, until
+from tests.support.predictor_server import PLAIN, free_port, until
 
 Sample = tuple[str, "Mapping[str, str]", float, float]
 """Name, labels, seconds since 1970, value."""
@@ -91,6 +91,6 @@ def _running(config: Path, data: Path, *more: str) -> Iterator[str]:
 
 def _is_ready(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/-/ready").status_code == 200
+        return httpx.get(f"{address}/-/ready", verify=PLAIN).status_code == 200
     except httpx.TransportError:
         return False
