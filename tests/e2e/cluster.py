@@ -7,14 +7,13 @@ import json
 import os
 import re
 import subprocess
-import time
 import urllib.request
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -90,14 +89,6 @@ def _kinds(cluster: Cluster) -> frozenset[tuple[str, str]]:
         version, _, kind = line.split()[-3:]
         found.add((version, kind))
     return frozenset(found)
-
-
-def until(is_so: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Ask again until it is so."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"after {seconds:g} seconds still not so: {what}"
-        time.sleep(1)
 
 
 def posted(url: str, payload: Any, *, seconds: float = 20) -> tuple[Any, Mapping[str, str]]:

@@ -6,7 +6,8 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from tests.e2e.cluster import posted, until
+from tests.e2e.cluster import posted
+from tests.e2e.machine.processes import until
 from tests.e2e.story import answer_api
 
 BUSY = """\

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.e2e.cluster import posted, until
+from tests.e2e.cluster import posted
+from tests.e2e.machine.processes import until
 from tests.support.person import DIGEST, NO_REGISTRY, predictor_api
 
 ROOT = Path(__file__).parents[2]

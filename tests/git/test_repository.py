@@ -18,45 +18,17 @@ from gitops_ml.git.repository import GitRepository
 from gitops_ml.gitops.proposal_branch import foreign_commits, marked
 from gitops_ml.project.project import ForgeSpec, SourceSpec
 from gitops_ml.system.seal import Seal
+from tests.git.conftest import AUTHOR, add, opened
 from tests.support.fakes import blob_id
 from tests.support.git_servers import bare_repository, commit_files, git
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-AUTHOR = ("Ann Ünal", "ann@example.org")
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Path:
-    return bare_repository(tmp_path / "gitops.git", {"README.md": "hello\n"})
-
-
-@pytest.fixture
-def repository(bare: Path, tmp_path: Path) -> GitRepository:
-    return opened(bare, tmp_path)
-
-
-def opened(url: Path | str, tmp_path: Path, *, branch: str = "main", **more) -> GitRepository:
-    return GitRepository(
-        Remote.parse(str(url), folder=tmp_path),
-        branch=branch,
-        cache=tmp_path / "cache",
-        environ={},
-        **more,
-    )
-
 
 def clone_folder(tmp_path: Path) -> Path:
     (folder,) = (path for path in (tmp_path / "cache" / "git").iterdir() if path.is_dir())
     return folder
-
-
-def add(repository: GitRepository, path: str, content: bytes = b"x\n", message: str = "Add") -> str:
-    base = repository.fetch()
-    commit = repository.commit(base, [Change(path, None, content)], message=message, author=AUTHOR)
-    repository.push(commit, base=base)
-    return commit
 
 
 def files_of(bare: Path, branch: str = "main") -> list[str]:

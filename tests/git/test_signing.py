@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
 from gitops_ml.errors import ProgramFailed, Refused
-from gitops_ml.git.commits import Change
-from gitops_ml.git.remote import Remote
-from gitops_ml.git.repository import GitRepository
-from tests.support.git_servers import bare_repository, git
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-AUTHOR = ("Ann Ünal", "ann@example.org")
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Path:
-    return bare_repository(tmp_path / "gitops.git", {"README.md": "hello\n"})
-
-
-@pytest.fixture
-def repository(bare: Path, tmp_path: Path) -> GitRepository:
-    remote = Remote.parse(str(bare), folder=tmp_path)
-    return GitRepository(remote, branch="main", cache=tmp_path / "cache", environ={})
-
-
-def add(repository: GitRepository, path: str, message: str = "Add") -> str:
-    base, change = repository.fetch(), Change(path, None, b"x\n")
-    commit = repository.commit(base, [change], message=message, author=AUTHOR)
-    repository.push(commit, base=base)
-    return commit
+from tests.git.conftest import add
+from tests.support.git_servers import git
 
 
 @pytest.fixture
