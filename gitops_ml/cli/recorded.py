@@ -47,9 +47,9 @@ def show_comparison(found: Comparison) -> None:
     verdict = report.styled(found.verdict, _COLOURS.get(found.verdict, "warning"))
     report.echo(f"{first.deployment_id} and {second.deployment_id}: {verdict}")
     for aspect in found.aspects:
-        report.echo(f"  {aspect.name:<8}  {aspect.verdict}: {aspect.text}")
+        report.hanging(f"  {aspect.name:<8}  ", f"{aspect.verdict}: {aspect.text}")
     if found.cost:
-        report.echo(f"  {'cost':<8}  {found.cost}")
+        report.hanging(f"  {'cost':<8}  ", found.cost)
     for each in (first, second):
         report.echo(f"  {each.deployment_id}: {each.total:.0f} predictions, from {each.source}")
     if not found.aspects:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,8 @@ _COLOURS = {
     "modify": "yellow",
     "progress": "bright_black",
 }
+_NARROW = 30
+"""Characters that are not enough for a text beside its lead."""
 _SIGNS = {"add": "+", "delete": "-", "modify": "~"}
 
 _MARK = os.urandom(8).hex()
@@ -52,6 +55,14 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     pieces = _MARKED.split(text)
     shown = "".join(_ansi(piece) if at % 2 else _harmless(piece) for at, piece in enumerate(pieces))
     click.echo(shown, err=err, nl=nl)
+
+
+def hanging(lead: str, text: str) -> None:
+    """Write a long text behind ``lead``; on a terminal in lines of words, each below the first."""
+    width = (terminal.columns() or 0) - len(lead)
+    lines = textwrap.wrap(text, width, break_on_hyphens=False) if width > _NARROW else [text]
+    for number, line in enumerate(lines):
+        echo(f"{' ' * len(lead) if number else lead}{line}")
 
 
 def echo_error(text: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.monitoring_server import MonitoringServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gitops_ml.cluster.api_server import ApiServer
     from gitops_ml.http.json_reader import Part
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 100
 _NANOSECONDS = 1_000_000_000
+_LATEST = 1 << 63
 _POD_LABELS = ("pod", "k8s_pod_name", "pod_name")
 """As Promtail and Alloy, OpenTelemetry, and Fluent Bit name it."""
 
@@ -37,13 +39,16 @@ class LokiLine:
 class Loki:
     """The Loki of a cluster. A token is sent to its own address only, never through the API server."""
 
-    def __init__(self, spec: LokiSpec, server: ApiServer, *, token: str | None = None) -> None:
+    def __init__(
+        self, spec: LokiSpec, server: ApiServer, *, token: str | None = None,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> None:  # fmt: skip
         headers = {"X-Scope-OrgID": spec.tenant} if spec.tenant else {}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         self.address = spec.address.rstrip("/")
         self._label = spec.namespace_label
-        self._server = MonitoringServer("Loki", self.address, server, _ACCESS, headers)
+        self._server = MonitoringServer("Loki", self.address, server, _ACCESS, warn, headers)
 
     def lines_with(
         self, text: str, namespaces: Iterable[str], *, start: float, end: float
@@ -79,7 +84,9 @@ def _lines(stream: Part) -> Iterator[LokiLine]:
     pod = next(filter(None, (labels[name].text_or() for name in _POD_LABELS)), "")
     for each in stream["values"].items():
         try:
-            at = int(each[0].text()) / _NANOSECONDS
+            nanoseconds = int(each[0].text())
         except ValueError:
-            raise each.odd("does not begin with a time in nanoseconds") from None
-        yield LokiLine(at, pod, each[1].text_or())
+            nanoseconds = -1
+        if not 0 <= nanoseconds < _LATEST:
+            raise each.odd("does not begin with a time in nanoseconds")
+        yield LokiLine(nanoseconds / _NANOSECONDS, pod, each[1].text_or())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -16,12 +17,13 @@ from gitops_ml.project.policy import is_in_cluster
 from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gitops_ml.cluster.api_server import ApiServer
 
 _SUFFIXES = (".svc.cluster.local", ".svc")
 _LONGEST_REASON = 200
+_MOST_WARNINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class MonitoringServer:
     server: ApiServer
     access: str
     """What gives access to it, as the remedy."""
+    warn: Callable[[str], None]
+    """Called with each warning in an answer: that a part of the data is missing, for one."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def data(self, path: str, **query: Any) -> Part:
@@ -68,6 +72,9 @@ class MonitoringServer:
                 )
             reason = one_line(reason, most=_LONGEST_REASON)
             raise ServerFailed(f"{self.kind} at {self.address} refused the query: {reason}")
+        for each in islice(answer["warnings"].items(), _MOST_WARNINGS):
+            reason = one_line(each.text_or(), most=_LONGEST_REASON)
+            self.warn(f"{self.kind} at {self.address} warns: {reason}")
         return answer["data"]
 
     def _get(self, path: str) -> tuple[int, bytes]:

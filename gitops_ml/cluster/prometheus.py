@@ -7,13 +7,14 @@ Services. Another address is asked directly. No credentials are sent to it.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.monitoring_server import MonitoringServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gitops_ml.cluster.api_server import ApiServer
     from gitops_ml.http.json_reader import Part
@@ -43,26 +44,32 @@ class Series:
 class Prometheus:
     """The Prometheus at ``address``, which the API server of its cluster can reach."""
 
-    def __init__(self, address: str, server: ApiServer) -> None:
+    def __init__(
+        self, address: str, server: ApiServer, *, warn: Callable[[str], None] = warnings.warn
+    ) -> None:
         self.address = address.rstrip("/")
-        self._data = MonitoringServer("Prometheus", self.address, server, _ACCESS).data
+        self._data = MonitoringServer("Prometheus", self.address, server, _ACCESS, warn).data
 
     def version(self) -> str:
         return self._data("/api/v1/status/buildinfo")["version"].text()
 
     def query(self, promql: str, *, at: float | None = None) -> tuple[Sample, ...]:
-        """The series of an instant query; values that are not numbers are left out."""
+        """The series of an instant query; values that are not finite are left out."""
         found = self._data("/api/v1/query", query=promql, time=at)["result"]
         samples = [Sample(_labels(each), _number(each["value"][1])) for each in found.items()]
-        return tuple(each for each in samples if not math.isnan(each.value))
+        return tuple(each for each in samples if math.isfinite(each.value))
 
     def query_range(
         self, promql: str, *, start: float, end: float, step: float
     ) -> tuple[Series, ...]:
-        """The series of a query from ``start`` to ``end``, each ``step`` seconds."""
+        """The series of a query from ``start`` to ``end``, each ``step`` seconds.
+
+        Values that are not finite, and times before or after, are left out.
+        """
         found = self._data("/api/v1/query_range", query=promql, start=start, end=end, step=step)
         return tuple(
-            Series(_labels(each), _points(each["values"])) for each in found["result"].items()
+            Series(_labels(each), _points(each["values"], start, end))
+            for each in found["result"].items()
         )
 
 
@@ -71,12 +78,14 @@ def _labels(series: Part) -> dict[str, str]:
     return {key: metric[key].text_or() for key in metric.value or {}}
 
 
-def _points(part: Part) -> tuple[tuple[float, float], ...]:
-    """Times and values. There may be millions, so they are not checked one by one."""
+def _points(part: Part, start: float, end: float) -> tuple[tuple[float, float], ...]:
+    """Times and values, by time. There may be millions, so each is no part of its own."""
     try:
-        return tuple((float(at), float(value)) for at, value in part.value)
-    except (TypeError, ValueError):
+        numbers = ((float(at), float(value)) for at, value in part.value)
+        found = [(at, n) for at, n in numbers if start <= at <= end and math.isfinite(n)]
+    except (TypeError, ValueError, OverflowError):
         raise part.odd("is no list of times and values") from None
+    return tuple(sorted(found))
 
 
 def _number(part: Part) -> float:

@@ -19,6 +19,8 @@ IN_FLIGHT = "predictor_requests_in_progress"
 """The gauge of the runtime; a ready-made container may have another one."""
 STEP_SECONDS = 300
 _DAY = 24 * 3600
+_TOO_MANY = 1e9
+"""No API has as many replicas or requests in progress."""
 _BY_API = "namespace, app_kubernetes_io_instance"
 
 
@@ -57,7 +59,7 @@ def recorded_replicas(
 def recorded_times(prometheus: Prometheus, *, start: float, end: float) -> tuple[float, ...]:
     """The times at which it recorded anything: at others, no value does not mean zero."""
     found = _day_by_day(prometheus, "count(up)", start, end)
-    return tuple(at for series in found for at, _ in series.points)
+    return tuple(sorted({at for series in found for at, _ in series.points}))
 
 
 def _in(namespaces: Iterable[str]) -> str:
@@ -84,5 +86,5 @@ def _day_by_day(prometheus: Prometheus, query: str, start: float, end: float) ->
 
 
 def _over_time(points: Iterable[tuple[float, float]]) -> Traffic:
-    known = (point for point in points if point[1] >= 0)
+    known = sorted(point for point in points if 0 <= point[1] < _TOO_MANY)
     return Traffic(tuple((datetime.fromtimestamp(at, timezone.utc), value) for at, value in known))

@@ -16,6 +16,7 @@ from gitops_ml.predictions.comparison import compare as compared
 from gitops_ml.predictions.from_cluster import DAYS, replica_hours_and_requests
 from gitops_ml.predictions.observed_predictions import ServingCost
 from gitops_ml.predictions.prediction_log_files import (
+    RESPONSE,
     LogContent,
     deployments_in,
     predictions_in,
@@ -96,7 +97,7 @@ def compare_logs(
     """
     content = read_logs(files, key=key)
     ids = [_id_in(content, wanted) for wanted in (first, second)]
-    return compared(*(predictions_in(content, id, model_type=model_type) for id in ids))
+    return compared(*predictions_in(content, *ids, model_type=model_type))
 
 
 def read_logs(files: Iterable[Path], *, key: str = "") -> LogContent:
@@ -111,6 +112,11 @@ def _id_in(content: LogContent, wanted: str) -> str:
         return matching[0]
     if matching:
         raise UsageError(f"{wanted!r} begins several ids: {', '.join(sorted(matching))}")
+    if not known:
+        raise UsageError(
+            f"none of the {content.lines:,} lines of the logs is a response of the prediction log, a JSON object "
+            f"with the type {RESPONSE}: are these the right files?"
+        )
     raise UsageError(
         f"the logs have no response of the deployment {wanted!r}{suggestion(wanted, sorted(known))}"
     )

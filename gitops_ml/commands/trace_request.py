@@ -7,18 +7,18 @@ then the logs of the pods that run.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitops_ml.commands.history import trace
 from gitops_ml.commands.logs import CONTAINER, LogLine
 from gitops_ml.delivery.releases import own_releases, repository_of
 from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.predictions.prediction_log_files import fields_of
 from gitops_ml.release.proxy import CONTAINER as QUEUE_PROXY
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _MOST_LINES = 20
 DAYS = 7.0
 """Of Loki's logs, where the id has no time."""
 _UUID_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_EARLIEST = 86400
+"""Seconds since 1970: less is no time."""
 _CLOCK_SKEW, _LATEST_LINE = timedelta(minutes=10), timedelta(days=1)
 _IDS = ("deployment_id", "deploymentid")
 """Of a line of the runtime, and of an event of the prediction log."""
@@ -153,9 +155,9 @@ def _window(id: str, *, now: datetime, days: float) -> tuple[datetime, datetime]
     """From when to when lines can name the request: the ids that the runtime makes have their time."""
     start, end = now - timedelta(days=days), now
     if _UUID_7.fullmatch(id):
-        milliseconds = int(id[:8] + id[9:13], 16)
-        made = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=milliseconds)
-        if made < now + _CLOCK_SKEW:
+        seconds = int(id[:8] + id[9:13], 16) / 1000
+        if _EARLIEST < seconds < (now + _CLOCK_SKEW).timestamp():
+            made = datetime.fromtimestamp(seconds, timezone.utc)
             return made - _CLOCK_SKEW, min(made + _LATEST_LINE, now)
     return start, end
 
@@ -163,7 +165,7 @@ def _window(id: str, *, now: datetime, days: float) -> tuple[datetime, datetime]
 def _request(id: str, lines: list[LogLine], names: frozenset[str]) -> FoundRequest | None:
     """The request of lines that name it, if one of them has a deployment of these APIs."""
     for line in reversed(lines):
-        fields = _fields(line.text)
+        fields = fields_of(line.text)
         deployments = (str(fields.get(key, "")) for key in _IDS)
         if found := next((each for each in deployments if each.rpartition("-")[0] in names), None):
             of_pod = [each for each in lines if each.pod == line.pod]
@@ -213,7 +215,7 @@ def _in_log(searched: _Searched, request_id: str) -> FoundRequest | None:
     named = [each for each in lines if _names(each.text, request_id)]
     if not named:
         return None
-    ids = (str(_fields(each.text).get(key, "")) for each in named for key in _IDS)
+    ids = (str(fields_of(each.text).get(key, "")) for each in named for key in _IDS)
     id = next(filter(None, ids), None) or pod.deployment_id
     return FoundRequest(request_id, pod.name, id, tuple(named)) if id else None
 
@@ -229,11 +231,3 @@ def _names(line: str, request_id: str) -> bool:
     """Whether the line is about the request, and not about another whose id contains this one."""
     pattern = rf"(?<![A-Za-z0-9._:/+=@-]){re.escape(request_id)}(?![A-Za-z0-9._:/+=@-])"
     return re.search(pattern, line) is not None
-
-
-def _fields(line: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line[line.find("{") :])  # what ships logs may add to a line
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

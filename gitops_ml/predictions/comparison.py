@@ -105,7 +105,10 @@ def classes(first: Predictions, second: Predictions) -> Aspect:
     ]
     found = _shares("classes", rows[0], rows[1])
     moved = max(names, key=lambda name: abs(_share(second, name) - _share(first, name)), default="")
-    change = f"; the largest change is {moved!r}: {_share(first, moved):.1%} -> {_share(second, moved):.1%}"
+    shares = _share(first, moved), _share(second, moved)
+    change = f"; the largest change is {moved!r}: {shares[0]:.1%} -> {shares[1]:.1%}"
+    if shares[0] == shares[1]:
+        change = ""
     return Aspect(found.name, found.verdict, found.text + change, found.figures)
 
 
@@ -244,8 +247,10 @@ def _tenths(weighted: list[tuple[float, float]]) -> list[float]:
 
 def errors(first: Predictions, second: Predictions) -> Aspect:
     """The share of requests that failed with a status of 500 or more."""
-    sizes = first.request_total, second.request_total
-    return _share_aspect("errors", (first.errors, second.errors), sizes, of="requests")
+    shares = [each.errors / (each.request_total or 1.0) for each in (first, second)]
+    sizes = first.effective_requests, second.effective_requests
+    hits = shares[0] * sizes[0], shares[1] * sizes[1]
+    return _share_aspect("errors", hits, sizes, of="requests")
 
 
 def accuracy(first: Predictions, second: Predictions) -> Aspect:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ DAYS = 7.0
 PROBE_PORT = 8082
 """The chart's default of ``container.probePort``."""
 DEFAULT_METRICS = f"{PROBE_PORT}/metrics"
+_TARGET = "namespace, pod, instance"
+"""An address alone is not enough: pods that ended left theirs to others."""
 ANSWERS = "predictor_request_duration_seconds_count"
 _SHORTEST_STEP, _LONGEST_STEP = 15, 300
 """Seconds between the times at which replicas are counted."""
@@ -40,9 +43,11 @@ class Place:
 
 def deployments_of(prometheus: Prometheus, api: str, *, days: float = DAYS) -> tuple[str, ...]:
     """The ids of the deployments of an API whose pods were seen in the last ``days``."""
-    info = f'predictor_info{{deployment_id=~"{api}-[0-9a-f]{{12}}"}}{_window(days)}'
+    pattern = f"{api}-[0-9a-f]{{12}}"
+    info = f'predictor_info{{deployment_id=~"{pattern}"}}{_window(days)}'
     found = prometheus.query(f"count by (deployment_id) (last_over_time({info}))")
-    return tuple(sample.labels.get("deployment_id", "") for sample in found)
+    ids = (sample.labels.get("deployment_id", "") for sample in found)
+    return tuple(id for id in ids if re.fullmatch(pattern, id))
 
 
 def _window(days: float) -> str:
@@ -54,13 +59,16 @@ def from_prometheus(
 ) -> Predictions:
     """What the pods of a deployment that were seen in the last ``days`` have counted since their start.
 
-    Counters are read at their highest value: an increase would leave out what came before the first scrape.
+    Counters are read at their highest value: an increase would leave out what came before the first scrape. It is
+    more where a container started again.
     """
     window = _window(days)
     info = f'last_over_time(predictor_info{{deployment_id="{deployment_id}"}}{window})'
     sums: dict[Sum, float] = {}
     for name, part in PART.items():
-        query = f"sum by ({part}) (max_over_time({name}{window}) and on (instance) {info})"
+        series, most = f"{name}{window}", f"max_over_time({name}{window})"
+        counts = f"increase({series}) > {most} and resets({series}) > 0 or {most}"
+        query = f"sum by ({part}) (({counts}) and on ({_TARGET}) {info})"
         for sample in prometheus.query(query):
             sums[name, sample.labels.get(part, "")] = sample.value
     pods = prometheus.query(f"count({info})")
@@ -77,9 +85,9 @@ def replica_hours_and_requests(
     info = f'predictor_info{{deployment_id="{deployment_id}"}}'
     step = min(_LONGEST_STEP, max(_SHORTEST_STEP, int(days * _SECONDS_OF_A_DAY) // 60))
     seen = f"sum_over_time(count({info})[{window[1:-1]}:{step}s])"
-    answered = f"sum(increase({ANSWERS}{window}) and on (instance) last_over_time({info}{window}))"
+    answered = f"sum(increase({ANSWERS}{window}) and on ({_TARGET}) last_over_time({info}{window}))"
     found = (prometheus.query(query) for query in (seen, answered))
-    steps, requests = (samples[0].value if samples else 0.0 for samples in found)
+    steps, requests = (max(0.0, samples[0].value) if samples else 0.0 for samples in found)
     return steps * step / 3600, requests
 
 

@@ -102,6 +102,8 @@ class Predictions:
     """``None`` without prices, or where Prometheus did not see it."""
     weight_squares: float | None = None
     """The sum of squares of the weights of a sample; ``None`` where everything was counted."""
+    request_squares: Mapping[str, float] | None = None
+    """The same for the requests, by status code."""
 
     @property
     def total(self) -> float:
@@ -120,4 +122,23 @@ class Predictions:
     @property
     def errors(self) -> float:
         """Requests with a status of 500 or more."""
-        return sum(number for code, number in self.requests.items() if code.startswith("5"))
+        return _errors(self.requests)
+
+    @property
+    def effective_requests(self) -> float:
+        """The number of counted requests that would say as much about the share of errors.
+
+        The logarithm of the odds has the same variance: errors are logged at a higher rate than answers.
+        """
+        total, errors = self.request_total, self.errors
+        if self.request_squares is None:
+            return total
+        squares, of_errors = sum(self.request_squares.values()), _errors(self.request_squares)
+        if not 0 < errors < total:
+            return total**2 / squares if squares else 0.0
+        variance = of_errors / errors**2 + (squares - of_errors) / (total - errors) ** 2
+        return total**2 / (errors * (total - errors) * variance)
+
+
+def _errors(by_code: Mapping[str, float]) -> float:
+    return sum(number for code, number in by_code.items() if code.startswith("5"))

@@ -1,20 +1,20 @@
 """Read prediction logs: CloudEvents of requests and responses, a JSON object a line, and feedback to them.
 
-Lines that are no such events are left out: a log of stdout holds others as well.
+Lines that are no such events are left out: a log of stdout holds others as well. What ships logs may write a
+time or a name before the object.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timezone
+from typing import Any
 
 from gitops_ml.predictions.observed_predictions import Histogram, Predictions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 RESPONSE = "org.kubeflow.serving.inference.response"
 FEEDBACK = "dev.gitops-ml.feedback"
@@ -31,7 +31,9 @@ class LoggedResponse:
     """One response, with the predictions in it."""
 
     id: str
+    """Empty where the event has none: no feedback is about it."""
     time: str
+    """In UTC, as `2026-11-25T12:00:00`; empty where it cannot be read."""
     deployment_id: str
     status: str
     weight: float
@@ -46,33 +48,55 @@ class LogContent:
     responses: tuple[LoggedResponse, ...]
     truths: Mapping[str, Any]
     """By the id of the request."""
-    left_out: int
-    """Responses whose prediction is not there: cut, redacted or without the key."""
+    lines: int
+    """All lines, also those that are no events."""
 
 
 def read_events(lines: Iterable[str | bytes], *, key: str = "") -> LogContent:
     """The responses and the truths of log lines; ``key`` is as in ``monitoring`` of the manifest."""
     path = tuple(key.split(".")) if key else ()
-    responses: dict[tuple[str, str], LoggedResponse] = {}
-    truths: dict[str, Any] = {}
-    left_out = 0
-    for event in filter(None, map(_event, lines)):
-        if event["type"] == FEEDBACK:
-            truths[str(event.get("id", ""))] = _truth(event)
-            continue
-        response = _response(event, path)
-        left_out += not response.predictions and response.status < "300"
-        responses[response.id, response.deployment_id] = response
-    return LogContent(tuple(responses.values()), truths, left_out)
+    responses: dict[tuple[str | int, str], LoggedResponse] = {}
+    truths: dict[str, tuple[str, Any]] = {}
+    number = 0
+    for number, line in enumerate(lines, 1):
+        event = fields_of(line)
+        if event.get("type") == RESPONSE:
+            response = _response(event, path)
+            responses[response.id or number, response.deployment_id] = response
+        elif event.get("type") == FEEDBACK and (id := _text(event, "id")):
+            told = _utc(_text(event, "time")), _truth(event)
+            # The latest one counts, whatever the order of the files.
+            if id not in truths or told[0] >= truths[id][0]:
+                truths[id] = told
+    known = {id: truth for id, (_, truth) in truths.items()}
+    return LogContent(tuple(responses.values()), known, number)
 
 
-def _event(line: str | bytes) -> dict[str, Any] | None:
+def fields_of(line: str | bytes) -> dict[str, Any]:
+    """The JSON object of a line of a log; empty where there is none."""
+    begin = line.find(b"{") if isinstance(line, bytes) else line.find("{")
     try:
-        found = json.loads(line)
+        found = json.loads(line[begin:]) if begin >= 0 else {}
     except (ValueError, RecursionError):
-        return None
-    is_ours = isinstance(found, dict) and found.get("type") in (RESPONSE, FEEDBACK)
-    return found if is_ours else None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(event: Mapping[str, Any], name: str) -> str:
+    """An attribute of an event, which other tools may write as a number."""
+    found = event.get(name)
+    return str(found) if isinstance(found, str) or _is_number(found) else ""
+
+
+def _utc(text: str) -> str:
+    """A time of RFC 3339 in UTC, in a form whose order is that of time; empty where it is none."""
+    try:  # Python 3.10 reads neither `Z` nor nanoseconds
+        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.replace("Z", "+00:00")))
+        return (
+            found.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds")
+        )
+    except (ValueError, OverflowError):
+        return ""
 
 
 def _truth(event: Mapping[str, Any]) -> Any:
@@ -81,13 +105,13 @@ def _truth(event: Mapping[str, Any]) -> Any:
 
 
 def _response(event: Mapping[str, Any], path: tuple[str, ...]) -> LoggedResponse:
-    is_cut = event.get("truncated") == "true"
+    is_cut = _text(event, "truncated") == "true" or event.get("truncated") is True
     found = () if is_cut else tuple(_predictions(event.get("data"), path))[:_MOST_OF_ONE]
     return LoggedResponse(
-        id=str(event.get("id", "")),
-        time=str(event.get("time", "")),
-        deployment_id=str(event.get("deploymentid", "")),
-        status=str(event.get("statuscode", "200")),
+        id=_text(event, "id"),
+        time=_utc(_text(event, "time")),
+        deployment_id=_text(event, "deploymentid"),
+        status=_text(event, "statuscode") or "200",
         weight=_weight(event.get("samplerate")),
         predictions=found,
     )
@@ -127,12 +151,28 @@ def deployments_in(content: LogContent) -> tuple[str, ...]:
 
 
 def predictions_in(
-    content: LogContent, deployment_id: str, *, model_type: str | None = None
+    content: LogContent, *deployment_ids: str, model_type: str | None = None
+) -> tuple[Predictions, ...]:
+    """What deployments predicted, with each event weighted by the rate of its sample.
+
+    Without a ``model_type``, all of them are classes or all are values.
+    """
+    by_id: dict[str, list[LoggedResponse]] = {id: [] for id in deployment_ids}
+    for each in content.responses:
+        if each.deployment_id in by_id:
+            by_id[each.deployment_id].append(each)
+    every = [value for own in by_id.values() for each in own for value in each.predictions]
+    is_classes = (model_type or _type_of(every)) == "classification"
+    return tuple(
+        _predictions_of(id, by_id[id], content.truths, is_classes=is_classes)
+        for id in deployment_ids
+    )
+
+
+def _predictions_of(
+    deployment_id: str, own: list[LoggedResponse], truths: Mapping[str, Any], *, is_classes: bool
 ) -> Predictions:
-    """What one deployment predicted, with each event weighted by the rate of its sample."""
-    own = [each for each in content.responses if each.deployment_id == deployment_id]
     weighted = [(value, each.weight) for each in own for value in each.predictions]
-    is_classes = (model_type or _type_of([value for value, _ in weighted])) == "classification"
     classes: dict[str, float] = {}
     for value, weight in weighted if is_classes else ():
         classes[str(value)] = classes.get(str(value), 0.0) + weight
@@ -141,23 +181,31 @@ def predictions_in(
         for value, weight in weighted
         if not is_classes and not isinstance(value, str)
     ]
-    requests: dict[str, float] = {}
-    for each in own:
-        requests[each.status] = requests.get(each.status, 0.0) + each.weight
-    judged = [_is_right(each, content.truths[each.id]) for each in own if each.id in content.truths]
+    judged = [_is_right(each, truths[each.id]) for each in own if each.id in truths]
     known = [each for each in judged if each is not None]
     is_sample = any(each.weight != 1 for each in own)
-    left = f", {content.left_out} responses without a prediction" if content.left_out else ""
+    left_out = sum(not each.predictions and each.status < "300" for each in own)
+    left = f", {left_out} of them without a prediction" if left_out else ""
     return Predictions(
         deployment_id=deployment_id,
         source=f"{len(own)} logged responses{left}",
         classes=classes,
         values=Histogram.of_values(numbers) if numbers else None,
-        requests=requests,
+        requests=_by_status(own, lambda weight: weight),
         judged=float(len(known)),
         right=float(sum(known)),
         weight_squares=sum(w * w for _, w in weighted) if is_sample else None,
+        request_squares=_by_status(own, lambda weight: weight**2) if is_sample else None,
     )
+
+
+def _by_status(
+    responses: list[LoggedResponse], of_weight: Callable[[float], float]
+) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for each in responses:
+        found[each.status] = found.get(each.status, 0.0) + of_weight(each.weight)
+    return found
 
 
 def _type_of(values: list[Any]) -> str:
@@ -176,7 +224,13 @@ def _is_right(response: LoggedResponse, truth: Any) -> bool | None:
     wanted = truth if isinstance(truth, list) else [truth]
     if not response.predictions or len(wanted) != len(response.predictions):
         return None
-    return all(str(a) == str(b) for a, b in zip(response.predictions, wanted, strict=True))
+    return all(_is_same(a, b) for a, b in zip(response.predictions, wanted, strict=True))
+
+
+def _is_same(prediction: Any, truth: Any) -> bool:
+    """Numbers as numbers, so that 1 is 1.0; else as text, since a client may send `"1"`."""
+    is_numbers = _is_number(prediction) and _is_number(truth)
+    return bool(prediction == truth) if is_numbers else str(prediction) == str(truth)
 
 
 # -- accuracy over time ----------------------------------------------------------------------------
@@ -188,7 +242,7 @@ class Accuracy:
 
     deployment_id: str
     start: str
-    """A day, or an hour: the start of RFC 3339's text."""
+    """A day, or an hour, of UTC: the start of RFC 3339's text."""
     responses: int
     judged: int
     accuracy: float | None

@@ -107,11 +107,12 @@ def stability_noise(first: float, second: float, cells: int, *, probability: flo
     """The index that two equal samples of these sizes exceed with ``probability``.
 
     The index of equal distributions is about chi-squared with ``cells - 1`` degrees of freedom, times
-    the sum of the inverse sizes (Yurdakul and Naranjo, 2020).
+    the sum of the inverse sizes (Yurdakul and Naranjo, 2020). One cell is taken for two: another class
+    may have been missed.
     """
-    if not (first and second) or cells < 2:
+    if not (first and second):
         return math.inf
-    return chi_squared_limit(probability, cells - 1) * (1 / first + 1 / second)
+    return chi_squared_limit(probability, max(1, cells - 1)) * (1 / first + 1 / second)
 
 
 def cramers_v(statistic: float, total: float) -> float:

@@ -6,13 +6,16 @@ with a file is a `UsageError` that says what to do.
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import os
 import re
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from io import BufferedReader
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 
 from gitops_ml.errors import UsageError
@@ -45,13 +48,13 @@ def read_named(file: Path, *, limit: int = LARGEST_DATA) -> bytes:
 
 
 def read_lines(file: Path) -> Iterator[bytes]:
-    """The lines of a file of any length.
+    """The lines of a file of any length, which gzip may have packed.
 
     Raises:
-        UsageError: see `read_named`; or a line has more than `LONGEST_LINE` bytes.
+        UsageError: see `read_named`; or a line has more than `LONGEST_LINE` bytes; or it is UTF-16.
     """
     try:
-        with _pipe(file) or open_file(file) as stream:
+        with _pipe(file) or open_file(file) as opened, _unpacked(opened) as stream:
             number = 0
             while line := stream.readline(LONGEST_LINE + 1):
                 number += 1
@@ -61,8 +64,19 @@ def read_lines(file: Path) -> Iterator[bytes]:
                         "the right file?"
                     )
                 yield line
+    except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
+        raise UsageError(
+            f"{file} cannot be read: it is packed by gzip, and {failure}; is it complete?"
+        ) from failure
     except OSError as failure:
         raise _unread(file, failure) from failure
+
+
+def _unpacked(opened: BufferedReader) -> BufferedIOBase:
+    head = opened.peek(2)[:2]
+    if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise CannotRead("it is UTF-16: write it as UTF-8")
+    return gzip.open(opened) if head == b"\x1f\x8b" else opened
 
 
 def _pipe(file: Path) -> BufferedReader | None:

@@ -137,7 +137,9 @@ class Clients:
         from gitops_ml.cluster.prometheus import Prometheus
 
         address = address or self.project.clusters[name].prometheus.address
-        return Prometheus(address, self.cluster(name).server) if address else None
+        if not address:
+            return None
+        return Prometheus(address, self.cluster(name).server, warn=self._warn_once)
 
     def loki(self, name: str) -> Loki | None:
         """The Loki of a cluster; ``None`` where its entry names none.
@@ -152,13 +154,13 @@ class Clients:
         if spec is None:
             return None
         if spec.token_env is None:
-            return Loki(spec, self.cluster(name).server)
+            return Loki(spec, self.cluster(name).server, warn=self._warn_once)
         place = f"clusters.{name}.loki.token_env"
         SecretOwner(self.environ, self.root).check((spec.token_env,), spec.address, place=place)
         token = self.environ.get(spec.token_env, "").strip()
         if not re.fullmatch(r"[!-~]+", token):
             raise UsageError(f"{place}: the environment variable {spec.token_env} holds no token")
-        return Loki(spec, self.cluster(name).server, token=token)
+        return Loki(spec, self.cluster(name).server, token=token, warn=self._warn_once)
 
     def _warn_once(self, text: str) -> None:
         """Clusters of a project may be one API server."""

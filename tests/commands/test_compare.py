@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import time
@@ -239,7 +240,7 @@ def write(folder, events, name="log.jsonl"):
 def test_log_files_need_neither_a_cluster_nor_a_project(ann):
     rand = random.Random(4)
     events = []
-    for number in range(1200):
+    for number in range(1600):
         deployment, shares = ((OLD, (0.5, 0.5)), (NEW, (0.8, 0.2)))[number % 2]
         label = rand.choices(["setosa", "virginica"], shares)[0]
         events.append(response(f"r{number}", deployment, label, rate="0.1"))
@@ -251,9 +252,9 @@ def test_log_files_need_neither_a_cluster_nor_a_project(ann):
     assert result.code == 7, result
     verdicts = {each["name"]: each["verdict"] for each in result.json["aspects"]}
     assert verdicts == {"classes": "different", "accuracy": "different", "errors": "alike"}
-    assert result.json["first"]["predictions"] == 6000  # 600 at a rate of 10 %
+    assert result.json["first"]["predictions"] == 8000  # 800 at a rate of 10 %
     spans = gml_accuracy(ann, file)
-    assert [(each.deployment_id, each.judged) for each in spans] == [(OLD, 600), (NEW, 600)]
+    assert [(each.deployment_id, each.judged) for each in spans] == [(OLD, 800), (NEW, 800)]
     assert 0.85 < spans[0].accuracy < 0.95
 
 
@@ -270,3 +271,34 @@ def test_a_log_without_the_deployment_names_those_it_has(ann):
     assert f"did you mean '{OLD}'" in result.err
     result = ann.runs("compare", OLD, NEW, "--log", ann.project / "gone.jsonl")
     assert (result.code, "gone.jsonl does not exist" in result.err) == (2, True)
+
+
+def test_a_log_may_be_packed_and_what_is_none_is_said(ann):
+    events = "".join(f"{json.dumps(response(str(n), OLD, 'a'))}\n" for n in range(9)).encode()
+    for name, content in {
+        "whole.gz": gzip.compress(events[:200]) + gzip.compress(events[200:]),
+        "cut.gz": gzip.compress(events)[:-20],
+        "bad.gz": b"\x1f\x8b\x08\x00" + bytes(40),
+        "wide.jsonl": events.decode().encode("utf-16"),
+        "table.csv": b"id,label\n1,a\n",
+        "empty.jsonl": b"",
+        "long.gz": gzip.compress(bytes(17 << 20)),
+    }.items():
+        (ann.project / name).write_bytes(content)
+
+    def asked(name):
+        return ann.runs(
+            "compare", OLD, OLD, "--log", ann.project / name, "--key", "label", "-o", "json"
+        )
+
+    assert asked("whole.gz").json["first"]["classes"] == {"a": 9.0}
+    for name, words in {
+        "cut.gz": "it is packed by gzip, and Compressed file ended",
+        "bad.gz": "it is packed by gzip, and ",
+        "wide.jsonl": "it is UTF-16: write it as UTF-8",
+        "table.csv": "none of the 2 lines of the logs is a response of the prediction log",
+        "empty.jsonl": "none of the 0 lines",
+        "long.gz": "its line 1 has more than",
+    }.items():
+        found = asked(name)
+        assert (found.code, words in found.err) == (2, True), found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from gitops_ml.predictions.comparison import DIFFERENT, compare
 from gitops_ml.predictions.from_cluster import deployments_of, from_prometheus, metrics_port
 from gitops_ml.predictions.metrics_text import predictions_of, read_sums
 from tests.support.predictor_server import serving, until
+from tests.support.prometheus import prometheus_with
 from tests.support.real import free_port, require, running
 
 OLD, NEW = "iris-0123456789ab", "iris-ba9876543210"
@@ -59,6 +61,27 @@ def test_counts_are_those_of_the_predictors(tmp_path):
     own = predictions_of(read_sums([text]), deployment_id=NEW, source="")
     assert (own.classes, own.requests) == (new.classes, new.requests)
     assert compare(old, new).verdict == DIFFERENT
+
+
+def test_a_restart_keeps_what_was_counted_and_another_pod_at_the_same_address_adds_nothing(
+    tmp_path,
+):
+    now = time.time() // 15 * 15
+    samples = []
+    for n in range(100):
+        at = now - 15 * (200 - n)
+        pods = (("a", OLD, at, n % 50), ("b", "roses-0123456789ab", at + 15 * 100, 1000 + n))
+        for pod, id, moment, count in pods:
+            place = {"namespace": "ml", "pod": pod, "instance": "10.0.0.7:8082"}
+            samples.append(("predictor_info", {**place, "deployment_id": id}, moment, 1))
+            samples.append(
+                ("predictor_predictions_total", {**place, "class": "low"}, moment, count)
+            )
+    with prometheus_with(samples, tmp_path) as address:
+        prometheus = Prometheus(address, SimpleNamespace(environ={}))
+        found = from_prometheus(prometheus, OLD, days=1)
+        assert deployments_of(prometheus, "iris", days=1) == (OLD,)
+    assert found.classes["low"] == pytest.approx(98, abs=3)
 
 
 class scraping:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import random
 
+import numpy
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from gitops_ml.predictions import significance
 from gitops_ml.predictions.comparison import ALIKE, DIFFERENT, UNKNOWN, compare, ks_distance
 from gitops_ml.predictions.observed_predictions import Histogram, Predictions
+from gitops_ml.predictions.prediction_log_files import LogContent, LoggedResponse, predictions_in
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 5, 30, 199])
@@ -61,6 +65,42 @@ def test_rare_cells_are_joined_and_nothing_is_lost():
     assert (sum(one), sum(two)) == (106, 96)
     statistic, freedom = significance.chi_squared(one, two)
     assert (freedom, math.isfinite(statistic)) == (1, True)
+
+
+COUNTS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(COUNTS)
+def test_random_tables_are_scipys(pairs):
+    first, second = ([pair[n] for pair in pairs] for n in (0, 1))
+    if not (sum(first) and sum(second)):
+        return
+    one, two = significance.joined(first, second)
+    assert (sum(one), sum(two)) == (sum(first), sum(second))
+    statistic, freedom = significance.chi_squared(one, two)
+    if len(one) == 1:
+        assert (statistic, freedom) == (pytest.approx(0), 0)
+        return
+    expected = stats.chi2_contingency([one, two], correction=False)
+    assert expected.expected_freq.min() >= significance.LEAST_EXPECTED - 1e-9
+    assert (statistic, freedom) == (pytest.approx(expected.statistic, abs=1e-9), expected.dof)
+    assert significance.chi_squared_p(statistic, freedom) == pytest.approx(
+        expected.pvalue, rel=1e-6, abs=1e-12
+    )
+    shares = [(numpy.array(row) + 0.5) / (sum(row) + 0.5 * len(row)) for row in (one, two)]
+    index = sum(stats.entropy(a, b) for a, b in (shares, shares[::-1]))  # Jeffreys' divergence
+    assert significance.stability_index(one, two) == pytest.approx(index, abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_the_interval_of_a_share_is_scipys(hits, more):
+    size = hits + more
+    expected = stats.binomtest(hits, size).proportion_ci(0.99, method="wilson")
+    assert significance._wilson(hits, size, stats.norm.ppf(0.995)) == pytest.approx(
+        (expected.low, expected.high), abs=1e-9
+    )
 
 
 # -- verdicts --------------------------------------------------------------------------------------
@@ -174,3 +214,38 @@ def test_errors_and_latency_count_as_well():
     assert worse["errors"].verdict == DIFFERENT
     assert "+" in worse["errors"].text
     assert worse["latency"].verdict == DIFFERENT
+
+
+@pytest.mark.parametrize(("number", "verdict"), [(1000, ALIKE), (50, UNKNOWN)])
+def test_one_class_alone_is_alike_where_another_one_would_have_been_seen(number, verdict):
+    one = Predictions(deployment_id="x", source="", classes={"a": float(number)})
+    assert compare(one, one).verdict == verdict
+    same = Histogram.of_values([(0.5, float(number))])
+    value = Predictions(deployment_id="x", source="", values=same)
+    assert compare(value, value).verdict == verdict
+
+
+def logged(rand, *, number, share, status, rate) -> Predictions:
+    """Requests of which a share fails; `500` is always in the log, other answers at a rate."""
+    events = []
+    for n in range(number):
+        code = status if rand.random() < share else "200"
+        own = 1.0 if code == "500" else rate
+        if rand.random() < own:
+            events.append(LoggedResponse(str(n), "", "x", code, 1 / own, (n % 2,)))
+    (found,) = predictions_in(LogContent(tuple(events), {}, 0), "x")
+    return found
+
+
+@pytest.mark.parametrize("status", ["500", "503"])
+def test_a_sampled_share_of_errors_is_right_and_hardly_ever_called_different(status):
+    rand = random.Random(int(status))
+    drawn = {"number": 2000, "share": 0.03, "status": status, "rate": 0.1}
+    pairs = [(logged(rand, **drawn), logged(rand, **drawn)) for _ in range(60)]
+    shares = [each.errors / each.request_total for pair in pairs for each in pair]
+    assert sum(shares) / len(shares) == pytest.approx(0.03, rel=0.1)
+    verdicts = [compare(*pair).aspects[1].verdict for pair in pairs]
+    assert verdicts.count(DIFFERENT) <= 3
+    worse = [logged(rand, **{**drawn, "share": 0.2}) for _ in range(10)]
+    found = [compare(pair[0], each).aspects[1] for pair, each in zip(pairs, worse, strict=False)]
+    assert [each.verdict for each in found].count(DIFFERENT) >= 9

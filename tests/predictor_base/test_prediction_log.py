@@ -411,7 +411,7 @@ def test_feedback_is_an_event_with_the_id_of_the_prediction(tmp_path):
     assert [each["id"] for each in feedback] == ids
     assert feedback[0]["data"] == {"id": ids[0], "truth": "a", "secret": "[redacted]"}
     content = read_events(file.read_text().splitlines(), key="label")
-    found = predictions_in(content, "iris-0123456789ab")
+    (found,) = predictions_in(content, "iris-0123456789ab")
     assert (found.judged, found.right, found.classes) == (3, 2, {"a": 2, "b": 1})
 
 
