@@ -80,6 +80,7 @@ def costs(
                 f"the Prometheus of {name} recorded {past.hours:.0f} hours of the last week; "
                 "costs are those of these hours, and the forecast follows from them"
             )
+        warnings += filter(None, (past.youth_of(each) for each in found[-len(here) :]))
     missing = {missing_price(each.spec, each.cluster) for each in every} - {None}
     order = sorted(found, key=lambda each: (each.environment, each.api))
     return Costs(
@@ -137,6 +138,16 @@ class _Past:
                 self._times,
                 dict(replicas.points),
                 dict(load.points) if load else ({} if metric else None),
-            )
-            found = spending(release.spec, release.cluster, usage)
+            ).of_lifetime(release.spec.autoscaling)
+            found = spending(release.spec, release.cluster, usage) if usage.times else None
         return ReleaseCost(api=release.name, environment=release.environment.name, spending=found)
+
+    def youth_of(self, release: ReleaseCost) -> str:
+        """A sentence about a release that was not there all the time; empty for any other."""
+        each = release.spending
+        if each is None or each.hours >= self.hours * 0.9:
+            return ""
+        return (
+            f"{release.api} in {release.environment} has run for {each.hours:.0f} hours; its forecast follows "
+            "from them"
+        )

@@ -38,6 +38,16 @@ class Usage:
     def hours(self) -> float:
         return len(self.times) * STEP.total_seconds() / 3600
 
+    def of_lifetime(self, scaling: AutoscalingSpec) -> Usage:
+        """Without the time before the release existed: it says nothing about a month, nor about idle replicas.
+
+        Where only pods were counted, a release that scales to zero may have existed without any.
+        """
+        if not (scaling.min_replicas or 0.0 in self.replicas.values()):
+            return self
+        first = min(self.replicas)
+        return replace(self, times=tuple(at for at in self.times if at >= first))
+
 
 @dataclass(frozen=True, slots=True)
 class Saving:
@@ -55,7 +65,7 @@ class Spending:
     """What one release has cost."""
 
     hours: float
-    """Of the week, how many were recorded."""
+    """Of the week, how many were recorded since the release existed."""
     replica_hours: float
     idle: float | None
     """The share of the replicas that no request needed; `None` where requests are not recorded."""
@@ -135,16 +145,30 @@ def _with_other_replicas(
     spec: ReleaseSpec, cluster: ClusterSpec, usage: Usage, month: float
 ) -> Iterator[Saving]:
     assert usage.load is not None, "requests are recorded"
-    traffic = Traffic(tuple((at, usage.load.get(at, 0.0)) for at in usage.times))
-    scaling = spec.autoscaling
-    until = traffic.until
-    now = replica_hours(simulated(scaling, traffic, traffic.since, until), until)
+    points = [(at, usage.load.get(at, 0.0)) for at in usage.times]
+    stretches, scaling = tuple(_stretches(points)), spec.autoscaling
+    now, _ = _simulated(scaling, stretches)
     if not now:
         return
-    for name, change, other in _alternatives(scaling, traffic):
-        steps = simulated(other, traffic, traffic.since, until)
-        share = 1 - replica_hours(steps, until) / now
-        yield Saving(name, change, month * share, _note(other, cluster, steps))
+    for name, change, other in _alternatives(scaling, Traffic(tuple(points))):
+        hours, steps = _simulated(other, stretches)
+        yield Saving(name, change, month * (1 - hours / now), _note(name, other, cluster, steps))
+
+
+def _stretches(points: list[tuple[datetime, float]]) -> Iterator[Traffic]:
+    """The parts of a record without a gap: what ran in a gap is not known, and not priced."""
+    starts = [n for n, (a, b) in enumerate(pairwise(points), 1) if b[0] - a[0] > STEP]
+    for begin, end in pairwise([0, *starts, len(points)]):
+        yield Traffic(tuple(points[begin:end]))
+
+
+def _simulated(
+    scaling: AutoscalingSpec, stretches: tuple[Traffic, ...]
+) -> tuple[float, tuple[Step, ...]]:
+    """Replica hours, and the replicas."""
+    runs = [(each, simulated(scaling, each, each.since, each.until)) for each in stretches]
+    hours = sum(replica_hours(steps, each.until) for each, steps in runs)
+    return hours, tuple(step for _, steps in runs for step in steps)
 
 
 def _alternatives(
@@ -163,14 +187,18 @@ def _alternatives(
             yield "schedule", f"min_replicas: {low}, schedule: [{words}]", other
 
 
-def _note(scaling: AutoscalingSpec, cluster: ClusterSpec, steps: tuple[Step, ...]) -> str:
-    if scaling.schedule:
-        return "times are UTC"
+def _note(
+    name: str, scaling: AutoscalingSpec, cluster: ClusterSpec, steps: tuple[Step, ...]
+) -> str:
+    has_waker = cluster.http_addon or scaling.triggers
+    if name == "schedule":
+        no_replica = "" if scaling.min_replicas or has_waker else "; at others no replica answers"
+        return f"times are UTC{no_replica}"
     if scaling.min_replicas:
         return ""
     starts = sum(not each.replicas and later.replicas > 0 for each, later in pairwise(steps))
     note = f"{starts} starts from zero in the recorded time"
-    if cluster.http_addon or scaling.triggers:
+    if has_waker:
         return note
     return f"{note}; it needs KEDA's HTTP add-on or a trigger that wakes it"
 
