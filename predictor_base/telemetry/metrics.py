@@ -7,6 +7,7 @@ scrape. Counting is ten times cheaper this way than observing every series in ev
 from __future__ import annotations
 
 import os
+import re
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
@@ -146,9 +147,34 @@ def _text(
     registry: CollectorRegistry, found: Sequence[Exemplar | None] | None
 ) -> tuple[str, bytes]:
     """The content type and text: OpenMetrics with exemplars, or without them the text format."""
+    readable: Any = _Readable(registry)
     if found is None:
-        return CONTENT_TYPE, generate_latest(registry)
-    return exemplars.CONTENT_TYPE, exemplars.openmetrics_text(registry, _SECONDS, found)
+        return CONTENT_TYPE, generate_latest(readable)
+    return exemplars.CONTENT_TYPE, exemplars.openmetrics_text(readable, _SECONDS, found)
+
+
+_UNREADABLE = re.compile("[\ud800-\udfff]")
+"""Characters that no text of metrics can have; a class or a tag may be any text."""
+
+
+class _Readable:
+    """A registry whose labels and descriptions have such characters as ``\\ud800``: one would end all series."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.documentation = _readable(metric.documentation)
+            for at, sample in enumerate(metric.samples):
+                if any(map(_UNREADABLE.search, sample.labels.values())):
+                    labels = {name: _readable(text) for name, text in sample.labels.items()}
+                    metric.samples[at] = sample._replace(labels=labels)
+            yield metric
+
+
+def _readable(text: str) -> str:
+    return _UNREADABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class _Resources:
