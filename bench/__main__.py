@@ -144,6 +144,33 @@ def manifests(options: argparse.Namespace) -> list[Row]:
         shutil.rmtree(folder)
 
 
+def dashboards(options: argparse.Namespace) -> list[Row]:
+    """What the dashboards add to the rendered releases of one environment, in mode `manifests`."""
+    count = options.apis
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        project = fleet.write_fleet(folder / "fleet", count, repository="x.git", mode="manifests")
+        for number in range(count):
+            fleet.write_predictor(project, number)
+        run = _runner(project, folder / "cache")
+        command = ("render", "-e", "staging", "--offline", "--to")
+        run(*command, str(folder / "first"))
+        without = run(*command, str(folder / "without"))
+        fleet.add_dashboards(project)
+        both = run(*command, str(folder / "with"))
+        text = (
+            folder / "with" / "releases" / "staging" / "api-00007" / "manifest.yaml"
+        ).read_text()
+        assert "Cost of 1,000 predictions" in text
+        spent = both.cpu - without.cpu
+        return [
+            row(f"dashboards of {count} APIs, CPU", spent, share_of(3, count)),
+            Row("  whole releases with them, CPU", f"{both.cpu:.3f} s", "-"),
+        ]
+    finally:
+        shutil.rmtree(folder)
+
+
 def checks(options: argparse.Namespace) -> list[Row]:
     """`check` of a pull request beside `helm template` of both states."""
     from bench import check
@@ -200,6 +227,7 @@ GROUPS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "fleet": fleets,
     "predictors": predictors,
     "manifests": manifests,
+    "dashboards": dashboards,
     "check": checks,
     "hash": hashing,
     "notebook": notebook,

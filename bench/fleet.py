@@ -91,6 +91,13 @@ def write_predictor(folder: Path, number: int, *, most: int = 10) -> None:
     (directory / "predictor.py").write_text(_PREDICTOR.format(number=number))
 
 
+def add_dashboards(project: Path) -> None:
+    """Give each release a dashboard with its cost."""
+    file = project / "gitops-ml.yaml"
+    more = "    grafana: {}\n    prices: {cpu_hour: 0.04, memory_hour: 0.005}\n    gateway:"
+    file.write_text(file.read_text().replace("    gateway:", more))
+
+
 def manifest(number: int, *, most: int = 10) -> str:
     """The manifest of one API."""
     return _API.format(

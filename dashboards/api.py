@@ -39,6 +39,7 @@ def _pods(metric: str, *, function: str = "{}") -> str:
 
 
 _REQUESTS = _rate("predictor_request_duration_seconds_count")
+_FAILED = _rate("predictor_requests_total", more=',code=~"5.."')
 _READY = f"sum(predictor_model_ready{{{PODS}}})"
 
 RUNTIME = Section(
@@ -54,10 +55,16 @@ RUNTIME = Section(
         Panel(
             "Failed requests",
             "percentunit",
-            ((_rate("predictor_requests_total", more=',code=~"5.."') + f" / {_REQUESTS}", "5xx"),),
+            ((f"({_FAILED} or {_REQUESTS} * 0) / {_REQUESTS}", "5xx"),),
             "The share of requests that were answered with 500 or more.",
         ),
-        Panel("Latency", "s", _quantiles("predictor_request_duration_seconds", 0.5, 0.95, 0.99)),
+        Panel(
+            "Latency",
+            "s",
+            _quantiles("predictor_request_duration_seconds", 0.5, 0.95, 0.99),
+            "The dots are requests, where Prometheus keeps exemplars.",
+            has_exemplars=True,
+        ),
         Panel(
             "Requests in progress",
             "short",
@@ -75,7 +82,7 @@ RUNTIME = Section(
         Panel(
             "Refused requests",
             "reqps",
-            ((_rate("predictor_rejected_total", by="reason"), "{{reason}}"),),
+            ((_rate("predictor_rejected_total", by="reason") + " or vector(0)", "{{reason}}"),),
         ),
         Panel(
             "Time of the stages, p95",
@@ -166,6 +173,7 @@ VALUES = Section(
                 )
                 for each in (0.1, 0.5, 0.9)
             ),
+            is_signed=True,
         ),
         Panel(
             "Predictions by deployment",

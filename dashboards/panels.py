@@ -33,6 +33,10 @@ class Panel:
     queries: tuple[tuple[str, str], ...]
     text: str = ""
     is_stacked: bool = False
+    is_signed: bool = False
+    """Whether values may be below zero."""
+    has_exemplars: bool = False
+    """Whether requests are shown as dots, which lead to their logs and traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,10 @@ class Section:
     panels: tuple[Panel, ...]
 
 
-def query(expr: str, legend: str) -> prometheus.Dataquery:
+def query(expr: str, legend: str, *, exemplars: bool) -> prometheus.Dataquery:
     """A query over time."""
-    found = prometheus.Dataquery().expr(expr).legend_format(legend).range()
-    return found.datasource(PROMETHEUS)
+    found = prometheus.Dataquery().expr(expr).legend_format(legend).range().datasource(PROMETHEUS)
+    return found.exemplar(True) if exemplars else found
 
 
 def graph(panel: Panel, *, span: int, height: int = 8) -> timeseries.Panel:
@@ -65,18 +69,20 @@ def graph(panel: Panel, *, span: int, height: int = 8) -> timeseries.Panel:
         .datasource(PROMETHEUS)
         .span(span)
         .height(height)
-        .min(0)
         .fill_opacity(35 if panel.is_stacked else 8)
         .line_width(1)
         .legend(legend)
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
     )
+    if not panel.is_signed:
+        found = found.min(0)
     if panel.text:
         found = found.description(panel.text)
     if panel.is_stacked:
         found = found.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
     for letter, (expr, legend_format) in zip(ascii_uppercase, panel.queries, strict=False):
-        found = found.with_target(query(expr, legend_format).ref_id(letter))
+        asked = query(expr, legend_format, exemplars=panel.has_exemplars)
+        found = found.with_target(asked.ref_id(letter))
     return found
 
 
