@@ -21,7 +21,9 @@ from gitops_ml.predictions.prediction_log_files import Accuracy, accuracy_in
 from gitops_ml.system.clean_text import printable
 
 _MOST_BARS = 20
-_HUES = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d")
+_HUES = (
+    "#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#e45756", "#72b7b2", "#d6a51e", "#8a8f98", "#ff7ea8",
+)  # fmt: skip
 """Readable on white and on black; one for each deployment."""
 
 
@@ -71,39 +73,43 @@ def _rows(found: Predictions) -> Iterator[tuple[str, str | float, float, float]]
 def plot(deployments: tuple[Predictions, ...]) -> str:
     """Bars by class or bucket, one colour for each deployment, as SVG in the colours of the page."""
     shares = [{label: share for _, label, _, share in _rows(each)} for each in deployments]
-    labels = sorted({label for each in shares for label in each}, key=_order(shares))[:_MOST_BARS]
+    labels, more = _chosen(shares)
     if not labels:
         return ""
+    scale = 420 / max(each.get(label, 0.0) for each in shares for label in labels)
     lines: list[str] = []
     y = 4
     for label in labels:
         lines.append(_text(0, y + 11, _label(label)))
         for number, each in enumerate(shares):
-            width = 420 * each.get(label, 0.0)
-            colour = _HUES[number % len(_HUES)]
-            lines.append(f'<rect x="150" y="{y}" width="{width:.1f}" height="12" fill="{colour}"/>')
-            lines.append(_text(156 + width, y + 10, f"{each.get(label, 0.0):.1%}"))
+            width = scale * each.get(label, 0.0)
+            lines += _bar(y, width, number), _text(156 + width, y + 10, f"{width / scale:.1%}")
             y += 15
         y += 6
     for number, found in enumerate(deployments):
-        lines.append(
-            f'<rect x="150" y="{y}" width="12" height="12" fill="{_HUES[number % len(_HUES)]}"/>'
-        )
-        lines.append(_text(168, y + 10, found.deployment_id))
+        lines += _bar(y, 12, number), _text(168, y + 10, found.deployment_id)
+        y += 17
+    if more:
+        lines.append(_text(150, y + 10, f"{more} rarer ones are not shown"))
         y += 17
     style = "font: 12px sans-serif; fill: currentColor; max-width: 100%"
     return f'<svg role="img" viewBox="0 0 640 {y}" width="640" height="{y}" style="{style}">{"".join(lines)}</svg>'
 
 
-def _order(shares: list[dict[str | float, float]]) -> Any:
-    """Buckets by their bound; classes by their share, the largest first."""
+def _chosen(shares: list[dict[str | float, float]]) -> tuple[list[str | float], int]:
+    """The labels with the largest shares, buckets by their bound, and the number of others."""
+    most: dict[str | float, float] = {}
+    for each in shares:
+        for label, share in each.items():
+            most[label] = max(share, most.get(label, 0.0))
+    found = sorted(most, key=lambda label: (-most[label], str(label)))[:_MOST_BARS]
+    in_order = sorted(found, key=lambda label: 0.0 if isinstance(label, str) else label)
+    return in_order, len(most) - len(found)
 
-    def key(label: str | float) -> tuple[float, str]:
-        if isinstance(label, str):
-            return -max(each.get(label, 0.0) for each in shares), label
-        return label, ""
 
-    return key
+def _bar(y: int, width: float, number: int) -> str:
+    colour = _HUES[number % len(_HUES)]
+    return f'<rect x="150" y="{y}" width="{width:.1f}" height="12" fill="{colour}"/>'
 
 
 def _label(label: str | float) -> str:
