@@ -19,7 +19,14 @@ from gitops_ml.review.reports.markdown_comment import comment
 from gitops_ml.review.reports.replica_chart import Weeks
 from gitops_ml.review.reports.terminal_lines import terminal_lines
 from gitops_ml.review.reports.text_rows import side_by_side
-from gitops_ml.review.review import FileChange, PackageChange, RatedChange, ReleaseReview, State
+from gitops_ml.review.review import (
+    FileChange,
+    PackageChange,
+    RatedChange,
+    ReleaseReview,
+    Rollout,
+    State,
+)
 from tests.support.browser import Browser, browsing
 from tests.support.pipeline import api, project_of
 from tests.support.reviews import PRICED, release_review, review_of
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 
 MONDAY = datetime(2026, 1, 5, tzinfo=timezone.utc)
 WEEK = timedelta(days=7)
+CALM = Rollout(pods="no restart", restarts=False, downtime=False)
 OFFICE = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "replicas": 4}
 HOSTILE = (
     "<script>document.title='run'</script>",
@@ -241,6 +249,21 @@ def test_many_releases_have_bars_for_those_that_change_most_and_the_same_finding
     assert "the other 15" in page
     assert "all of these" in page
     assert page.count("Too many.") == 1
+
+
+def test_what_is_worst_comes_first_and_code_is_code() -> None:
+    findings = [
+        RuleFinding("staging", "model-0", name, name, f"Set `{name}.field` <b>.")
+        for name in ("note", "warning", "error")
+    ]
+    calm = dataclasses.replace(changed(), findings=tuple(findings), rollout=CALM)
+    page = page_of(calm, dataclasses.replace(changed(), api="restarts"))
+    assert [page.index(f"<code>{name}.field</code>") for name in ("error", "warning", "note")] == (
+        sorted(page.index(f"<code>{name}.field</code>") for name in ("note", "warning", "error"))
+    )
+    assert "<b>." not in page
+    calmer = page_of(dataclasses.replace(calm, findings=()), *[changed(1)])
+    assert calmer.index(">model-1</a>") < calmer.index(">model-0</a>")
 
 
 def test_very_many_releases_have_details_for_those_to_look_at_first() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.project.checks import SEVERITIES
 from gitops_ml.release.monthly_cost import CostRange, money_range
 from gitops_ml.review.headline import headline, urgency
 from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
 from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
 from gitops_ml.review.reports.text_rows import side_by_side
 from gitops_ml.review.reports.topology import topology
-from gitops_ml.review.words import finding_texts, push_text, size_text, unpriced_text
+from gitops_ml.review.words import finding_texts, image_text, size_text, unpriced_text
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
 
@@ -51,6 +53,7 @@ def html_page(
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page = template("review.html.j2", is_html=True, finalize=_shown)
     found, details = weeks or {}, detailed(review)
+    releases = sorted(review.releases, key=urgency)
     anchors = {release.directory: f"r{number}" for number, release in enumerate(details)}
     return page.render(
         style=Markup(style),  # noqa: S704 - a file of this package
@@ -62,9 +65,9 @@ def html_page(
         numbers=list(_numbers(review)),
         problems=review.problems,
         findings=_findings(review),
-        notes=[*review.hand_edits, *review.warnings],
+        notes=list(map(_coded, (*review.hand_edits, *review.warnings))),
         is_many=len(review.releases) > MOST_BARS,
-        rows=[_row(release, anchors) for release in review.releases[:_MOST_ROWS]],
+        rows=[_row(release, anchors) for release in releases[:_MOST_ROWS]],
         more_rows=max(0, len(review.releases) - _MOST_ROWS),
         releases=[
             _release(
@@ -79,9 +82,7 @@ def html_page(
 
 
 def detailed(review: Review) -> tuple[ReleaseReview, ...]:
-    """The releases that the page shows in detail: all, or of very many those to look at first."""
-    if len(review.releases) <= _MOST_DETAILED:
-        return review.releases
+    """The releases that the page shows in detail, those to look at first; of very many, these only."""
     return tuple(sorted(review.releases, key=urgency)[:_MOST_DETAILED])
 
 
@@ -92,7 +93,7 @@ def _row(release: ReleaseReview, anchors: Mapping[str, str]) -> Mapping[str, Any
         "anchor": anchors.get(release.directory),
         "state": _STATES[release.action],
         "rollout": release.rollout,
-        "image": _image(release),
+        "image": image_text(release) or "–",
         "cost": _cost(release.cost),
     }
 
@@ -118,12 +119,23 @@ def _numbers(review: Review) -> Iterator[Mapping[str, str]]:
 
 
 def _findings(review: Review) -> list[Mapping[str, str]]:
-    """What breaks rules, the errors first; what breaks one in the same way is shown once."""
-    found = sorted(finding_texts(review.all_findings), key=lambda each: each[0].severity != "error")
+    """What breaks rules, the most severe first; what breaks one in the same way is shown once."""
+    found = sorted(finding_texts(review.all_findings), key=lambda each: _rank(each[0].severity))
     return [
-        {"severity": finding.severity, "rule": finding.rule, "text": text}
+        {"severity": finding.severity, "rule": finding.rule, "text": _coded(text)}
         for finding, text in found
     ]
+
+
+def _rank(severity: str) -> int:
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+
+
+def _coded(text: str) -> Markup:
+    """A sentence, with what is between backticks as code."""
+    parts = re.split(r"`([^`]+)`", printable(text))
+    code = Markup("<code>{}</code>")
+    return Markup().join(code.format(p) if at % 2 else p for at, p in enumerate(parts))
 
 
 def _cost(cost: tuple[CostRange | None, CostRange | None] | None) -> str:
@@ -167,15 +179,6 @@ def _release(
         "chart_words": spoken(shown) if shown else "",
         "rows": list(_differences(release)),
     }
-
-
-def _image(release: ReleaseReview) -> str:
-    if release.image is None:
-        return "–"
-    if not release.image.rebuilt:
-        return "kept"
-    built = "built" if release.action == "add" else "rebuilt"
-    return ", ".join(filter(None, [built, push_text(release.image)]))
 
 
 def _sentences(release: ReleaseReview) -> Iterator[str]:

@@ -39,7 +39,7 @@ _SIZES = (40, 20, 10, 5, 2)
 _MOST_LINES = 60
 _MOST_COMPARED = 300
 _LONGEST_LINE = 400
-_SIGNS = {"add": "＋", "modify": "~", "delete": "−"}
+_SIGNS = {"add": "+", "modify": "~", "delete": "−"}
 _QUOTED = re.compile(r"`[^`]+`")
 
 

@@ -195,7 +195,8 @@ def _image(side: Side) -> Iterator[str]:
     yield repository.rpartition("/")[2] or repository
     if tag := image.get("tag"):
         yield str(tag)
-    if digest := image.get("digest"):
+    # Before a build, the hash of the inputs is in the place of the digest.
+    if (digest := image.get("digest")) and digest != f"sha256:{side.content_hash}":
         yield str(digest)
 
 
