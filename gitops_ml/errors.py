@@ -19,11 +19,9 @@ Exceptions hold facts as attributes and build their message. They never print, e
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -106,3 +106,23 @@ def test_no_two_modules_have_one_name() -> None:
     assert {
         name: found for name, found in places.items() if len(found) > 1 and found != verbs
     } == {}
+
+
+LOADED_WITHOUT_USE = {
+    "__init__.py", "cli/completing.py", "cli/options.py", "delivery/push.py", "delivery/remembered_objects.py",
+    "delivery/rendering.py", "delivery/rule_subjects.py", "facts/result_facts.py", "gitops/current_objects.py",
+    "predictions/from_cluster.py", "review/current.py", "workspace/clients.py",
+}  # fmt: skip
+"""What these import would be loaded by commands that do not use it, as CONTRIBUTING.md says."""
+_TYPES_ONLY = re.compile(r"^if TYPE_CHECKING:\n((?:(?: {4}.*)?\n)+)", re.MULTILINE)
+
+
+def test_a_module_of_our_own_is_imported_for_its_types_as_for_anything_else():
+    root = ROOT / "gitops_ml"
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for block in _TYPES_ONLY.findall(path.read_text("utf-8"))
+        if " gitops_ml." in block
+    }
+    assert found == LOADED_WITHOUT_USE

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from gitops_ml.benchmark.figures import Step
 from gitops_ml.review.reports.svg import element, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from markupsafe import Markup
-
-    from gitops_ml.benchmark.figures import Step
 
 WIDTH, HEIGHT = 720, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 40, 40

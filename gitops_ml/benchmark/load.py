@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
 
 from gitops_ml.benchmark.figures import Load, Sample, Step, step
 from gitops_ml.http.connections import new_context
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 MOST_CONNECTIONS = 1000
 """Of an open loop; what is due while all are in use waits, and its time counts."""

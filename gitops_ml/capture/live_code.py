@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.collected import unwrapped
 from gitops_ml.capture.comparison.code_digest import codes_of, is_same_code
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.capture.statements import Statement
+from gitops_ml.capture.statements import Statement
 
 _DEFERRED = 0x1000000
 """``CO_FUTURE_ANNOTATIONS``."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.module_text import Import
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from gitops_ml.capture.statements import Source, Statement
+from gitops_ml.capture.statements import Source, Statement
 
 _SETS = re.compile(
     r"seed|manual_seed\w*|set(?!trace|profile)\w+|filterwarnings|simplefilter|register\w*|add_\w+|use_\w+"

@@ -7,8 +7,10 @@ a secret (`f"Bearer {token}"`, `[token]`, `token.encode()`) is recognized by the
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from gitops_ml.capture.statements import Source, Statement
 from gitops_ml.system.secret_scan import (
     has_secret_shape,
     holds_secret,
@@ -17,11 +19,6 @@ from gitops_ml.system.secret_scan import (
     named_texts,
     names_a_secret,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.capture.statements import Source, Statement
 
 _ASKING = ("getpass", "keyring.", "userdata.get", "secrets.get", "SecretManager", "get_secret")
 """Calls that ask a person or a secret store."""

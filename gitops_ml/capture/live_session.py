@@ -7,16 +7,14 @@ import linecache
 import os
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.collected import attribute, unwrapped
 from gitops_ml.capture.statements import Source, read_source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 MAIN = "__main__"
 _RUN_BY_MAGIC = frozenset({"time", "capture", "prun", "memit", "mprun", "timeit"})

@@ -11,11 +11,12 @@ import ast
 import builtins
 import inspect
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.collected import Collected, NoSource, Repairs, attribute
 from gitops_ml.capture.kept_answers import outdated_reasons
@@ -56,9 +57,6 @@ from gitops_ml.capture.value_source import (
 from gitops_ml.capture.value_text import CannotWrite, Names, Written, write
 from gitops_ml.errors import Unpackageable
 from gitops_ml.system.secret_scan import has_secret_shape
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
 _OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import pprint
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.comparison.code_digest import is_huge, short_repr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 LONGEST = 20_000
 """Characters. Longer values are data, not code."""

@@ -9,8 +9,9 @@ import json
 import os
 import platform
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from gitops_ml.capture.live_session import ipython_shell, is_notebook
@@ -18,9 +19,6 @@ from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits
 from gitops_ml.http.response import RequestFailed
 from gitops_ml.http.urls import is_loopback
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _SECONDS = 0.5
 _PATH_VARIABLES = (

@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from gitops_ml.capture.statements import Source
+from gitops_ml.capture.statements import Source
 
 _LONGEST = 200
 """Characters of a text that may be the name of a file."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.capture.statements import imported_modules
 from gitops_ml.packages.installed import own_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _LARGEST = 1 << 20
 """Bytes. A larger file beside code is data."""

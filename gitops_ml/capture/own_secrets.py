@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from gitops_ml.capture.statements import read_source
 from gitops_ml.system.secret_scan import given_in, has_secret_shape, holds_secret, is_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 
 def secret_reasons(files: Mapping[str, bytes]) -> list[str]:

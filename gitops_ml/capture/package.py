@@ -10,9 +10,10 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.capture import own_modules
 from gitops_ml.capture.collected import Collected, NoSource
@@ -30,15 +31,10 @@ from gitops_ml.packages import installed
 from gitops_ml.packages.local_files import IN_A_LAYER
 from gitops_ml.packages.requirements import Requirements, malformed, naming_a_file, requirements_for
 from gitops_ml.runtime.runtime_package import PodEnvironment, import_problem
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.pointer_files import HEAD, pointer_fault
 from gitops_ml.system.secret_scan import has_secret_shape
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from gitops_ml.system.memory import Memory
 
 _RUNTIME = "predictor_base"
 _UNPICKLING = '''\

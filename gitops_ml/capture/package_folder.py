@@ -7,9 +7,9 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from packaging.pylock import is_valid_pylock_path
 
@@ -17,9 +17,6 @@ from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.system.cache import cache_folder, folder_in
 from gitops_ml.system.files import written
 from gitops_ml.system.kept_folder import listing, remove
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _KEPT = 10
 """The number of packages per API in the cache."""

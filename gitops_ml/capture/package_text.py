@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.capture.package import Package
 from gitops_ml.documents.markdown import block, code, escaped
 from gitops_ml.system.resources import template
-
-if TYPE_CHECKING:
-    from gitops_ml.capture.package import Package
 
 _MOST_LINES = 250
 _MOST_CHARACTERS = 12_000

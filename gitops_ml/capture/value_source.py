@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ast
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.module_text import holds_state, is_plain
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.capture.statements import Source, Statement
+from gitops_ml.capture.statements import Source, Statement
 
 _OF_THE_PLACE = (
     "os.environ", "getenv", "__file__", "environ[", "environ.get", "Path.cwd", "getcwd",

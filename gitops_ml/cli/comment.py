@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -19,12 +19,8 @@ from gitops_ml.commands.comment import (
 )
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.forge.ci import repository_of_ci
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gitops_ml.forge.own_comment import Posted
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.forge.own_comment import Posted
+from gitops_ml.workspace.workspace import Workspace
 
 
 @click.command("comment")

@@ -7,13 +7,14 @@ import json
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from gitops_ml.cluster import kubeconfig
-from gitops_ml.cluster.rights import CALLER, METRICS_READER, role_for
+from gitops_ml.cluster.kubernetes_objects import Json
+from gitops_ml.cluster.rights import CALLER, METRICS_READER, Role, role_for
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part, read_answer
@@ -21,12 +22,7 @@ from gitops_ml.http.response import unpacked
 from gitops_ml.system.clean_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from kubernetes.client import ApiClient, Configuration
-
-    from gitops_ml.cluster.kubernetes_objects import Json
-    from gitops_ml.cluster.rights import Role
 
 Found = TypeVar("Found")
 

@@ -6,21 +6,17 @@ need a right that `rights` does not grant: without it the answer is ``None``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
-from gitops_ml.cluster.kubernetes_objects import read_time
+from gitops_ml.cluster.api_server import ApiServer, Found
+from gitops_ml.cluster.kubernetes_objects import Json, read_time
 from gitops_ml.cluster.observed import Condition
+from gitops_ml.cluster.rights import Right
 from gitops_ml.errors import Refused
 from gitops_ml.http.json_reader import Part
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-
-    from gitops_ml.cluster.api_server import ApiServer, Found
-    from gitops_ml.cluster.kubernetes_objects import Json
-    from gitops_ml.cluster.rights import Right
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.project.project import GatewaySpec
+from gitops_ml.project.project import GatewaySpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from gitops_ml.cluster.kubernetes_objects import read_time
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
 
 _BY_HAND = re.compile(
     r"(?i)kubectl.*|k9s|.*lens|helm|terraform.*|hashicorp.*|pulumi.*|node-fetch|mozilla"

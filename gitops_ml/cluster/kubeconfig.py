@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +13,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gitops_ml.errors import UsageError
-from gitops_ml.project.project import ARGO_CDS_OWN
+from gitops_ml.project.project import ARGO_CDS_OWN, Project
 from gitops_ml.system.first_import import FIRST_IMPORT
 from gitops_ml.system.named_files import LARGEST_SETTINGS, read_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from kubernetes.client import ApiClient, Configuration
-
-    from gitops_ml.project.project import Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

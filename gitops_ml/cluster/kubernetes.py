@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from gitops_ml.cluster import kubeconfig
 from gitops_ml.cluster.api_server import LARGEST, ApiServer, Found, status_object
 from gitops_ml.cluster.kubernetes_objects import (
     API,
@@ -16,6 +18,7 @@ from gitops_ml.cluster.kubernetes_objects import (
     JOB,
     REFRESH,
     REFRESH_SET,
+    Json,
     join_preflights,
     join_workloads,
     read_api_pod,
@@ -28,23 +31,10 @@ from gitops_ml.cluster.kubernetes_objects import (
     read_pod,
     read_target,
 )
+from gitops_ml.cluster.observed import Application, ApplicationSet, Event, Pod, Preflight, Workload
 from gitops_ml.errors import ServerFailed
 from gitops_ml.http.deadlines import Watch
 from gitops_ml.http.post import HttpAnswer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from gitops_ml.cluster import kubeconfig
-    from gitops_ml.cluster.kubernetes_objects import Json
-    from gitops_ml.cluster.observed import (
-        Application,
-        ApplicationSet,
-        Event,
-        Pod,
-        Preflight,
-        Workload,
-    )
 
 _ARGO_CD = "/apis/argoproj.io/v1alpha1"
 _LARGEST_PREDICTION = 256 << 20

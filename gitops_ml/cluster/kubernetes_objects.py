@@ -5,10 +5,11 @@ A missing field has Kubernetes' default. Nothing here sends a request.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.cluster.observed import (
     Application,
@@ -23,9 +24,6 @@ from gitops_ml.cluster.observed import (
     Scaler,
     Workload,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 Json = dict[str, Any]
 API, ENVIRONMENT = "gitops-ml.dev/api", "gitops-ml.dev/environment"

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gitops_ml.cluster.api_server import LARGEST
+from gitops_ml.cluster.api_server import LARGEST, ApiServer
 from gitops_ml.cluster.cluster_facts import ClusterFacts
 from gitops_ml.cluster.kubernetes_objects import API, ENVIRONMENT
 from gitops_ml.cluster.rights import DRIFT_READER, Right
 from gitops_ml.errors import GitopsMlError, Refused
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.cluster.api_server import ApiServer
-
-    Object = Mapping[str, Any]
-    Identity = tuple[str, str]
-    """Kind and name."""
-
+Object = Mapping[str, Any]
+Identity = tuple[str, str]
+"""Kind and name."""
 _CONFIG_MAP = "ConfigMap"
 KINDS = {
     "ConfigMap": ("v1", "configmaps"),

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.api_server import ApiServer
 from gitops_ml.cluster.monitoring_server import MonitoringServer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gitops_ml.cluster.api_server import ApiServer
-    from gitops_ml.http.json_reader import Part
-    from gitops_ml.project.project import LokiSpec
+from gitops_ml.http.json_reader import Part
+from gitops_ml.project.project import LokiSpec
 
 MOST_LINES = 100
 _NANOSECONDS = 1_000_000_000

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from gitops_ml.cluster.api_server import LARGEST
+from gitops_ml.cluster.api_server import LARGEST, ApiServer
 from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits
@@ -15,11 +16,6 @@ from gitops_ml.http.json_reader import Part, read_answer
 from gitops_ml.http.response import RequestFailed
 from gitops_ml.project.policy import is_in_cluster
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from gitops_ml.cluster.api_server import ApiServer
 
 _SUFFIXES = (".svc.cluster.local", ".svc")
 _LONGEST_REASON = 200

@@ -7,14 +7,10 @@ The fields have their names. `kubernetes_objects` reads them from the API server
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
+from gitops_ml.git.commits import Change
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from gitops_ml.git.commits import Change
 
 LIVE, UPDATING, PENDING, UNKNOWN = "live", "updating", "pending", "unknown"
 DELETING, GONE = "deleting", "gone"

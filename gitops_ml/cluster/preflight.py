@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from gitops_ml.cluster.observed import (
     ERROR_OUT_OF_MEMORY,
@@ -16,9 +16,6 @@ from gitops_ml.cluster.observed import (
 )
 from gitops_ml.cluster.replicas import last_error, replica_of
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 _AGAIN = (
     "correct it and deploy again; `gitops-ml refresh` tries the same image again, and "

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.api_server import ApiServer
 from gitops_ml.cluster.monitoring_server import MonitoringServer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from gitops_ml.cluster.api_server import ApiServer
-    from gitops_ml.http.json_reader import Part
+from gitops_ml.http.json_reader import Part
 
 _ACCESS = (
     "gitops-ml sends it no credentials; set its address to one that needs none, such as that of its Service in "

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from gitops_ml.cluster.observed import (
     COMPUTE_UNAVAILABLE,
@@ -23,9 +22,6 @@ from gitops_ml.cluster.observed import (
     remedy_of,
 )
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 STALLED_AFTER = timedelta(minutes=10)
 """How long a pod may wait for a node; a new GPU node takes minutes."""

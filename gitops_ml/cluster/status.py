@@ -6,7 +6,8 @@ problems (`sync`) come first, since nothing runs before it is synced.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from datetime import datetime
 
 from gitops_ml.cluster.observed import (
     COMPUTE_UNAVAILABLE,
@@ -28,10 +29,6 @@ from gitops_ml.cluster.preflight import unfinished_preflight
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.sync import SYNC_REMEDIES, is_synced, not_synced, sync_problem
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
 
 
 def status_of(wanted: ExpectedRelease, seen: Observed, *, now: datetime) -> Status:

@@ -8,7 +8,7 @@ it stays so. A ComparisonError names no commit; it counts once Argo CD has compa
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from gitops_ml.cluster.observed import (
     DELETING,
@@ -17,20 +17,18 @@ from gitops_ml.cluster.observed import (
     PENDING,
     UPDATING,
     Application,
+    ApplicationSet,
+    Condition,
     ExpectedRelease,
     ExpectedRemoval,
     Observed,
     Operation,
+    Pod,
     Remedies,
     Status,
     remedy_of,
 )
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from gitops_ml.cluster.observed import ApplicationSet, Condition, Pod
 
 _CERTAIN_AFTER = 2
 """Attempts of a sync after which the same failure counts as permanent."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.prometheus import Prometheus, Series
 from gitops_ml.release.replicas_over_time import Traffic
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.cluster.prometheus import Prometheus, Series
-
-    Place = tuple[str, str]
-    """Namespace and API."""
-
+Place = tuple[str, str]
+"""Namespace and API."""
 IN_FLIGHT = "predictor_requests_in_progress"
 """The gauge of the runtime; a ready-made container may have another one."""
 STEP_SECONDS = 300

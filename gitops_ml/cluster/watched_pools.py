@@ -7,6 +7,8 @@ urllib3 is slow, so functions that send requests import this module.
 from __future__ import annotations
 
 import contextlib
+import socket
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,6 @@ from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
 from gitops_ml.http.deadlines import GaveUp, Watch, WatchedSocket, WatchedTlsSocket
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator
-
     from urllib3 import HTTPResponse
 
 _CURRENT: ContextVar[Watch | None] = ContextVar("watch", default=None)

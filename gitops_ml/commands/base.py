@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.yaml_edit import CannotEdit, with_values
 from gitops_ml.documents.yaml_reader import Document, read_yaml
@@ -15,14 +15,10 @@ from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.reader import default_project
 from gitops_ml.system.files import write_files
 from gitops_ml.workspace import manifest_files as documents
+from gitops_ml.workspace.clients import Clients
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from gitops_ml.workspace.clients import Clients
-
-    _Moves = Mapping[tuple[str | int, ...], BaseMove]
-    """By the path of the value in the document."""
+_Moves = Mapping[tuple[str | int, ...], BaseMove]
+"""By the path of the value in the document."""
 
 
 @dataclass(frozen=True, slots=True)

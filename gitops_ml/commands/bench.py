@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from gitops_ml.benchmark.figures import Advice, Load, Step, advice
@@ -14,12 +15,8 @@ from gitops_ml.commands.get import cluster_of
 from gitops_ml.delivery.releases import current_release, release_values, repository_of
 from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.http.post import get, post
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

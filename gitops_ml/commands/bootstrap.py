@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, DeliveryResult, deliver_changes
 from gitops_ml.delivery.modes import EnvironmentMode, carried_along, environment_modes
@@ -19,8 +19,10 @@ from gitops_ml.delivery.rendering import predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.commits import Change, RenderedFile
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
+from gitops_ml.gitops.bootstrap_files import Block, Steps
 from gitops_ml.gitops.commit_message import action_message
 from gitops_ml.gitops.fleet_dashboards import fleet_dashboards
 from gitops_ml.gitops.previews import CHART as PREVIEW_CHART
@@ -29,18 +31,10 @@ from gitops_ml.gitops.release_files import chart_files, environment_files
 from gitops_ml.gitops.rights_file import rights_file
 from gitops_ml.gitops.root import root_file
 from gitops_ml.helm.charts import read_chart
+from gitops_ml.project.project import GitopsSpec, Project
 from gitops_ml.system.files import write_files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.bootstrap_files import Block, Steps
-    from gitops_ml.project.project import GitopsSpec, Project
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
-
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 Read = Callable[[str], "bytes | None"]
 """The content of a file by its path; `None` where it does not exist."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.delivery.images import (
     built_images,
@@ -17,14 +18,9 @@ from gitops_ml.errors import UsageError
 from gitops_ml.image.planner import PlannedImage, look_up
 from gitops_ml.image.recipe import BuilderChoice, OciPlan
 from gitops_ml.packages.locking import Locks
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.source import read_source
 from gitops_ml.workspace.workspace import Workspace, checked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True)

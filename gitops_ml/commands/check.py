@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.remembered_objects import PackedObjects
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError, UsageError
-from gitops_ml.git.checkout import Untrusted, find_checkout
-from gitops_ml.git.source_tree import open_source
+from gitops_ml.git.checkout import Checkout, Untrusted, find_checkout
+from gitops_ml.git.source_tree import SourceRepository, SourceTree, open_source
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.helm.engines import HelmEngine
+from gitops_ml.project.project import Project
 from gitops_ml.review.current import current_objects_of, current_states
 from gitops_ml.review.hand_edits_of_change import edits_that_end
 from gitops_ml.review.image_changes import with_advisories
 from gitops_ml.review.make_review import Choice, make_review
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
+from gitops_ml.review.release_pairs import Pair
 from gitops_ml.review.release_usage import usage_of_all, usage_of_planned
 from gitops_ml.review.review import Review, State
 from gitops_ml.review.rule_findings import with_findings
 from gitops_ml.review.scope import moved_submodules, project_folder
 from gitops_ml.review.sides import read_checkout_releases
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.manifest_files import MANIFESTS, PROJECT_FILES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from gitops_ml.git.checkout import Checkout
-    from gitops_ml.git.source_tree import SourceRepository, SourceTree
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.helm.engines import HelmEngine
-    from gitops_ml.project.project import Project
-    from gitops_ml.review.release_pairs import Pair
-    from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

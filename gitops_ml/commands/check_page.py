@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.usage import IN_FLIGHT, recorded_load
 from gitops_ml.errors import UsageError
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.review.reports.html import detailed, html_page
+from gitops_ml.review.review import Review
 from gitops_ml.review.traffic import NOTHING, WEEK, Record, read_record, weeks_of
 from gitops_ml.system.files import link_of_a_checkout, write_report
 from gitops_ml.system.named_files import read_named
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import ReleaseSpec
-    from gitops_ml.review.review import Review
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.clients import Clients
 
 PROMETHEUS = "prometheus"
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml._version import __version__
 from gitops_ml.commands.init import Scaffolded
 from gitops_ml.errors import UsageError
 from gitops_ml.git.remote import Remote
 from gitops_ml.oci.reference import split_repository
+from gitops_ml.project.project import Project
 from gitops_ml.system.files import write_files
 from gitops_ml.system.resources import template
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from gitops_ml.project.project import Project
 
 FILES: Mapping[str, Mapping[str, str]] = {
     "github": {

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.documents.markdown import disarmed
 from gitops_ml.errors import Refused, UsageError
 from gitops_ml.forge.ci import forge_of_ci, pull_request_of_ci, repository_of_ci
 from gitops_ml.forge.open import forge_of
-from gitops_ml.forge.own_comment import CHECK, without_marker
+from gitops_ml.forge.own_comment import CHECK, Posted, without_marker
+from gitops_ml.forge.protocol import Forge
+from gitops_ml.project.project import SourceSpec
 from gitops_ml.system.files import link_of_a_checkout
 from gitops_ml.system.named_files import read_named
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from gitops_ml.forge.own_comment import Posted
-    from gitops_ml.forge.protocol import Forge
-    from gitops_ml.project.project import SourceSpec
 
 _LARGEST = 1 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.commands.history import find_deployment
 from gitops_ml.commands.predictions import recorded
 from gitops_ml.delivery.derive import parse_release
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.predictions.comparison import Comparison
 from gitops_ml.predictions.comparison import compare as compared
 from gitops_ml.predictions.from_cluster import DAYS, replica_hours_and_requests
-from gitops_ml.predictions.observed_predictions import ServingCost
+from gitops_ml.predictions.observed_predictions import Predictions, ServingCost
 from gitops_ml.predictions.prediction_log_files import (
     RESPONSE,
     LogContent,
@@ -25,15 +27,8 @@ from gitops_ml.predictions.prediction_log_files import (
 from gitops_ml.release.monthly_cost import replica_hour
 from gitops_ml.release.resolve import resolve
 from gitops_ml.system.named_files import read_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.predictions.observed_predictions import Predictions
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 
 def compare(

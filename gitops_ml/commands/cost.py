@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.prometheus import Prometheus
 from gitops_ml.cluster.usage import recorded_load, recorded_replicas, recorded_times
 from gitops_ml.commands.check_page import in_flight_metric
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import UsageError
 from gitops_ml.release.monthly_cost import missing_price
+from gitops_ml.release.replicas_over_time import Traffic
 from gitops_ml.release.spending import STEP, Spending, Usage, spending
-from gitops_ml.workspace.workspace import checked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from gitops_ml.cluster.prometheus import Prometheus
-    from gitops_ml.release.replicas_over_time import Traffic
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import PlannedRelease, Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 
 _WEEK = timedelta(days=7)
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeContext, ChangePlan, ChangeResult, ReleaseChange, change
 from gitops_ml.delivery.release_changes import removals
 from gitops_ml.delivery.releases import Selection, selected, topic_of
 from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops.commit_message import names_in_short
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.project import Project
+from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.project.project import Project
 
 
 def delete(context: ChangeContext, selection: Selection) -> ChangeResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeContext, DeliveryResult, changed_values, deliver_changes
 from gitops_ml.delivery.images import check_models, plan_images, provenance_of
@@ -16,17 +15,15 @@ from gitops_ml.delivery.plan import (
     locks_for,
     uncommitted,
 )
+from gitops_ml.delivery.push import Delivered
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import pods_by_directory
+from gitops_ml.gitops.differences import FieldChange
+from gitops_ml.gitops.release_files import Release
 from gitops_ml.gitops.release_yaml import read_fields
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace, checked
-
-if TYPE_CHECKING:
-    from gitops_ml.delivery.push import Delivered
-    from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.hand_edits import undone_edits
 from gitops_ml.delivery.images import plan_images, provenance_of
@@ -16,19 +16,15 @@ from gitops_ml.delivery.plan import (
 )
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.rendering import render_objects
+from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import pods_by_directory
 from gitops_ml.gitops.commit_message import summary_of
 from gitops_ml.gitops.differences import ObjectChange, object_changes
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace, checked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.git.commits import Change
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True)

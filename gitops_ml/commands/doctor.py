@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.doctor.examination import document_checks, probes_of, without
 from gitops_ml.doctor.outcome import FINDING, Check
 from gitops_ml.doctor.side_by_side import examine
 from gitops_ml.git.environment import TIMEOUT
 from gitops_ml.workspace.clients import Clients
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.workspace import Workspace
 
 SECONDS = 20.0
 """For each check; all of them run at the same time."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from gitops_ml.cluster.endpoint import endpoint_of
+from gitops_ml.cluster.endpoint import Endpoint, endpoint_of
 from gitops_ml.cluster.observed import (
     Application,
     Event,
@@ -24,22 +25,16 @@ from gitops_ml.commands.predictions import has_tracking, recorded
 from gitops_ml.delivery.releases import current_release, own_releases, release_values, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
-from gitops_ml.workspace.workspace import chosen_environments
+from gitops_ml.git.repository import GitSnapshot
+from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.predictions.observed_predictions import Predictions
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace, chosen_environments
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from concurrent.futures import Executor, Future
+Place = tuple[str, str]
+"""Environment and API."""
 
-    from gitops_ml.cluster.endpoint import Endpoint
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.predictions.observed_predictions import Predictions
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
-
-    Place = tuple[str, str]
-    """Environment and API."""
 
 Found = TypeVar("Found")
 _AT_ONCE = 6

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.gitops.release_history import Entry, Event, FoundDeployment, ReleaseHistory
 from gitops_ml.gitops.release_yaml import origin_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 _MOST_FIELDS = 3
 _DIGITS = re.compile(r"[0-9a-f]{7,12}")

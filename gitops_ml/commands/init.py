@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.system.files import write_files
 from gitops_ml.system.resources import resource_directory, template
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _FILES = {
     "api.yaml.j2": "api.yaml",

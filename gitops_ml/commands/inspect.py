@@ -6,31 +6,26 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.commands.history import find_deployment, refuse_near_id
 from gitops_ml.delivery.images import built_images, image_warnings, plan_images
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.image.attestations import CYCLONEDX, listed_packages
-from gitops_ml.image.contents import open_image
-from gitops_ml.image.project_export import export_image
+from gitops_ml.image.builder import BlobPreview
+from gitops_ml.image.contents import OpenImage, Reader, open_image
+from gitops_ml.image.project_export import Exported, export_image
 from gitops_ml.image.recipe import BuilderChoice, OciPlan
 from gitops_ml.oci.image_layout import OciLayout
+from gitops_ml.oci.image_manifest import Descriptor
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
+from gitops_ml.oci.signatures import Signature
 from gitops_ml.packages.locking import Locks
+from gitops_ml.packages.wheels import Component
 from gitops_ml.release.model_artifacts import SCHEME, BadLocation, parse_location
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace, checked
-
-if TYPE_CHECKING:
-    from gitops_ml.image.builder import BlobPreview
-    from gitops_ml.image.contents import OpenImage, Reader
-    from gitops_ml.image.project_export import Exported
-    from gitops_ml.oci.image_manifest import Descriptor
-    from gitops_ml.oci.signatures import Signature
-    from gitops_ml.packages.wheels import Component
-    from gitops_ml.workspace.clients import Clients
 
 _DEPLOYMENT = re.compile(r"[a-z][-a-z0-9]*-[0-9a-f]{1,12}")
 _LAYOUT = "oci:"

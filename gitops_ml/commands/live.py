@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.live_objects import compared, is_preflight, live_objects, may_try, tried
+from gitops_ml.cluster.api_server import ApiServer
+from gitops_ml.cluster.live_objects import (
+    Identity,
+    LiveObjects,
+    Object,
+    compared,
+    is_preflight,
+    live_objects,
+    may_try,
+    tried,
+)
+from gitops_ml.cluster.observed import Application
 from gitops_ml.delivery.releases import own_releases, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, Refused, UsageError
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops.current_objects import current_objects
 from gitops_ml.gitops.drift import LiveDifference, object_drift, whole_object
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from gitops_ml.cluster.api_server import ApiServer
-    from gitops_ml.cluster.live_objects import Identity, LiveObjects, Object
-    from gitops_ml.cluster.observed import Application
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

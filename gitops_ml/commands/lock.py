@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.delivery.images import image_request
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.image.planner import ImagePlanner
+from gitops_ml.packages.lock_file import Lock
 from gitops_ml.packages.locking import LockFacts, Locks, lock_dependencies, read_lock, why_stale
 from gitops_ml.packages.wheel_store import WheelStore
+from gitops_ml.packages.wheels import Component
 from gitops_ml.system.cache import cache_folder
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace, checked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from gitops_ml.packages.lock_file import Lock
-    from gitops_ml.packages.wheels import Component
-    from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True)

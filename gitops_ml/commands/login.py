@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
 from gitops_ml.oci.credentials import Credentials, registry_host, store_credentials
 from gitops_ml.oci.registry_session import RegistrySession
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,23 +7,19 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.kubernetes import KubernetesCluster, LogLines
+from gitops_ml.cluster.observed import Container, Pod
 from gitops_ml.cluster.replicas import replica_of
 from gitops_ml.commands.get import cluster_of, utc_now
 from gitops_ml.delivery.releases import get_release
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from gitops_ml.cluster.kubernetes import KubernetesCluster, LogLines
-    from gitops_ml.cluster.observed import Container, Pod
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 CONTAINER = "predictor"
 """The container of the chart that serves predictions."""

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.models.saved import model_folder
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import Project
 from gitops_ml.release.model_artifacts import (
     EXAMPLE,
     EXAMPLE_TO_PUSH,
     SCHEME,
     BadLocation,
+    PulledModel,
+    PushedModel,
     parse_location,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from gitops_ml.models.artifact import RegistryModels
-    from gitops_ml.project.project import Project
-    from gitops_ml.release.model_artifacts import PulledModel, PushedModel
-    from gitops_ml.system.progress import Progress
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.system.progress import Progress
+from gitops_ml.workspace.clients import Clients
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _ELSEWHERE = re.compile(r"[a-z0-9]+://")

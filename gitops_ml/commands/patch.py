@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gitops_ml.delivery.change import (
     ChangeContext,
@@ -18,15 +19,10 @@ from gitops_ml.delivery.change import (
 from gitops_ml.delivery.derive import Origin, derive_release, derived_changes, refuse_taken
 from gitops_ml.delivery.releases import Selection, current_releases, release_values, selected
 from gitops_ml.errors import UsageError
+from gitops_ml.git.repository import GitSnapshot
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.manifest.merge_patch import patched
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
 
 
 def patch(context: ChangeContext, api: str, fields: Mapping[str, Any]) -> ChangeResult:

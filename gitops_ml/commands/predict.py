@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
 from gitops_ml.commands.get import cluster_of
 from gitops_ml.delivery.releases import current_release, release_values, repository_of
 from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
-from gitops_ml.http.post import Unreachable, post
+from gitops_ml.http.post import HttpAnswer, Unreachable, post
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.http.post import HttpAnswer
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 _PATIENCE = 5.0
 """Seconds on top of what the API itself allows, so that its own message about a timeout arrives."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from gitops_ml.delivery.releases import current_release, release_values, repository_of
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.predictions.from_cluster import (
     DAYS,
     DEFAULT_METRICS,
@@ -15,14 +16,9 @@ from gitops_ml.predictions.from_cluster import (
     from_prometheus,
     metrics_port,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.predictions.observed_predictions import Predictions
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.predictions.observed_predictions import Predictions
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 
 def predictions(

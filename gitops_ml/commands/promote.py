@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import (
     ChangeContext,
@@ -17,26 +17,20 @@ from gitops_ml.delivery.change import (
     values_without,
 )
 from gitops_ml.delivery.derive import DerivedRelease, Origin, derive_release, derived_changes
+from gitops_ml.delivery.release_changes import ReleaseChanges
 from gitops_ml.delivery.releases import Selection, selected, topic_of, values_of
 from gitops_ml.documents.markdown import block, code
-from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.errors import InvalidDocument, Problem, UsageError
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import names_in_short
 from gitops_ml.gitops.differences import field_changes
 from gitops_ml.gitops.pull_request_body import field_lines
-from gitops_ml.gitops.release_yaml import read_release
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release
+from gitops_ml.project.project import Project
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import chosen_environments
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.delivery.release_changes import ReleaseChanges
-    from gitops_ml.errors import Problem
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.project import Project
-    from gitops_ml.workspace.clients import Clients
 
 _MOST_LINES = 40
 """Of the text that a reviewer reads before the changes themselves."""

@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Mapping, Set
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from gitops_ml.capture.package import Package
 from gitops_ml.capture.package_text import package_text
 from gitops_ml.commands.lock import lock
-from gitops_ml.delivery.change import DeliveryResult, proposal_by
+from gitops_ml.delivery.change import ChangeOptions, DeliveryResult, proposal_by
 from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, propose
 from gitops_ml.documents.yaml_edit import CannotEdit, with_item
-from gitops_ml.documents.yaml_reader import read_yaml
+from gitops_ml.documents.yaml_reader import Document, read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
+from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops.proposal_branch import head_branch
 from gitops_ml.gitops.release_yaml import origin_of
+from gitops_ml.image.content_hash import InputFile
 from gitops_ml.image.context import read_context
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.cache import cache_place
 from gitops_ml.system.project_files import open_file
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.source import read_author
 from gitops_ml.workspace.workspace import Workspace, checked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
-    from pathlib import Path
-
-    from gitops_ml.capture.package import Package
-    from gitops_ml.delivery.change import ChangeOptions
-    from gitops_ml.documents.yaml_reader import Document
-    from gitops_ml.forge.pull_request import Proposal
-    from gitops_ml.git.repository import GitRepository, GitSnapshot
-    from gitops_ml.image.content_hash import InputFile
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.workspace.clients import Clients
 
 _MODELINE = "# Every field, with its meaning and default: gitops-ml schema api\n"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeContext, ChangePlan, ChangeResult, ReleaseChange, change
 from gitops_ml.delivery.derive import Origin
@@ -12,16 +12,12 @@ from gitops_ml.delivery.releases import Selection, selected, topic_of
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.delivery.restoration import FILES, restored_changes
 from gitops_ml.errors import RepositoryMoved
+from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops.commit_message import names_in_short
 from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.release_files import with_provenance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.git.commits import Change
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.gitops.release_yaml import ReleaseRecord
 
 
 def refresh(context: ChangeContext, selection: Selection) -> ChangeResult:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.delivery.images import image_warnings, plan_images, provenance_of, with_digests
 from gitops_ml.delivery.plan import tag_warnings
 from gitops_ml.delivery.release_changes import release_changes, wanted_releases
 from gitops_ml.delivery.rendering import Objects, render_objects
 from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.errors import GitopsMlError
 from gitops_ml.git.commits import RenderedFile
+from gitops_ml.gitops.release_files import Release
 from gitops_ml.system.files import write_files
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace, checked
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gitops_ml.errors import GitopsMlError
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True)

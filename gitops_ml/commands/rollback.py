@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import (
     ChangeContext,
@@ -21,16 +21,11 @@ from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.delivery.restoration import FILES, restored_changes
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.current_objects import render_manifest
 from gitops_ml.gitops.release_history import Event, ReleaseHistory
-from gitops_ml.gitops.release_yaml import read_fields, read_release
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_fields, read_release
 
 _MOST_NAMED = 10
 _COMMIT = re.compile("[0-9a-f]{7,64}")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, UsageError
-from gitops_ml.release.model_artifacts import mounted
+from gitops_ml.release.model_artifacts import Artifact, mounted
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.runtime.serve import LocalServer, serve_predictor
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.predictor_files import SOURCE
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from gitops_ml.release.model_artifacts import Artifact
-    from gitops_ml.release.spec import ReleaseSpec
-    from gitops_ml.workspace.clients import Clients
 
 _NONE: Mapping[str, Path] = MappingProxyType({})
 

@@ -9,26 +9,22 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.kubernetes import KubernetesCluster
+from gitops_ml.cluster.observed import Pod
 from gitops_ml.commands.history import trace
 from gitops_ml.commands.logs import CONTAINER, LogLine
 from gitops_ml.delivery.releases import own_releases, repository_of
 from gitops_ml.errors import GitopsMlError, UsageError
+from gitops_ml.gitops.release_history import FoundDeployment
 from gitops_ml.predictions.prediction_log_files import fields_of
 from gitops_ml.release.proxy import CONTAINER as QUEUE_PROXY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.cluster.kubernetes import KubernetesCluster
-    from gitops_ml.cluster.observed import Pod
-    from gitops_ml.gitops.release_history import FoundDeployment
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{6,128}")
 _AT_ONCE = 8

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from gitops_ml.workspace.manifest_files import find_projects
 from gitops_ml.workspace.workspace import Workspace, no_manifest, read_found
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 
 def validate(

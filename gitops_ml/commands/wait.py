@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn
+from datetime import datetime, timedelta
+from typing import NoReturn
 
 from gitops_ml.cluster.observed import (
     ERROR_SYNC,
@@ -17,27 +18,23 @@ from gitops_ml.cluster.observed import (
     ApplicationSet,
     ExpectedRelease,
     ExpectedRemoval,
+    Observed,
+    Pod,
     Status,
 )
 from gitops_ml.cluster.sync import named_commit, removal_status
+from gitops_ml.commands.deploy import Deployment
 from gitops_ml.commands.get import LiveRelease, Observation, cluster_of, live_release, look, utc_now
 from gitops_ml.delivery.argo_refresh import ArgoRefresh
 from gitops_ml.delivery.awaited import Branch, Expected, below, expected_by, expected_removal
 from gitops_ml.delivery.change import WAIT_SECONDS, ChangeResult
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.errors import GitopsMlError, NotLive, Refused, ServerFailed
+from gitops_ml.forge.pull_request import PullRequest
 from gitops_ml.gitops import layout
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from datetime import datetime
-
-    from gitops_ml.cluster.observed import Observed, Pod
-    from gitops_ml.commands.deploy import Deployment
-    from gitops_ml.forge.pull_request import PullRequest
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 _LASTS = timedelta(seconds=60)
 """How long a failure of Argo CD that names no commit may last before it counts as permanent."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.observed import Application
 from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.gitops.root import root_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gitops_ml.cluster.observed import Application
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.clients import Clients
 
 _AGAIN_AFTER = timedelta(seconds=15)
 """A refresh may have begun before the commit could be read; Argo CD takes seconds for one."""

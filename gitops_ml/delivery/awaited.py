@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.observed import ExpectedRelease, ExpectedRemoval
-from gitops_ml.git.commits import blob_id
+from gitops_ml.delivery.change import ReleaseChange
+from gitops_ml.git.commits import Change, blob_id
+from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.delivery.change import ReleaseChange
-    from gitops_ml.git.commits import Change
-    from gitops_ml.git.repository import GitRepository, GitSnapshot
 
 Expected = ExpectedRelease | ExpectedRemoval
 

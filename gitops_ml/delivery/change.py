@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.hand_edits import undone_edits
 from gitops_ml.delivery.preview_lists import with_preview_lists
@@ -21,24 +20,21 @@ from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.rules import RuleCheck, rule_warnings
 from gitops_ml.errors import UsageError
 from gitops_ml.forge.pull_request import Proposal, PullRequest, review_place
+from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import NO_RESTART, pods_by_directory
 from gitops_ml.gitops.commit_message import action_message, summary_of
 from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.proposal_branch import head_branch, of_another
 from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
+from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.image.planner import PlannedImage
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import Project, PullRequestSettings
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.source import read_author
-
-if TYPE_CHECKING:
-    from gitops_ml.git.commits import Change
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.project.project import Project, PullRequestSettings
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
-
+from gitops_ml.workspace.workspace import Workspace
 
 WAIT_SECONDS = 1800.0
 """An image of gigabytes, a new node and a model that loads take a while."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.delivery.release_changes import (
     ReleaseChanges,
@@ -15,23 +16,18 @@ from gitops_ml.delivery.rendering import make_release
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, UsageError
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.manifest import Manifest, parse_manifests
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import Project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
-from gitops_ml.workspace.workspace import PlannedRelease, check_planned
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.project import Project
-    from gitops_ml.release.spec import ReleaseSpec
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import PlannedRelease, Workspace, check_planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
+from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.changed_releases import changed_releases
+from gitops_ml.gitops.changed_releases import ReleaseChange, changed_releases
 from gitops_ml.gitops.differences import field_changes
-from gitops_ml.gitops.release_history import ReleaseHistory
+from gitops_ml.gitops.release_history import Event, ReleaseHistory
 from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from gitops_ml.git.commits import Change
-    from gitops_ml.git.repository import GitRepository, GitSnapshot
-    from gitops_ml.gitops.changed_releases import ReleaseChange
-    from gitops_ml.gitops.release_history import Event
 
 _MOST_FIELDS = 5
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml._version import __version__
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, ServerFailed
+from gitops_ml.gitops.release_yaml import Provenance
 from gitops_ml.image.planner import (
     ImagePlanner,
     ImageRequest,
@@ -17,23 +19,16 @@ from gitops_ml.image.planner import (
     Unlocked,
     look_up,
 )
-from gitops_ml.oci.reference import split_repository
+from gitops_ml.oci.reference import ImageRef, split_repository
+from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.packages.locking import LockOutcome, Locks
 from gitops_ml.release.model_artifacts import SCHEME, artifacts_of
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.runtime.runtime_package import APP
 from gitops_ml.system.project_files import read_file
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.source import read_provenance
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from gitops_ml.gitops.release_yaml import Provenance
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import PlannedRelease, Workspace
+from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 
 
 def plan_images(

@@ -10,22 +10,18 @@ needs for releases that it does not deploy is in the repository: chart, values a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError, RepositoryMoved
 from gitops_ml.git.commits import Change, RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import mode_in
 from gitops_ml.gitops.current_objects import rendered_manifests
 from gitops_ml.gitops.release_yaml import project_of
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
-    from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.project.project import Project
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.project.project import Project
+from gitops_ml.workspace.clients import Clients
 
 _MOST_NAMED = 3
 

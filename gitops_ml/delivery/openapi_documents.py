@@ -6,27 +6,24 @@ build wrote; only a registry has it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.gitops import layout
 from gitops_ml.http.json_reader import BadJson, read_json
 from gitops_ml.image.contents import open_image
 from gitops_ml.image.openapi import read_openapi
+from gitops_ml.image.planner import PlannedImage
 from gitops_ml.image.recipe import OPENAPI_LABEL, PredictorSource
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.policy.rule import Fleet, Subject
+from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.policy.rule import Fleet, Subject
-    from gitops_ml.release.spec import ReleaseSpec
-    from gitops_ml.system.memory import Memory
 
 Document = dict[str, Any]
 _AT_A_TIME = 8

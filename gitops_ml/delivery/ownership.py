@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.findings import error
 from gitops_ml.errors import InvalidDocument, RepositoryMoved
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import roles_in
+from gitops_ml.gitops.release_files import Release
 from gitops_ml.gitops.release_yaml import destination_of, project_of
 from gitops_ml.gitops.routes import Route, RouteIndex, route_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.manifest.manifest import Manifest
+from gitops_ml.manifest.manifest import Manifest
 
 
 def refuse_others(state: RepositoryState, project: str, directories: Iterable[str]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.delivery.images import (
@@ -29,21 +29,17 @@ from gitops_ml.delivery.release_changes import (
 from gitops_ml.delivery.repository_policy import prune_limit
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError, Refused, UsageError
+from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import commit_message
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.gitops.release_yaml import Provenance
+from gitops_ml.image.planner import PlannedImage
+from gitops_ml.image.recipe import BuilderChoice
 from gitops_ml.packages.locking import Locks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.git.commits import Change
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.gitops.release_yaml import Provenance
-    from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.image.recipe import BuilderChoice
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 _MOST_NAMED = 3
 """Images that are named one by one."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.delivery.push import MakePlan, Plan
 from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import changes_by_release
 from gitops_ml.gitops.previews import preview_list
 from gitops_ml.gitops.release_yaml import chart_of, read_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.delivery.push import MakePlan, Plan
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.project.project import Project
+from gitops_ml.project.project import Project
 
 _KIND = "RealtimeAPI"
 """Others read queues and topics, and would take the work of the environment."""

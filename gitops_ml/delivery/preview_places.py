@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gitops_ml.errors import UsageError
 from gitops_ml.forge.address import forge_address
 from gitops_ml.git.remote import Remote
 from gitops_ml.gitops.previews import PreviewPlace
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gitops_ml.project.project import Project
+from gitops_ml.project.project import Project
 
 
 def preview_place(project: Project, environment: str, *, folder: Path) -> PreviewPlace:

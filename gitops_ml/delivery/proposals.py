@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.forge.pull_request import PullRequest
+from gitops_ml.git.commits import Branch
+from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.proposal_branch import PREFIX
 from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.git.commits import Branch
-    from gitops_ml.git.repository import GitRepository, GitSnapshot
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 _MOST = 20
 """Branches that are read."""

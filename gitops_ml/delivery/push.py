@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from gitops_ml.documents.markdown import escaped
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.forge.pull_request import Proposal, PullRequest
+from gitops_ml.git.commits import Branch, Change
 from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops.proposal_branch import foreign_commits, holds, marked, of_another
 
 if TYPE_CHECKING:
     from gitops_ml.forge.protocol import Forge
-    from gitops_ml.git.commits import Branch, Change
 
 NOTHING_TO_PROPOSE_TO = (
     "the repository is empty, and a pull request needs a branch to go to: `gitops-ml bootstrap` "

@@ -7,31 +7,24 @@ the files, and compare them with the repository.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gitops_ml.delivery.modes import carried_along, environment_modes
+from gitops_ml.delivery.modes import EnvironmentMode, carried_along, environment_modes
 from gitops_ml.delivery.ownership import refuse_others, refuse_role_changes, refuse_taken_routes
 from gitops_ml.delivery.rendering import make_releases, refuse_unrenderable, render_manifests
 from gitops_ml.delivery.repository_policy import refuse_beyond_policy
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import RepositoryMoved
-from gitops_ml.git.commits import Change
+from gitops_ml.git.commits import Change, RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_files import Release, chart_files, environment_files, release_files
-from gitops_ml.gitops.release_yaml import REFRESH, project_of, read_release
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.delivery.modes import EnvironmentMode
-    from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.git.commits import RenderedFile
-    from gitops_ml.gitops.release_yaml import Provenance
-    from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.project.project import Project
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import PlannedRelease, Workspace
+from gitops_ml.gitops.release_yaml import REFRESH, Provenance, project_of, read_release
+from gitops_ml.image.planner import PlannedImage
+from gitops_ml.project.project import Project
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 
 _COMMIT = re.compile("[0-9a-f]{7,64}")
 

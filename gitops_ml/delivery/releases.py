@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import RepositoryMoved, UsageError
+from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import ReleaseRecord, read_fields, read_release
-
-if TYPE_CHECKING:
-    from gitops_ml.git.repository import GitRepository, GitSnapshot
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

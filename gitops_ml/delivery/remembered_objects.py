@@ -5,23 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, overload
 
 from gitops_ml.delivery.rendering import manifest_texts, predictor_chart, render_manifests
 from gitops_ml.documents.yaml_reader import load_yaml
+from gitops_ml.gitops.release_files import Release
 from gitops_ml.gitops.release_yaml import read_fields
+from gitops_ml.policy.rule import KubernetesObjects
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.gitops.release_files import Release
     from gitops_ml.helm.engines import HelmEngine
-    from gitops_ml.policy.rule import KubernetesObjects
-    from gitops_ml.system.memory import Memory
 
 _DOCUMENT = "---\n"
 

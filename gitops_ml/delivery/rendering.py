@@ -19,17 +19,17 @@ from gitops_ml.gitops.release_files import Release, ReleaseText, release_text
 from gitops_ml.gitops.whole_release import faults_of_objects, faults_of_text
 from gitops_ml.helm.charts import Chart, chart_path, read_chart
 from gitops_ml.helm.many_releases import WantedRelease
+from gitops_ml.image.planner import PlannedImage
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.system.clean_text import one_line
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.workspace.remembered import remembered
+from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 
 if TYPE_CHECKING:
     from gitops_ml.helm.engines import HelmEngine
-    from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.system.memory import Memory
-    from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 
 Made = TypeVar("Made")
 Objects = tuple[Mapping[str, object], ...]

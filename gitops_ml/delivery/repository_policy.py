@@ -6,22 +6,16 @@ both, whatever project file or Python code they come from.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from gitops_ml.documents.yaml_reader import read_yaml
-from gitops_ml.errors import InvalidDocument
+from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.documents.yaml_reader import Document, read_yaml
+from gitops_ml.errors import InvalidDocument, Problem
 from gitops_ml.gitops import layout
 from gitops_ml.project.reader import narrowed
 from gitops_ml.release.rules.policy_requests import policy_findings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.documents.yaml_reader import Document
-    from gitops_ml.errors import Problem
-    from gitops_ml.workspace.workspace import PlannedRelease
+from gitops_ml.workspace.workspace import PlannedRelease
 
 
 def refuse_beyond_policy(planned: Iterable[PlannedRelease], state: RepositoryState) -> None:

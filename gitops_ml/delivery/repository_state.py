@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from gitops_ml.git.commits import blob_id
+from gitops_ml.git.commits import RenderedFile, blob_id
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.argo import Destination
 from gitops_ml.gitops.release_yaml import destination_of, images_of, project_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.git.commits import RenderedFile
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.argo import Destination
 
 
 @dataclass(frozen=True, slots=True)

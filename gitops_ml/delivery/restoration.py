@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.derive import parse_release, refuse_unresolvable
 from gitops_ml.delivery.ownership import taken_routes
 from gitops_ml.delivery.rendering import refuse_faults
 from gitops_ml.delivery.repository_policy import refuse_forbidden
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.release_yaml import read_fields
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_fields
 from gitops_ml.gitops.routes import route_of
 from gitops_ml.gitops.whole_release import faults_of_text, faults_of_values
+from gitops_ml.project.project import Project
 from gitops_ml.workspace.workspace import PlannedRelease
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
-    from gitops_ml.project.project import Project
 
 FILES = (layout.RELEASE, layout.VALUES, layout.MANIFEST)
 

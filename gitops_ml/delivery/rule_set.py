@@ -13,17 +13,14 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.cel import NoLibrary, compile_cel
 from gitops_ml.errors import UsageError
 from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.cel_rules import rule_of_cel
-from gitops_ml.policy.rule import FleetRule, Rule
-
-if TYPE_CHECKING:
-    from gitops_ml.policy.rule import AnyRule
-    from gitops_ml.project.checks import Checks
+from gitops_ml.policy.rule import AnyRule, FleetRule, Rule
+from gitops_ml.project.checks import Checks
 
 GROUP = "gitops_ml.rules"
 

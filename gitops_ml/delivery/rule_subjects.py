@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.derive import parse_release
 from gitops_ml.delivery.remembered_objects import ToRender, objects_of
 from gitops_ml.delivery.rendering import predictor_chart
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.changed_releases import changed_releases
-from gitops_ml.gitops.release_yaml import project_of, read_fields, read_release, split_provenance
+from gitops_ml.gitops.changed_releases import ReleaseChange, changed_releases
+from gitops_ml.gitops.release_yaml import (
+    ReleaseRecord,
+    project_of,
+    read_fields,
+    read_release,
+    split_provenance,
+)
 from gitops_ml.gitops.routes import route_of
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.policy.limit_rules import usage_of, usage_of_values
-from gitops_ml.policy.rule import Fleet, Side, Subject
+from gitops_ml.policy.rule import Fleet, KubernetesObjects, Side, Subject, Usage
+from gitops_ml.project.project import Project
 from gitops_ml.release.resolve import resolve
+from gitops_ml.system.memory import Memory
+from gitops_ml.workspace.workspace import PlannedRelease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from datetime import datetime
-
-    from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.git.commits import Change
-    from gitops_ml.gitops.changed_releases import ReleaseChange
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.helm.engines import HelmEngine
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.policy.rule import KubernetesObjects, Usage
-    from gitops_ml.project.project import Project
-    from gitops_ml.system.memory import Memory
-    from gitops_ml.workspace.workspace import PlannedRelease
 
 Sources = dict[str, str]
 

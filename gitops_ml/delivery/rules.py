@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.images import source_texts
 from gitops_ml.delivery.openapi_documents import OpenapiDocuments
@@ -12,19 +12,15 @@ from gitops_ml.delivery.rule_set import rules_of
 from gitops_ml.delivery.rule_subjects import SubjectReader
 from gitops_ml.documents.findings import Finding
 from gitops_ml.errors import Problem, RulesBroken, UsageError
+from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitSnapshot
+from gitops_ml.image.planner import PlannedImage
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.evaluate import evaluate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.git.commits import Change
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.policy.rule import AnyRule, RuleFinding
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.policy.rule import AnyRule, RuleFinding
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 _NEVER_STOPPED = ("rollback",)
 """Verbs of an incident: what they break is reported, and stops nothing."""

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from gitops_ml.cluster.cluster_facts import ClusterFacts
+from gitops_ml.cluster.kubernetes import KubernetesCluster
+from gitops_ml.cluster.observed import Condition
 from gitops_ml.doctor.cluster_checks import versioned
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
 from gitops_ml.doctor.versions import ARGO_CD, written
 from gitops_ml.git.object_store import parse_commit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.cluster.cluster_facts import ClusterFacts
-    from gitops_ml.cluster.kubernetes import KubernetesCluster
-    from gitops_ml.cluster.observed import Condition
-    from gitops_ml.project.project import GitopsSpec
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.project.project import GitopsSpec
+from gitops_ml.workspace.clients import Clients
 
 SERVER = "cluster of Argo CD"
 _KINDS = {"applications", "applicationsets", "appprojects"}

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from gitops_ml.cluster.cluster_facts import ClusterFacts
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
 from gitops_ml.doctor.versions import KEDA, KUBERNETES, is_too_old, numbers, written
 from gitops_ml.errors import Refused, ServerFailed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.cluster.cluster_facts import ClusterFacts
-    from gitops_ml.project.project import ClusterSpec, GatewaySpec
+from gitops_ml.project.project import ClusterSpec, GatewaySpec
 
 _METRICS = "external.metrics.k8s.io/v1beta1"
 _PROGRAMMED = "Programmed"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.cluster_facts import ClusterFacts
 from gitops_ml.doctor.argo_checks import argo_probes
@@ -15,12 +15,8 @@ from gitops_ml.doctor.outcome import SKIPPED, Check, Probe, finding, ok, skipped
 from gitops_ml.doctor.prometheus_checks import loki_probes, prometheus_probes
 from gitops_ml.doctor.registry_checks import registry_probes
 from gitops_ml.doctor.rights_checks import argo_rights, environment_rights
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.workspace import Workspace
 
 
 def probes_of(workspace: Workspace, clients: Clients) -> tuple[Probe, ...]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
+from gitops_ml.forge.protocol import Forge
 from gitops_ml.forge.token import token_remedy
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from gitops_ml.forge.protocol import Forge
-    from gitops_ml.git.repository import GitRepository
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.git.repository import GitRepository
+from gitops_ml.workspace.clients import Clients
 
 _BRANCH = "gitops-ml/doctor"
 """No branch has this name: the push is a dry run."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+from gitops_ml.cluster.cluster_facts import ClusterFacts, Node, Taint
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.cluster.cluster_facts import ClusterFacts, Node, Taint
-    from gitops_ml.project.project import ClusterSpec, GpuClass
+from gitops_ml.project.project import ClusterSpec, GpuClass
 
 _KEEPS_AWAY = ("NoSchedule", "NoExecute")
 _GPU_TAINTS_HINT = "add a toleration of it to the class, or remove the taint"

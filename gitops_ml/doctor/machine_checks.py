@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml._version import __version__
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
 from gitops_ml.errors import EngineFailed, GitopsMlError, ProgramFailed, UsageError
 from gitops_ml.git.environment import OUTSIDE, run_git
 from gitops_ml.system.cache import cache_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.workspace.clients import Clients
 
 
 def machine_probes(clients: Clients) -> Iterator[Probe]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
+from gitops_ml.cluster.loki import Loki
 from gitops_ml.cluster.monitoring_server import proxy_path
+from gitops_ml.cluster.prometheus import Prometheus
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from gitops_ml.cluster.loki import Loki
-    from gitops_ml.cluster.prometheus import Prometheus
-    from gitops_ml.project.project import ClusterSpec
+from gitops_ml.project.project import ClusterSpec
 
 
 def prometheus_probes(spec: ClusterSpec, prometheus: Prometheus | None) -> Iterator[Probe]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
 from gitops_ml.oci.blob_upload import try_upload
 from gitops_ml.oci.reference import ImageRef, split_repository
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.workspace.clients import Clients
+from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.workspace.clients import Clients
 
 
 def registry_probes(clients: Clients, apis: tuple[str, ...]) -> Iterator[Probe]:

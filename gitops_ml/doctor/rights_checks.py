@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from gitops_ml.cluster.rights import CALLER, READER, REFRESHER, SYNC_READER
+from gitops_ml.cluster.cluster_facts import ClusterFacts
+from gitops_ml.cluster.rights import CALLER, READER, REFRESHER, SYNC_READER, Right, Role
 from gitops_ml.doctor.argo_checks import SERVER
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.cluster.cluster_facts import ClusterFacts
-    from gitops_ml.cluster.rights import Right, Role
-    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec
+from gitops_ml.project.project import ClusterSpec, EnvironmentSpec
 
 
 def environment_rights(

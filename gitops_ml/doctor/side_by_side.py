@@ -5,14 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.doctor.outcome import SKIPPED, Check, Probe, finding, skipped
 from gitops_ml.errors import GitopsMlError, Refused, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _Answer = tuple[int, "_Result | BaseException"]
 

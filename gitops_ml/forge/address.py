@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import UsageError
 from gitops_ml.http.urls import Destination
-
-if TYPE_CHECKING:
-    from gitops_ml.project.project import ForgeSpec
+from gitops_ml.project.project import ForgeSpec
 
 _KNOWN_HOSTS = {
     "github.com": "github",

@@ -12,27 +12,22 @@ import base64
 import json
 import re
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
+from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.token import ForgeToken, token_remedy
 from gitops_ml.http.client import HttpClient
-from gitops_ml.http.deadlines import Limits
+from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part
-from gitops_ml.http.response import BadRedirect, RequestFailed
+from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed
 from gitops_ml.http.retry import TEMPORARY, Pause, RetryPolicy, pause_after, retry_after
 from gitops_ml.http.urls import is_protected, is_same_server
 from gitops_ml.system.process import redacted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from gitops_ml.forge.address import ForgeAddress
-    from gitops_ml.http.deadlines import Watch
-    from gitops_ml.http.response import HttpResponse
 
 _MOST_PAGES = 50
 _DEEPEST = 8

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import Refused
-from gitops_ml.forge.api_session import NotThere, Unacceptable
+from gitops_ml.forge.api_session import ForgeSession, NotThere, Unacceptable
 from gitops_ml.forge.own_comment import Comment, CommentPage
 from gitops_ml.forge.protocol import Extra, Forge
-from gitops_ml.forge.pull_request import PullRequest, newest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.pull_request import Proposal
-    from gitops_ml.http.json_reader import Part
+from gitops_ml.forge.pull_request import Proposal, PullRequest, newest
+from gitops_ml.http.json_reader import Part
 
 _STATES = {"OPEN": "open", "MERGED": "merged", "DECLINED": "closed"}
 _STRATEGIES = {"merge": "no-ff", "squash": "squash", "rebase": "rebase-no-ff"}

@@ -7,21 +7,17 @@ goes to the server of the CI service alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import UsageError
 from gitops_ml.forge.address import forge_address
 from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.open import forge_over
+from gitops_ml.forge.protocol import Forge
 from gitops_ml.forge.token import find_token
 from gitops_ml.project.project import ForgeSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.forge.protocol import Forge
 
 _NUMBERS = {
     "GITHUB_REF": r"refs/pull/([0-9]{1,18})/(?:merge|head)",

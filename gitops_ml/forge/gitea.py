@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import Refused
-from gitops_ml.forge.api_session import NotThere, Unacceptable
+from gitops_ml.forge.api_session import ForgeSession, NotThere, Unacceptable
 from gitops_ml.forge.github import GitHub, GitHubComments
-from gitops_ml.forge.pull_request import newest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.own_comment import CommentPage
-    from gitops_ml.forge.protocol import Extra
-    from gitops_ml.forge.pull_request import Proposal, PullRequest
-    from gitops_ml.http.json_reader import Part
+from gitops_ml.forge.own_comment import CommentPage
+from gitops_ml.forge.protocol import Extra
+from gitops_ml.forge.pull_request import Proposal, PullRequest, newest
+from gitops_ml.http.json_reader import Part
 
 _DRAFTS = ("WIP:", "[WIP]", "DRAFT:")
 _LABEL_COLOR = "#ededed"

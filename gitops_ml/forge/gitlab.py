@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from gitops_ml.errors import Refused
-from gitops_ml.forge.api_session import Unacceptable
+from gitops_ml.forge.api_session import ForgeSession, Unacceptable
 from gitops_ml.forge.own_comment import Comment, CommentPage
 from gitops_ml.forge.protocol import Extra, Forge
-from gitops_ml.forge.pull_request import PullRequest, newest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.pull_request import Proposal
-    from gitops_ml.http.json_reader import Part
+from gitops_ml.forge.pull_request import Proposal, PullRequest, newest
+from gitops_ml.http.json_reader import Part
 
 _STATES = {"opened": "open", "locked": "open", "merged": "merged", "closed": "closed"}
 

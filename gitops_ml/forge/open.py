@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from gitops_ml.forge.address import forge_address
 from gitops_ml.forge.api_session import ForgeSession
@@ -10,16 +11,11 @@ from gitops_ml.forge.bitbucket import Bitbucket
 from gitops_ml.forge.gitea import Gitea
 from gitops_ml.forge.github import GitHub
 from gitops_ml.forge.gitlab import GitLab
+from gitops_ml.forge.protocol import Forge
 from gitops_ml.forge.token import find_token
 from gitops_ml.git.remote import Remote
+from gitops_ml.project.project import GitopsSpec, SourceSpec
 from gitops_ml.user.secret_owner import SecretOwner
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from gitops_ml.forge.protocol import Forge
-    from gitops_ml.project.project import GitopsSpec, SourceSpec
 
 _FORGES: Mapping[str, Callable[[ForgeSession], Forge]] = {
     "github": GitHub,

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.markdown import unfolded
 from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.forge.api_session import NotThere
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 CHECK = "check"
 """The marker of the comment that `gitops-ml check` writes."""

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.forge.api_session import NotThere, Unacceptable
-from gitops_ml.forge.own_comment import upsert
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.forge.api_session import ForgeSession
-    from gitops_ml.forge.own_comment import CommentPage, Posted
-    from gitops_ml.forge.pull_request import Proposal, PullRequest
-    from gitops_ml.http.json_reader import Part
+from gitops_ml.forge.api_session import ForgeSession, NotThere, Unacceptable
+from gitops_ml.forge.own_comment import CommentPage, Posted, upsert
+from gitops_ml.forge.pull_request import Proposal, PullRequest
+from gitops_ml.http.json_reader import Part
 
 Extra = tuple[str, Callable[[], object]]
 """A label, a reviewer or auto-merge: its name, which follows "without" in a warning, and the call that

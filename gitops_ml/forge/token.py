@@ -14,17 +14,14 @@ The first of these that has a token wins:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.git.environment import OUTSIDE, run_git
 from gitops_ml.http.secret_destinations import USUAL
 from gitops_ml.system.process import TOKEN_HOSTS
 from gitops_ml.user.secret_owner import netrc_files, netrc_hosts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 _SECONDS = 30
 """For a credential helper: it may open a key store, but must not wait for a person."""

@@ -6,12 +6,8 @@ system's configuration; the configuration of the clone has neither.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gitops_ml.errors import ProgramFailed
-
-if TYPE_CHECKING:
-    from gitops_ml.git.program import GitProgram
+from gitops_ml.git.program import GitProgram
 
 _REMEDY = (
     "commit.gpgSign of your git configuration asks for signed commits: mend the key "

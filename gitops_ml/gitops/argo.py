@@ -6,18 +6,14 @@ of its manual).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import yaml
 
 from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.gitops import layout
-from gitops_ml.project.project import OWN_PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.project.project import EnvironmentSpec, GitopsSpec, Project
+from gitops_ml.project.project import OWN_PREFIX, EnvironmentSpec, GitopsSpec, Project
 
 Destination = tuple[str, str]
 """The API server's address and a namespace."""

@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.rights_file import bindings
 from gitops_ml.gitops.root import root_name
-from gitops_ml.project.project import ARGO_CDS_OWN
+from gitops_ml.project.project import (
+    ARGO_CDS_OWN,
+    ClusterSpec,
+    EnvironmentSpec,
+    GatewaySpec,
+    GitopsSpec,
+    Project,
+)
 from gitops_ml.system.resources import template
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.project.project import (
-        ClusterSpec,
-        EnvironmentSpec,
-        GatewaySpec,
-        GitopsSpec,
-        Project,
-    )
 
 README, CODEOWNERS, GITATTRIBUTES = "README.md", "CODEOWNERS", ".gitattributes"
 

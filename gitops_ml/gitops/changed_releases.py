@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import deployment_id_of, destination_of, read_fields
 from gitops_ml.release.values.pod_part import pod_part
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-
-    from gitops_ml.git.commits import Change
 
 Content = tuple["bytes | None", "bytes | None"]
 """A file before and after; twice `None` where it does not change."""

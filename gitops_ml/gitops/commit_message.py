@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from gitops_ml.git.commits import Change
+from gitops_ml.gitops.release_files import Release
 from gitops_ml.system.clean_text import one_line, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from gitops_ml.git.commits import Change
-    from gitops_ml.gitops.release_files import Release
 
 VERBS = {"add": "added", "modify": "modified", "delete": "deleted"}
 """The action of a change in the past tense."""

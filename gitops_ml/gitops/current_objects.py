@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,17 +18,14 @@ import yaml
 
 from gitops_ml.documents.yaml_reader import load_all_yaml, load_yaml
 from gitops_ml.errors import GitopsMlError, ProgramFailed, RepositoryMoved
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.release_yaml import read_fields, read_release
+from gitops_ml.gitops.release_yaml import ReleaseRecord, read_fields, read_release
 from gitops_ml.gitops.whole_release import faults_of_text
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.files import write_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.helm.engines import HelmEngine, Objects
 
 _MOST_FILES = 500

@@ -6,10 +6,9 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from gitops_ml.git.commits import Change
+from gitops_ml.git.commits import Change
 
 KubernetesObject = Mapping[str, Any]
 _MISSING = object()

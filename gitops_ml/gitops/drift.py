@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.cluster.field_owners import OwnedField, Owner, owned_fields
 from gitops_ml.documents.quantities import parse_quantity
-from gitops_ml.gitops.differences import FieldChange, field_changes
-
-if TYPE_CHECKING:
-    from gitops_ml.gitops.differences import KubernetesObject
+from gitops_ml.gitops.differences import FieldChange, KubernetesObject, field_changes
 
 _SERVERS_OWN = (
     "managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink",

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import MANAGED_BY
+from gitops_ml.project.project import EnvironmentSpec, GrafanaSpec, Project
 from gitops_ml.system.resources import resource_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.project.project import EnvironmentSpec, GrafanaSpec, Project
 
 _TEMPLATE = "bootstrap/fleet.json"
 

@@ -15,29 +15,26 @@ The values below are laid over those of the release: no secret, no route, no ide
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from gitops_ml.documents.yaml_reader import load_all_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import API_VERSION, CHART_KINDS, MANAGED_BY
-from gitops_ml.project.project import OWN_PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.forge.address import ForgeAddress
-    from gitops_ml.project.project import (
-        ClusterSpec,
-        EnvironmentSpec,
-        GitopsSpec,
-        GpuClass,
-        PreviewSpec,
-    )
+from gitops_ml.project.project import (
+    OWN_PREFIX,
+    ClusterSpec,
+    EnvironmentSpec,
+    GitopsSpec,
+    GpuClass,
+    PreviewSpec,
+)
 
 CHART, CHART_VERSION = "preview", "0.1.0"
 """Of `charts/preview`; a test compares."""

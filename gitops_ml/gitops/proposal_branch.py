@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from gitops_ml.git.commits import Branch, BranchCommit, Change, Difference, blob_id
 from gitops_ml.gitops import layout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 PREFIX = "gitops-ml/"
 TRAILER = "Gitops-Ml-Proposal"

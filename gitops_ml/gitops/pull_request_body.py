@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.markdown import block, cell, code, escaped
 from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import (
     ReleaseChange,
@@ -28,11 +30,6 @@ from gitops_ml.gitops.differences import FieldChange, field_changes
 from gitops_ml.gitops.release_yaml import image_of, origin_of, read_fields
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.resources import template
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from gitops_ml.git.commits import Change
 
 LONGEST_BODY = 30_000
 """Characters. Bitbucket takes 32,768, GitHub 65,536."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import argo, layout
-from gitops_ml.gitops.deployment_id import deployment_id
+from gitops_ml.gitops.deployment_id import Refresh, deployment_id
 from gitops_ml.gitops.release_yaml import (
     Provenance,
     deployment_id_of,
@@ -20,18 +20,13 @@ from gitops_ml.gitops.release_yaml import (
     read_fields,
     split_provenance,
 )
+from gitops_ml.helm.charts import Chart
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import ClusterSpec, Project
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.release.values.chart import chart_values
 from gitops_ml.release.values.plain_values import without_empty
 from gitops_ml.release.values.pod_part import pod_part
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.gitops.deployment_id import Refresh
-    from gitops_ml.helm.charts import Chart
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.project.project import ClusterSpec, Project
-    from gitops_ml.release.spec import ReleaseSpec
 
 
 @dataclass(frozen=True, slots=True)

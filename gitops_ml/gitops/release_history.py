@@ -12,9 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.forge.pull_request import pull_request_number
+from gitops_ml.git.commits import LoggedCommit
+from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.commit_message import action_of, is_of_tool
 from gitops_ml.gitops.differences import FieldChange, field_changes
@@ -26,12 +28,7 @@ from gitops_ml.gitops.release_yaml import (
     read_release,
     rendered_as,
 )
-
-if TYPE_CHECKING:
-    from gitops_ml.git.commits import LoggedCommit
-    from gitops_ml.git.repository import GitRepository, GitSnapshot
-    from gitops_ml.oci.reference import ImageRef
-
+from gitops_ml.oci.reference import ImageRef
 
 _FEW_PATHS = 8
 

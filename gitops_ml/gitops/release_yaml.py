@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.argo import Destination
 from gitops_ml.gitops.deployment_id import Refresh
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.system.clean_text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.gitops.argo import Destination
 
 REFRESH = b"\nrefresh:\n"
 """In every ``release.yaml`` with a refresh; found faster than by a parse."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.cluster.rights import ROLES, Role
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import MANAGED_BY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.project.project import EnvironmentSpec, GitopsSpec
+from gitops_ml.project.project import EnvironmentSpec, GitopsSpec
 
 
 @dataclass(frozen=True, slots=True)

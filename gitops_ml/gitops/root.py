@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.argo import API_VERSION, MANAGED_BY
-from gitops_ml.project.project import ARGO_CDS_OWN, OWN_PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.project.project import GitopsSpec
+from gitops_ml.project.project import ARGO_CDS_OWN, OWN_PREFIX, GitopsSpec
 
 
 def root_file(gitops: GitopsSpec) -> RenderedFile:

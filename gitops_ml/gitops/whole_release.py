@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from gitops_ml.documents.yaml_reader import load_all_yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _KIND = re.compile(r"^kind: [\"']?(\w+)", re.M)
 _FROM_CHART = {

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import yaml
 
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.system.resources import resource_directory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _POD_VERSION = "gitops-ml.dev/pod-version"
 

@@ -12,11 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
-from gitops_ml.documents.json_schema import compile_check
+from gitops_ml.documents.json_schema import Check, compile_check
 from gitops_ml.documents.merge import merged
 from gitops_ml.documents.yaml_reader import load_all_yaml, load_yaml
 from gitops_ml.errors import ProgramFailed, UsageError
@@ -29,10 +29,6 @@ from gitops_ml.helm.many_releases import (
     values_of_many,
 )
 from gitops_ml.system import process
-
-if TYPE_CHECKING:
-    from gitops_ml.documents.json_schema import Check
-
 
 Objects = tuple[Mapping[str, Any], ...]
 

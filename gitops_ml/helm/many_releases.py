@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 _OWN_CONTEXT = re.compile(r"\.(?:Template|Subcharts)\b")
 """What a template finds out about itself, and what the copy does not have."""

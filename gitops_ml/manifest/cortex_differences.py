@@ -6,16 +6,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, warning
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from gitops_ml.manifest.manifest import Manifest
 
 RULE = "cortex"
 _STORES = ("s3://", "gs://")
@@ -39,15 +34,13 @@ def has_cortex_name(file: str) -> bool:
     return posixpath.basename(file).startswith("cortex")
 
 
-def differences(manifests: Iterable[Manifest]) -> Iterator[tuple[Manifest, Finding]]:
-    """Each difference once, at the first API that has it."""
-    served = [each for each in manifests if each.kind == "RealtimeAPI"]
+def differences(served: Iterable[_Body]) -> Iterator[tuple[int, Finding]]:
+    """Each difference once, with the number of the first RealtimeAPI as written that has it."""
+    bodies = tuple(served)
     for difference in DIFFERENCES:
-        for manifest in served:
-            submitted = {**manifest.body, "kind": manifest.submitted.get("kind")}
-            if difference.applies(submitted):
-                yield manifest, warning(difference.path, difference.message, rule=RULE)
-                break
+        having = (at for at, body in enumerate(bodies) if difference.applies(body))
+        if (first := next(having, None)) is not None:
+            yield first, warning(difference.path, difference.message, rule=RULE)
 
 
 def _at(body: _Body, path: Path) -> Any:

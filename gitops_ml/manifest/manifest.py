@@ -90,7 +90,9 @@ def parse_manifests(document: Document) -> tuple[tuple[Manifest, ...], tuple[Pro
             manifests.append(manifest)
     read = tuple(m for m in manifests if m is not None)
     if has_cortex_name(document.file) or any(map(is_older, problems)):
-        problems += [each.problem(finding) for each, finding in differences(read)]
+        served = [each for each in read if each.kind == "RealtimeAPI"]
+        bodies = ({**each.body, "kind": each.submitted.get("kind")} for each in served)
+        problems += [served[at].problem(finding) for at, finding in differences(bodies)]
     return read, tuple(problems)
 
 

@@ -17,15 +17,16 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.contents import KIND_LABEL, MODEL, TITLE, layer_entries
 from gitops_ml.oci import tar_headers as tar
+from gitops_ml.oci.blob_upload import Source
 from gitops_ml.oci.image_manifest import (
     CONFIG,
     INDEX,
@@ -37,24 +38,17 @@ from gitops_ml.oci.image_manifest import (
     canonical_json,
     describe,
 )
-from gitops_ml.oci.new_folder import new_folder
+from gitops_ml.oci.new_folder import NewFolder, new_folder
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.store import bytes_source
-from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive
+from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive, TarEntry
 from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 from gitops_ml.system.cache import cache_folder, folder_in
 from gitops_ml.system.kept_folder import keep_listing, remove, what_changed
 from gitops_ml.system.pointer_files import fault_of_file
+from gitops_ml.system.progress import Progress
 from gitops_ml.system.seal import Seal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from gitops_ml.oci.blob_upload import Source
-    from gitops_ml.oci.new_folder import NewFolder
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.oci.tar_entries import TarEntry
-    from gitops_ml.system.progress import Progress
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 

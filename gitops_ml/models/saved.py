@@ -8,16 +8,14 @@ import pickletools
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.system.pointer_files import fault_of_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MAIN = "__main__"
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gitops_ml.documents.quantities import format_duration
 from gitops_ml.policy.pod_rules import MAIN, of_kind, place, serving_pod, within
-from gitops_ml.policy.rule import Breach, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.policy.rule import Side, Subject
+from gitops_ml.policy.rule import Breach, Rule, Side, Subject
 
 _LEAST_DRAIN = 2
 """Seconds that gateways and nodes need to see that a replica is going."""

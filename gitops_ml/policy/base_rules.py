@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.documents.findings import Path
 from gitops_ml.policy.evaluate import CHANGED
-from gitops_ml.policy.rule import RuleFinding
+from gitops_ml.policy.rule import RuleFinding, Subject
 from gitops_ml.project.checks import IGNORED
+from gitops_ml.project.project import EnvironmentSpec, Project
 from gitops_ml.release.rules.policy_requests import policy_findings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.documents.findings import Path
-    from gitops_ml.policy.rule import Subject
-    from gitops_ml.project.project import EnvironmentSpec, Project
 
 _LONGEST = 120
 _MOST = 10

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gitops_ml.policy.availability import AVAILABILITY_RULES
 from gitops_ml.policy.hidden_code import HIDDEN_CODE_RULES
 from gitops_ml.policy.image_rules import IMAGE_RULES
@@ -13,10 +11,8 @@ from gitops_ml.policy.ownership_rules import OWNERSHIP_RULES
 from gitops_ml.policy.pod_security import POD_SECURITY_RULES
 from gitops_ml.policy.process_rules import PROCESS_RULES
 from gitops_ml.policy.resource_rules import RESOURCE_RULES
+from gitops_ml.policy.rule import AnyRule
 from gitops_ml.policy.secrets import SECRET_RULES
-
-if TYPE_CHECKING:
-    from gitops_ml.policy.rule import AnyRule
 
 BUILT_IN: tuple[AnyRule, ...] = (
     *POD_SECURITY_RULES,

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.cel import CannotEvaluate, compile_cel
+from gitops_ml.documents.findings import Path
 from gitops_ml.documents.quantities import parse_quantity
-from gitops_ml.policy.rule import Breach, Rule
-
-if TYPE_CHECKING:
-    from gitops_ml.documents.findings import Path
-    from gitops_ml.policy.rule import Side, Subject
-    from gitops_ml.project.checks import CelRule
+from gitops_ml.policy.rule import Breach, Rule, Side, Subject
+from gitops_ml.project.checks import CelRule
 
 _ACTION = re.compile(r"\baction\b")
 

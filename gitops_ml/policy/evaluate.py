@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import date
 
 from gitops_ml.documents.findings import suggestion
-from gitops_ml.policy.rule import FleetRule, Rule, RuleFinding
-from gitops_ml.project.checks import IGNORED
+from gitops_ml.policy.rule import AnyRule, Fleet, FleetRule, Rule, RuleFinding, Subject
+from gitops_ml.project.checks import IGNORED, Checks, RuleException
 from gitops_ml.project.policy import matches_any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Set
-    from datetime import date
-
-    from gitops_ml.policy.rule import AnyRule, Fleet, Subject
-    from gitops_ml.project.checks import Checks, RuleException
 
 EXPIRED, CHANGED, UNKNOWN = "expired-exception", "rules-changed", "unknown-rule"
 """Findings about the rules themselves."""

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from gitops_ml.policy.rule import Breach, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.policy.rule import Subject
+from gitops_ml.policy.rule import Breach, Rule, Subject
 
 _DECLARED = re.compile(r"[ \t\f\ufeff]*#.*?coding[:=][ \t]*([-\w.]+)")
 """PEP 263: a comment on one of the first two lines."""

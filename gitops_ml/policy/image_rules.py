@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.policy.pod_rules import place, pods_of
-from gitops_ml.policy.rule import Breach, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.policy.rule import Side, Subject
+from gitops_ml.policy.rule import Breach, Rule, Side, Subject
 
 _DIGEST = "@sha256:"
 

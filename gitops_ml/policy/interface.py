@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.policy.openapi_changes import breaking_changes
-from gitops_ml.policy.rule import Breach, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.policy.rule import Side, Subject
+from gitops_ml.policy.rule import Breach, Rule, Side, Subject
 
 
 def _endpoint(subject: Subject) -> Iterator[Breach]:

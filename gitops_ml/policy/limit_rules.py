@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from gitops_ml.policy.pod_rules import within
-from gitops_ml.policy.rule import Breach, FleetBreach, FleetRule, Rule, Usage
+from gitops_ml.policy.rule import Breach, Fleet, FleetBreach, FleetRule, Rule, Side, Subject, Usage
+from gitops_ml.project.checks import Limit
+from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.monthly_cost import money, monthly_cost
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.policy.rule import Fleet, Side, Subject
-    from gitops_ml.project.checks import Limit
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.release.spec import ReleaseSpec
 
 
 def usage_of(spec: ReleaseSpec, cluster: ClusterSpec) -> Usage:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gitops_ml.policy.pod_rules import within
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _METHODS = ("get", "put", "post", "delete", "patch", "options", "head")
 _DEEPEST = 12

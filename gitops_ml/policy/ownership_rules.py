@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from gitops_ml.policy.rule import Breach, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.policy.rule import Subject
+from gitops_ml.policy.rule import Breach, Rule, Subject
 
 
 def _required_labels(subject: Subject) -> Iterator[Breach]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from textwrap import dedent
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.policy.rule import About
+from gitops_ml.policy.rule import About
 
 _HEAD = dedent("""\
     # Rules

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.documents.findings import Path
+from gitops_ml.policy.rule import Side
 from gitops_ml.release.proxy import CONTAINER as QUEUE_PROXY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.documents.findings import Path
-    from gitops_ml.policy.rule import Side
 
 _POD_FIELD = {
     "Deployment": ("spec", "template"),

@@ -6,15 +6,11 @@ those that "restricted" adds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gitops_ml.policy.pod_rules import Pod, place, pods_of, within
-from gitops_ml.policy.rule import Breach, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from gitops_ml.policy.rule import Subject
+from gitops_ml.policy.rule import Breach, Rule, Subject
 
 _VOLUMES = frozenset(
     {

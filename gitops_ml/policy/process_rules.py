@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from gitops_ml.policy.rule import Breach, FleetBreach, FleetRule, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.policy.rule import Fleet, Subject
+from gitops_ml.policy.rule import Breach, Fleet, FleetBreach, FleetRule, Rule, Subject
 
 _LEAST_REMOVED = 3
 """Fewer releases may go at a time, whatever their share is."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.documents.quantities import parse_quantity
 from gitops_ml.policy.pod_rules import place, pods_of, within
-from gitops_ml.policy.rule import Breach, Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.policy.rule import Subject
+from gitops_ml.policy.rule import Breach, Rule, Subject
 
 _MOST_OVER = 4
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from gitops_ml.documents.findings import Path
-    from gitops_ml.oci.reference import ImageRef
-    from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
-    from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.documents.findings import Path
+from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
+from gitops_ml.release.spec import ReleaseSpec
 
 KubernetesObjects = Sequence[Mapping[str, Any]]
 

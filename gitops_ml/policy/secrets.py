@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 from gitops_ml.policy.pod_rules import place, pods_of
-from gitops_ml.policy.rule import Breach, Rule
+from gitops_ml.policy.rule import Breach, Rule, Subject
 from gitops_ml.system.secret_scan import (
     given_in,
     has_secret_shape,
@@ -17,11 +17,6 @@ from gitops_ml.system.secret_scan import (
     looks_random,
     named_texts,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.policy.rule import Subject
 
 _LONGEST = 1 << 20
 """Characters of a source that is read."""

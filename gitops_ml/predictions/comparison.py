@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from gitops_ml.predictions import significance as tests
-from gitops_ml.predictions.observed_predictions import OTHER_CLASSES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.predictions.observed_predictions import Histogram, Predictions
+from gitops_ml.predictions.observed_predictions import OTHER_CLASSES, Histogram, Predictions
 
 DIFFERENT, ALIKE, UNKNOWN = "different", "alike", "not enough data"
 ALPHA = 0.01

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.predictions.metrics_text import PART, Sum, predictions_of, read_sums
+from gitops_ml.predictions.observed_predictions import Predictions
 
 if TYPE_CHECKING:
     from gitops_ml.cluster.kubernetes import KubernetesCluster
     from gitops_ml.cluster.prometheus import Prometheus
-    from gitops_ml.predictions.observed_predictions import Predictions
 
 DAYS = 7.0
 PROBE_PORT = 8082

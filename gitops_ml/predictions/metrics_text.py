@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from gitops_ml.errors import ServerFailed
 from gitops_ml.predictions.observed_predictions import Histogram, Predictions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 CLASSES = "predictor_predictions_total"
 VALUES = "predictor_prediction_value_bucket"

@@ -6,10 +6,7 @@ scipy has all of this and is no dependency of gitops-ml; the tests compare with 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
 
 _STEPS = 10_000
 _ENOUGH = 1e-12

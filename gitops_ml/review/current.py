@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.derive import parse_release
 from gitops_ml.delivery.release_changes import left_behind
-from gitops_ml.delivery.rendering import predictor_chart
+from gitops_ml.delivery.rendering import Objects, predictor_chart
+from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import load_all_yaml
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.current_objects import rendered_manifests
 from gitops_ml.gitops.release_files import Release, ReleaseText
 from gitops_ml.gitops.release_yaml import (
     REFRESH,
+    ReleaseRecord,
     as_text,
     read_fields,
     read_release,
@@ -29,12 +33,6 @@ from gitops_ml.review.sides import StateReleases
 from gitops_ml.workspace.workspace import PlannedRelease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.delivery.rendering import Objects
-    from gitops_ml.delivery.repository_state import RepositoryState
-    from gitops_ml.git.repository import GitSnapshot
-    from gitops_ml.gitops.release_yaml import ReleaseRecord
     from gitops_ml.helm.engines import HelmEngine
 
 

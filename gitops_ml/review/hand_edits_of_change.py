@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from gitops_ml.delivery.hand_edits import undone_edits
 from gitops_ml.git.commits import Change
+from gitops_ml.git.repository import GitRepository
 from gitops_ml.gitops import layout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.git.repository import GitRepository
-    from gitops_ml.gitops.release_files import Release
+from gitops_ml.gitops.release_files import Release
 
 
 def edits_that_end(repository: GitRepository, releases: Iterable[Release]) -> tuple[str, ...]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
 from gitops_ml.gitops.changed_releases import KEPT, NO_RESTART
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from gitops_ml.review.review import ReleaseReview, Review
+from gitops_ml.review.review import ReleaseReview, Review
 
 _MOST_NAMED = 3
 """APIs that are named one by one."""

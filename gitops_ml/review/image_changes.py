@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.packages.advisories import read_advisories
 from gitops_ml.review.image_layers import bytes_of
-from gitops_ml.review.review import FileChange, ImageReview, PackageChange
+from gitops_ml.review.review import FileChange, ImageReview, LayerFacts, PackageChange, Review, Side
 from gitops_ml.runtime.runtime_package import APP
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from gitops_ml.review.review import LayerFacts, Review, Side
 
 _OWN = f"{APP}/"
 _MOST_NAMED = 5

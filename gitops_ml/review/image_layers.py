@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
+from gitops_ml.image.context import BuildContext
+from gitops_ml.image.planner import PlannedImage
+from gitops_ml.packages.lock_file import Lock
 from gitops_ml.review.review import LayerFacts
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.image.context import BuildContext
-    from gitops_ml.image.planner import PlannedImage
-    from gitops_ml.packages.lock_file import Lock
 
 BASE, PACKAGES, OWN_RUNTIME, CODE = "the base image", "the packages", "the runtime", "the code"
 """From the lowest layer to the highest."""

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from gitops_ml.delivery.remembered_objects import checked_objects
+from gitops_ml.delivery.remembered_objects import PackedObjects, checked_objects
 from gitops_ml.documents.findings import suggestion
-from gitops_ml.errors import InvalidDocument, UsageError
-from gitops_ml.helm.engines import find_helm
+from gitops_ml.errors import InvalidDocument, Problem, UsageError
+from gitops_ml.gitops.release_files import Release
+from gitops_ml.helm.engines import HelmEngine, find_helm
+from gitops_ml.policy.rule import KubernetesObjects
 from gitops_ml.review.headline import count_of
-from gitops_ml.review.release_pairs import Comparison, changed_pairs, total_cost
-from gitops_ml.review.review import Review
+from gitops_ml.review.read_states import States
+from gitops_ml.review.release_pairs import Comparison, Pair, changed_pairs, total_cost
+from gitops_ml.review.review import ReleaseReview, Review, State
 from gitops_ml.review.rollout import quota_warnings
+from gitops_ml.system.memory import Memory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.delivery.remembered_objects import PackedObjects
-    from gitops_ml.errors import Problem
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.helm.engines import HelmEngine
-    from gitops_ml.policy.rule import KubernetesObjects
-    from gitops_ml.review.read_states import States
-    from gitops_ml.review.release_pairs import Pair
-    from gitops_ml.review.review import ReleaseReview, State
-    from gitops_ml.system.memory import Memory
-
-    ObjectsBefore = Callable[[Iterable[Release], HelmEngine], Mapping[str, KubernetesObjects]]
-
+ObjectsBefore = Callable[[Iterable[Release], HelmEngine], Mapping[str, KubernetesObjects]]
 _AT_A_TIME = 50
 """Releases whose objects are in memory at once."""
 

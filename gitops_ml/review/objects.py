@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gitops_ml.gitops.differences import object_changes
+from gitops_ml.gitops.differences import FieldChange, ObjectChange, object_changes
 from gitops_ml.review.review import RISKS, RatedChange
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from gitops_ml.gitops.differences import FieldChange, ObjectChange
 
 _FOLLOWS = re.compile(
     r"deployment-id|deploymentId|DEPLOYMENT_ID|checksum/|content-hash|helm\.sh/chart|metadata\.labels\.version$"

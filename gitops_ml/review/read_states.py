@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gitops_ml.errors import Problem
+from gitops_ml.git.source_tree import SourceFile, SourceRepository, SourceTree
+from gitops_ml.project.project import Project
 from gitops_ml.project.reader import default_project
 from gitops_ml.review.scope import Scope, scope_of, touched_folders
 from gitops_ml.review.sides import StateReleases, read_state_releases
 from gitops_ml.review.written_tree import local_content, write_tree
 from gitops_ml.workspace.manifest_files import read_project_file
 from gitops_ml.workspace.workspace import no_manifest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.errors import Problem
-    from gitops_ml.git.source_tree import SourceFile, SourceRepository, SourceTree
-    from gitops_ml.project.project import Project
 
 _MOST_BESIDE = 200
 """Unchanged manifests that are read because they name what a changed one names."""

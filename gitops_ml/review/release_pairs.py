@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import ReleaseChange, rollout_between
-from gitops_ml.gitops.differences import field_changes
+from gitops_ml.gitops.differences import FieldChange, field_changes
+from gitops_ml.gitops.release_files import Release
 from gitops_ml.gitops.release_yaml import without_manifest
-from gitops_ml.release.monthly_cost import monthly_cost
+from gitops_ml.policy.rule import KubernetesObjects
+from gitops_ml.project.project import ClusterSpec
+from gitops_ml.release.monthly_cost import CostRange, monthly_cost
 from gitops_ml.review.image_changes import file_changes, image_review, package_changes
 from gitops_ml.review.objects import rated_changes
-from gitops_ml.review.review import ReleaseReview
+from gitops_ml.review.review import ReleaseReview, Side
 from gitops_ml.review.rollout import rollout_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.policy.rule import KubernetesObjects
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.release.monthly_cost import CostRange
-    from gitops_ml.review.review import Side
-    from gitops_ml.review.sides import StateReleases
+from gitops_ml.review.sides import StateReleases
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 from gitops_ml.errors import GitopsMlError
+from gitops_ml.git.source_tree import SourceRepository, SourceTree
 from gitops_ml.policy.limit_rules import usage_of
+from gitops_ml.policy.rule import Usage
 from gitops_ml.review.scope import scope_of
 from gitops_ml.review.written_tree import write_tree
 from gitops_ml.system.named_files import standing_in
 from gitops_ml.workspace.manifest_files import Found
-from gitops_ml.workspace.workspace import read_found
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from gitops_ml.git.source_tree import SourceRepository, SourceTree
-    from gitops_ml.policy.rule import Usage
-    from gitops_ml.workspace.workspace import PlannedRelease
+from gitops_ml.workspace.workspace import PlannedRelease, read_found
 
 Place = tuple[str, str]
 """Environment and API."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.errors import Problem
 from gitops_ml.gitops import layout
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.errors import Problem
-    from gitops_ml.gitops.differences import FieldChange, ObjectChange
-    from gitops_ml.packages.advisories import Advisory
-    from gitops_ml.policy.rule import KubernetesObjects, RuleFinding
-    from gitops_ml.release.monthly_cost import CostRange
-    from gitops_ml.release.spec import ReleaseSpec
+from gitops_ml.gitops.differences import FieldChange, ObjectChange
+from gitops_ml.packages.advisories import Advisory
+from gitops_ml.policy.rule import KubernetesObjects, RuleFinding
+from gitops_ml.release.monthly_cost import CostRange
+from gitops_ml.release.spec import ReleaseSpec
 
 ACTIONS = ("add", "modify", "delete")
 RISKS = ("high", "medium", "low")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from gitops_ml.gitops.changed_releases import (
     DOWNTIME,
@@ -15,16 +15,10 @@ from gitops_ml.gitops.changed_releases import (
     replica_range,
     running_replicas,
 )
-from gitops_ml.gitops.differences import field_changes
+from gitops_ml.gitops.differences import FieldChange, field_changes
+from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.resolve import has_spare
-from gitops_ml.review.review import Rollout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.project.project import ClusterSpec
-    from gitops_ml.review.review import ReleaseReview, Side
+from gitops_ml.review.review import ReleaseReview, Rollout, Side
 
 _MOST_NAMED = 4
 _STARTS = "starts"

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from gitops_ml.delivery.rule_set import rules_of
 from gitops_ml.delivery.rules import problem_of
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.policy.base_rules import beyond_base, rule_changes, with_base_rules
 from gitops_ml.policy.evaluate import evaluate
-from gitops_ml.policy.rule import Fleet, FleetRule, Subject
+from gitops_ml.policy.rule import Fleet, FleetRule, RuleFinding, Subject, Usage
 from gitops_ml.policy.rule import Side as RuleSide
+from gitops_ml.project.project import Project
+from gitops_ml.review.read_states import ProjectOf
+from gitops_ml.review.release_usage import Place
+from gitops_ml.review.review import ReleaseReview, Review, Side
+from gitops_ml.review.sides import StateReleases
 from gitops_ml.system.named_files import standing_in
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
-    from gitops_ml.manifest.manifest import Manifest
-    from gitops_ml.policy.rule import RuleFinding, Usage
-    from gitops_ml.project.project import Project
-    from gitops_ml.review.read_states import ProjectOf
-    from gitops_ml.review.release_usage import Place
-    from gitops_ml.review.review import ReleaseReview, Review, Side
-    from gitops_ml.review.sides import StateReleases
 
 
 def with_findings(

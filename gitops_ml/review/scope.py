@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import UsageError
+from gitops_ml.git.source_tree import SourceFile, SourceTree
 from gitops_ml.workspace.manifest_files import (
     CORTEX_MANIFESTS,
     MANIFESTS,
@@ -14,12 +15,8 @@ from gitops_ml.workspace.manifest_files import (
     is_searched_name,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+Files = Mapping[str, SourceFile]
 
-    from gitops_ml.git.source_tree import SourceFile, SourceTree
-
-    Files = Mapping[str, SourceFile]
 
 _MOST_SUBMODULES = 20
 """That are named one by one."""

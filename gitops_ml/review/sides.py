@@ -9,39 +9,34 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from gitops_ml.delivery.images import image_request, source_texts
 from gitops_ml.delivery.openapi_documents import document_of_source
 from gitops_ml.delivery.rendering import make_releases
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
+from gitops_ml.gitops.release_files import Release
 from gitops_ml.image.planner import ImagePlanner, PlannedImage, Unlocked
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.packages.lock_file import BadLock, lock_path, parse_lock
+from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.packages.lock_file import BadLock, Lock, lock_path, parse_lock
 from gitops_ml.packages.locking import Locks
+from gitops_ml.policy.rule import KubernetesObjects
+from gitops_ml.project.project import Project
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.release.resolve import merged_fields
 from gitops_ml.review.image_layers import layers_of
 from gitops_ml.review.review import Side
+from gitops_ml.review.scope import Scope
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
 from gitops_ml.system.named_files import current_folder, standing_in
 from gitops_ml.system.project_files import LARGEST_LOCK, read_file
+from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.manifest_files import PROJECT_FILES, Found
-from gitops_ml.workspace.workspace import open_project, read_found
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from gitops_ml.gitops.release_files import Release
-    from gitops_ml.oci.registry import OciRegistry
-    from gitops_ml.packages.lock_file import Lock
-    from gitops_ml.policy.rule import KubernetesObjects
-    from gitops_ml.project.project import Project
-    from gitops_ml.review.scope import Scope
-    from gitops_ml.workspace.clients import Clients
-    from gitops_ml.workspace.workspace import PlannedRelease, Workspace
+from gitops_ml.workspace.workspace import PlannedRelease, Workspace, open_project, read_found
 
 
 @dataclass(kw_only=True)

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import InvalidDocument, Problem
-from gitops_ml.release.replicas_over_time import Traffic, replica_week
+from gitops_ml.release.replicas_over_time import ReplicaWeek, Traffic, replica_week
 from gitops_ml.review.reports.replica_chart import Weeks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.release.replicas_over_time import ReplicaWeek
-    from gitops_ml.review.review import ReleaseReview, Side
+from gitops_ml.review.review import ReleaseReview, Side
 
 WEEK = timedelta(days=7)
 _ANY_MONDAY = datetime(2026, 1, 5, tzinfo=timezone.utc)

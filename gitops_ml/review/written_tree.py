@@ -7,17 +7,12 @@ that no file is written through one.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.yaml_reader import LARGEST_FILE
 from gitops_ml.errors import UsageError
-from gitops_ml.git.source_tree import LARGEST_BLOB, LINK
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.git.source_tree import SourceFile, SourceRepository, SourceTree
+from gitops_ml.git.source_tree import LARGEST_BLOB, LINK, SourceFile, SourceRepository, SourceTree
 
 _UNREAD = LARGEST_FILE + 1
 

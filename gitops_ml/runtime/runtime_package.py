@@ -7,15 +7,12 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError, ProgramFailed
 from gitops_ml.system.process import run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 APP, RUNTIME = "app", "runtime"
 _CHECK = "from predictor_base.predictor.check import main"

@@ -10,19 +10,15 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.http.post import is_ready
 from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.runtime.local_log import failure_in, readable_log
 from gitops_ml.system.process import Background, attend
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gitops_ml.release.spec import ReleaseSpec
 
 _SAMPLE = "sample.json"
 _NEVER_WATCHED = frozenset({"node_modules", "__pycache__", "site-packages"})

@@ -7,18 +7,16 @@ Both are outside the project, so that no document of a pull request decides. The
 from __future__ import annotations
 
 import netrc
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.http.secret_destinations import TokenHosts, refusal
 from gitops_ml.system.cache import home_folder, user_folder
 from gitops_ml.system.process import TOKEN_HOSTS
 from gitops_ml.system.project_files import is_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 _FILE = Path("gitops-ml") / "config.yaml"
 

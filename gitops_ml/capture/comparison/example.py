@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.comparison.clean_import import JOB
 from gitops_ml.capture.comparison.example_answer import CannotAsk, answer
+from gitops_ml.capture.package import Package
 from gitops_ml.errors import Unpackageable
 from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gitops_ml.capture.package import Package
-    from gitops_ml.system.memory import Memory
 
 _PROGRAM = "from gitops_ml.capture.comparison.example_answer import main"
 _SHOWN = 120

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from gitops_ml.capture.comparison.portrait import Label, Node
 from gitops_ml.system.secret_scan import holds_secret
-
-if TYPE_CHECKING:
-    from gitops_ml.capture.comparison.portrait import Label, Node
 
 Path = tuple["Label", ...]
 _MOST = 40

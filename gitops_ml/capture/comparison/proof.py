@@ -15,25 +15,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.collected import Collected, Repairs
 from gitops_ml.capture.comparison.clean_import import JOB
 from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
 from gitops_ml.capture.comparison.portrait_compare import Difference, differences
 from gitops_ml.capture.comparison.repairs import repaired
+from gitops_ml.capture.live_session import Session
 from gitops_ml.capture.live_source import collect
 from gitops_ml.capture.module_text import holds_state
 from gitops_ml.capture.of_machine import takes_order, variables_read
 from gitops_ml.capture.value_source import pass_it
 from gitops_ml.errors import Unpackageable
 from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment
+from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
 from gitops_ml.system.process import secrets_in
-
-if TYPE_CHECKING:
-    from gitops_ml.capture.live_session import Session
-    from gitops_ml.system.memory import Memory
 
 _ROUNDS = 6
 _TIMES = 6

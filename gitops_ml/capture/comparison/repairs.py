@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.capture.collected import Repairs
 from gitops_ml.capture.comparison.code_digest import constant
+from gitops_ml.capture.comparison.portrait import Label
+from gitops_ml.capture.comparison.portrait_compare import Difference
+from gitops_ml.capture.live_session import Session
 from gitops_ml.capture.value_source import is_of_place
 from gitops_ml.capture.value_text import CannotWrite, Names, write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.capture.collected import Repairs
-    from gitops_ml.capture.comparison.portrait import Label
-    from gitops_ml.capture.comparison.portrait_compare import Difference
-    from gitops_ml.capture.live_session import Session
 
 _NOTHING = object()
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from gitops_ml.review.reports.placed_results import results_of
+from gitops_ml.review.review import Review
 from gitops_ml.system.clean_text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gitops_ml.review.review import Review
 
 _LEVELS = {"error": "error", "warning": "warning"}
 

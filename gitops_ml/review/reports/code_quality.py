@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.review.reports.placed_results import results_of
-
-if TYPE_CHECKING:
-    from gitops_ml.review.review import Review
+from gitops_ml.review.review import Review
 
 _SEVERITIES = {"error": "critical", "warning": "minor"}
 

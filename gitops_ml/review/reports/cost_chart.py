@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops_ml.release.monthly_cost import CostRange, money, money_range
 from gitops_ml.review.reports.svg import element
+from gitops_ml.review.review import ReleaseReview
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from markupsafe import Markup
-
-    from gitops_ml.review.review import ReleaseReview
 
 MOST_BARS = 25
 

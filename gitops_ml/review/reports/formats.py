@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gitops_ml.review.reports.annotations import annotation_lines
 from gitops_ml.review.reports.code_quality import code_quality
@@ -11,11 +12,7 @@ from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.reports.junit import junit
 from gitops_ml.review.reports.markdown_comment import comment
 from gitops_ml.review.reports.sarif import sarif
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from gitops_ml.review.review import Review
+from gitops_ml.review.review import Review
 
 
 def _json(value: Any) -> str:

@@ -10,12 +10,13 @@ import hashlib
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
 from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.project.checks import SEVERITIES
 from gitops_ml.release.monthly_cost import CostRange, money_range
 from gitops_ml.review.headline import headline, urgency
@@ -23,15 +24,10 @@ from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
 from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
 from gitops_ml.review.reports.text_rows import side_by_side
 from gitops_ml.review.reports.topology import topology
+from gitops_ml.review.review import RatedChange, ReleaseReview, Review, Side
 from gitops_ml.review.words import finding_texts, image_text, size_text, unpriced_text
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.review.review import RatedChange, ReleaseReview, Review, Side
 
 _OPEN = 5
 """Releases that are shown with all their details at first."""

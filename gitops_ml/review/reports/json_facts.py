@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gitops_ml.errors import Problem
+from gitops_ml.gitops.differences import FieldChange
+from gitops_ml.release.monthly_cost import CostRange
 from gitops_ml.review.headline import headline
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gitops_ml.errors import Problem
-    from gitops_ml.gitops.differences import FieldChange
-    from gitops_ml.release.monthly_cost import CostRange
-    from gitops_ml.review.review import RatedChange, ReleaseReview, Review, State
+from gitops_ml.review.review import RatedChange, ReleaseReview, Review, State
 
 
 def review_facts(review: Review) -> Mapping[str, Any]:

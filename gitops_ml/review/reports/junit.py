@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from gitops_ml.review.reports.placed_results import results_of
-
-if TYPE_CHECKING:
-    from gitops_ml.review.reports.placed_results import Result
-    from gitops_ml.review.review import Review
+from gitops_ml.review.reports.placed_results import Result, results_of
+from gitops_ml.review.review import Review
 
 
 def junit(review: Review) -> str:

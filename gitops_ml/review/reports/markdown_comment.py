@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.documents.markdown import block, cell, code, escaped
 from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.errors import Problem
 from gitops_ml.gitops.pull_request_body import LONGEST_BODY, field_lines
+from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.review.headline import headline, urgency
+from gitops_ml.review.review import ReleaseReview, Review
 from gitops_ml.review.words import (
     cost_text,
     file_text,
@@ -26,13 +30,6 @@ from gitops_ml.review.words import (
 )
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.resources import template
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from gitops_ml.errors import Problem
-    from gitops_ml.policy.rule import RuleFinding
-    from gitops_ml.review.review import ReleaseReview, Review
 
 _SIZES = (40, 20, 10, 5, 2)
 """How many rows and lines of a list are tried, until what has to be shown fits."""

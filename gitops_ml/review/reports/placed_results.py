@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 from gitops_ml.documents.findings import dotted
+from gitops_ml.errors import Problem
 from gitops_ml.policy.built_in import BUILT_IN
+from gitops_ml.policy.rule import About, RuleFinding
+from gitops_ml.review.review import Review
 from gitops_ml.system.clean_text import one_line, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from gitops_ml.errors import Problem
-    from gitops_ml.policy.rule import About, RuleFinding
-    from gitops_ml.review.review import Review
 
 PROJECT_FILE = "gitops-ml.yaml"
 """The place of what has none of its own: programs show nothing without a file."""

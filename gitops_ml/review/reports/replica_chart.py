@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from gitops_ml.release.replicas_over_time import ReplicaWeek
+from gitops_ml.release.schedule import Step
 from gitops_ml.review.reports.svg import element, path, picture, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-
     from markupsafe import Markup
-
-    from gitops_ml.release.replicas_over_time import ReplicaWeek
-    from gitops_ml.release.schedule import Step
 
 _WIDTH, _HEIGHT = 360, 176
 _LEFT, _TOP, _RIGHT, _BOTTOM = 34, 12, 352, 148

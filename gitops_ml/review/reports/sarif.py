@@ -5,16 +5,13 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from gitops_ml._version import __version__
-from gitops_ml.review.reports.placed_results import described, results_of
-
-if TYPE_CHECKING:
-    from gitops_ml.policy.rule import About
-    from gitops_ml.review.reports.placed_results import Result
-    from gitops_ml.review.review import Review
+from gitops_ml.policy.rule import About
+from gitops_ml.review.reports.placed_results import Result, described, results_of
+from gitops_ml.review.review import Review
 
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

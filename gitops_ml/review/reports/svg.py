@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
 from gitops_ml.system.clean_text import one_line, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 WIDE = 7.4
 """Pixels of an average character of 11 pixels, in the widest of the usual fonts."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from gitops_ml.errors import Problem
 from gitops_ml.gitops.pull_request_body import field_lines
+from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.review.headline import headline, urgency
+from gitops_ml.review.review import ReleaseReview, Review
 from gitops_ml.review.words import (
     cost_text,
     file_text,
@@ -23,16 +26,8 @@ from gitops_ml.review.words import (
 )
 from gitops_ml.system.clean_text import one_line
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from gitops_ml.errors import Problem
-    from gitops_ml.policy.rule import RuleFinding
-    from gitops_ml.review.review import ReleaseReview, Review
-
-    Line = tuple[str, str]
-    """Text, and ``add``, ``modify``, ``delete``, ``error``, ``warning`` or nothing."""
-
+Line = tuple[str, str]
+"""Text, and ``add``, ``modify``, ``delete``, ``error``, ``warning`` or nothing."""
 WIDTH = 80
 _MOST_DETAILED = 20
 _MOST_FIELDS = 12

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.review.reports.svg import element, picture, text
+from gitops_ml.review.review import ReleaseReview, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from markupsafe import Markup
-
-    from gitops_ml.review.review import ReleaseReview, Side
 
 _WIDTH, _GAP, _LINE, _TOP = 360, 26, 15, 24
 _LEFT, _RIGHT = (8, 172), (200, 152)
