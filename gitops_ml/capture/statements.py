@@ -141,11 +141,11 @@ def read_source(chunks: Iterable[str], *, until: int | None = None) -> Source:
     return Source(tuple(statements), deferred)
 
 
-def single_statement(text: str, *, deferred: bool = False) -> Statement:
+def single_statement(text: str) -> Statement:
     """The one statement of ``text``."""
     text = textwrap.dedent(text)
     (node,) = ast.parse(text).body
-    return Statement(node, _lines(text), 0, deferred)
+    return Statement(node, _lines(text), 0, is_deferred=False)
 
 
 def _lines(text: str) -> list[str]:

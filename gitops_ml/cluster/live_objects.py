@@ -46,11 +46,8 @@ class LiveObjects:
     """Kinds that could not be read, with the reason."""
 
 
-def live_objects(
-    server: ApiServer, namespace: str, *, environment: str, api: str | None = None
-) -> LiveObjects:
+def live_objects(server: ApiServer, namespace: str, *, environment: str) -> LiveObjects:
     """All objects of the releases of an environment."""
-    selector = f"{ENVIRONMENT}={environment}" + (f",{API}={api}" if api else "")
     by_api: dict[str, dict[Identity, Object]] = {}
     unread: dict[str, str] = {}
     for kind in KINDS:
@@ -58,7 +55,9 @@ def live_objects(
             unread[kind] = "the roles of gitops-ml do not include them; Argo CD compares them"
             continue
         try:
-            items = server.objects(_place(kind, namespace), dict, labelSelector=selector)
+            items = server.objects(
+                _place(kind, namespace), dict, labelSelector=f"{ENVIRONMENT}={environment}"
+            )
         except Refused as failure:
             unread[kind] = _reason(kind, namespace, failure)
             continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from gitops_ml.delivery.hand_edits import edits_that_end
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.remembered_objects import PackedObjects
 from gitops_ml.delivery.repository_state import RepositoryState
@@ -18,7 +19,6 @@ from gitops_ml.gitops.release_files import Release
 from gitops_ml.helm.engines import HelmEngine
 from gitops_ml.project.project import Project
 from gitops_ml.review.current import current_objects_of, current_states
-from gitops_ml.review.hand_edits_of_change import edits_that_end
 from gitops_ml.review.image_changes import with_advisories
 from gitops_ml.review.make_review import Choice, make_review
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states

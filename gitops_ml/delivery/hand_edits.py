@@ -9,6 +9,7 @@ from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import ReleaseChange, changed_releases
 from gitops_ml.gitops.differences import field_changes
+from gitops_ml.gitops.release_files import Release
 from gitops_ml.gitops.release_history import Event, ReleaseHistory
 from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.system.clean_text import one_line
@@ -34,6 +35,23 @@ def undone_edits(
         for directory, release in modified.items()
         for text in _undone(past, release, events[directory])
     )
+
+
+def edits_that_end(repository: GitRepository, releases: Iterable[Release]) -> tuple[str, ...]:
+    """The same for a change that is not deployed yet; ``releases`` are those after it.
+
+    Raises:
+        GitopsMlError: the GitOps repository cannot be read.
+    """
+    wanted = {f"{each.directory}/{layout.VALUES}": each for each in releases}
+    if not wanted:
+        return ()
+    snapshot = repository.fetch()
+    changes = [
+        Change(path, content, wanted[path].text.values.encode())
+        for path, content in snapshot.read(wanted).items()
+    ]
+    return undone_edits(repository, snapshot, changes)
 
 
 def _undone(past: ReleaseHistory, release: ReleaseChange, events: Sequence[Event]) -> Iterator[str]:

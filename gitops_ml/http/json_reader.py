@@ -205,9 +205,9 @@ class Part:
             raise self.odd("is empty")
         return str(found)
 
-    def text_or(self, other: str = "") -> str:
-        """A text, or ``other`` if it is missing."""
-        return str(self._of(str)) if self else other
+    def text_or(self) -> str:
+        """A text; empty if it is missing."""
+        return str(self._of(str)) if self else ""
 
     def number(self) -> int:
         """A whole number that is not negative."""

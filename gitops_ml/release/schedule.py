@@ -15,21 +15,13 @@ from itertools import pairwise, product
 from zoneinfo import ZoneInfo
 
 from gitops_ml.project.cron import cron_error, cron_times, timezones
-from gitops_ml.release.spec import AutoscalingSpec
+from gitops_ml.release.spec import AutoscalingSpec, CronWindow
 
 _WEEK = datetime(2026, 1, 5, tzinfo=timezone.utc), datetime(2026, 1, 12, tzinfo=timezone.utc)
 _YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc), datetime(2027, 1, 1, tzinfo=timezone.utc)
 """What a floor is averaged over: it has to be the same whenever it is asked for."""
 _FURTHEST_DAYS = 8 * 366
 """A 29 February may be eight years away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    start: str
-    end: str
-    timezone: str
-    replicas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +32,19 @@ class Step:
     replicas: int
 
 
-def windows(scaling: AutoscalingSpec) -> tuple[Window, ...]:
+def windows(scaling: AutoscalingSpec) -> tuple[CronWindow, ...]:
     """Those of ``schedule``, and those of triggers of KEDA's own."""
-    found = [Window(w.start, w.end, w.timezone, w.replicas) for w in scaling.schedule]
+    found = [*scaling.schedule]
     for trigger in scaling.triggers:
         fields = trigger.metadata
         desired = fields.get("desiredReplicas", "")
         if trigger.type == "cron" and desired.isascii() and desired.isdigit():
-            start, end, zone = (fields.get(key, "") for key in ("start", "end", "timezone"))
-            found.append(Window(start, end, zone, int(desired)))
+            window = {key: fields.get(key, "") for key in ("start", "end", "timezone")}
+            found.append(CronWindow(**window, replicas=int(desired)))
     return tuple(each for each in found if _is_readable(each))
 
 
-def _is_readable(window: Window) -> bool:
+def _is_readable(window: CronWindow) -> bool:
     lines = (window.start, window.end)
     return window.timezone in timezones() and not any(map(cron_error, lines))
 
@@ -68,7 +60,7 @@ def mean_floor(scaling: AutoscalingSpec) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _mean(every: tuple[Window, ...], least: int) -> float:
+def _mean(every: tuple[CronWindow, ...], least: int) -> float:
     if all(each.replicas <= least for each in every):
         return float(least)
     lines = [line.split() for each in every for line in (each.start, each.end)]
@@ -82,7 +74,7 @@ def _mean(every: tuple[Window, ...], least: int) -> float:
 
 
 def _steps(
-    every: tuple[Window, ...], least: int, since: datetime, until: datetime
+    every: tuple[CronWindow, ...], least: int, since: datetime, until: datetime
 ) -> tuple[Step, ...]:
     active = [0] * len(every)
     steps = [Step(since, least)]
@@ -98,7 +90,7 @@ def _steps(
 
 
 def _changes(
-    index: int, window: Window, since: datetime, until: datetime
+    index: int, window: CronWindow, since: datetime, until: datetime
 ) -> Iterator[tuple[datetime, int, int]]:
     """When the window opens and closes. KEDA has it open where its next end is before its next start."""
     zone = ZoneInfo(window.timezone)

@@ -17,6 +17,7 @@ from typing import Any
 from gitops_ml.delivery.images import image_request, source_texts
 from gitops_ml.delivery.openapi_documents import document_of_source
 from gitops_ml.delivery.rendering import make_releases
+from gitops_ml.documents.findings import Finding, error
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
 from gitops_ml.gitops.release_files import Release
 from gitops_ml.image.planner import ImagePlanner, PlannedImage, Unlocked
@@ -25,7 +26,7 @@ from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.packages.lock_file import BadLock, Lock, lock_path, parse_lock
 from gitops_ml.packages.locking import Locks
 from gitops_ml.policy.rule import KubernetesObjects
-from gitops_ml.project.project import Project
+from gitops_ml.project.project import ImageSettings, Project
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.release.resolve import merged_fields
 from gitops_ml.review.image_layers import layers_of
@@ -248,13 +249,11 @@ def _plan(state: StateReleases, touched: set[str], registry: OciRegistry | None 
     state.make()
 
 
-def _finding(failure: GitopsMlError) -> Any:
-    from gitops_ml.documents.findings import error
-
+def _finding(failure: GitopsMlError) -> Finding:
     return error(("predictor",), str(failure), rule="image")
 
 
-def _settings(project: Project) -> Any:
+def _settings(project: Project) -> ImageSettings:
     return replace(project.image, base=_pinned(project.image.base))
 
 

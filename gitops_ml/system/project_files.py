@@ -63,13 +63,13 @@ def read_text(file: Path, *, limit: int, inside: Sequence[Path] = ()) -> str:
         raise CannotRead(f"cannot be read as UTF-8 text ({error})") from error
 
 
-def file_fingerprint(path: Path, *, inside: Sequence[Path] = ()) -> str:
-    """The sha256 hex of a regular file's bytes, in constant memory; see `read_file` for ``inside``."""
-    return fingerprint_and_fault(path, inside=inside)[0]
+def file_fingerprint(path: Path) -> str:
+    """The sha256 hex of a regular file's bytes, in constant memory."""
+    return fingerprint_and_fault(path)[0]
 
 
 def fingerprint_and_fault(path: Path, *, inside: Sequence[Path] = ()) -> tuple[str, str | None]:
-    """The same, and `pointer_fault` of a file that is a pointer."""
+    """The same, and `pointer_fault` of a file that is a pointer; see `read_file` for ``inside``."""
     digest = hashlib.sha256()
     fault = None
     with open_file(path, inside=inside) as file:

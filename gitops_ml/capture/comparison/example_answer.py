@@ -18,7 +18,6 @@ from typing import Any
 
 from gitops_ml.capture.comparison.clean_import import JOB, imported, users_part
 
-_OFFERED = ("config", "job_spec")
 _OF_A_REQUEST: Mapping[str, Any] = {
     "query_params": {}, "headers": {}, "request_id": "example", "batch_id": "example",
 }  # fmt: skip
