@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -304,7 +305,5 @@ def _show_facts(error: Mapping[str, Any]) -> None:
 def _facts(error: GitopsMlError) -> Mapping[str, Any]:
     facts: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, InvalidDocument | RulesBroken):
-        from gitops_ml.cli.report import problem_facts
-
-        facts["problems"] = [problem_facts(problem) for problem in error.problems]
+        facts["problems"] = list(map(asdict, error.problems))
     return facts

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -205,11 +205,6 @@ def age(moment: datetime | None, *, now: datetime) -> str:
         if seconds >= length:
             return f"{seconds // length}{unit}"
     return f"{seconds}s"
-
-
-def problem_facts(problem: Problem) -> Mapping[str, Any]:
-    names = ("file", "line", "column", "path", "message", "rule", "severity")
-    return {name: getattr(problem, name) for name in names}
 
 
 def problems(found: Iterable[Problem], *, err: bool = True) -> None:

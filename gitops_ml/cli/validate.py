@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -64,7 +65,7 @@ def _facts(
         "valid": is_valid,
         "files": [file for each in workspaces for file in each.files],
         "apis": [manifest.name for each in workspaces for manifest in each.manifests],
-        "problems": [report.problem_facts(problem) for problem in problems],
+        "problems": list(map(asdict, problems)),
     }
 
 

@@ -98,11 +98,11 @@ class Result(Shown):
     @classmethod
     def from_verb(cls, found: Any, **made: Any) -> Self:
         """What the verb returned: each field is one of ``made``, or the attribute of that name."""
-        names = {each.name for each in fields(cls)} - {"_found", *made}  # type: ignore[arg-type]  # of subclasses
-        taken = {name: getattr(found, name) for name in names}
+        names = {each.name for each in fields(cls)} - made.keys()  # type: ignore[arg-type]  # of subclasses
+        taken = {name: found if name == "_found" else getattr(found, name) for name in names}
         for name in {"warnings", "unseen"} & names:
             taken[name] = tuple(map(in_python, taken[name]))
-        return cls(**taken | made | {"_found": found})
+        return cls(**taken | made)
 
     @abstractmethod
     def _facts(self) -> Facts: ...

@@ -2,74 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands import diff as comparison
 from gitops_ml.commands import live
-from gitops_ml.errors import Problem
 from gitops_ml.facts.result_facts import differences_facts, drift_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.facts.shapes import shaped
-from gitops_ml.git.commits import Change
-from gitops_ml.gitops.differences import ObjectChange, unified_diff
+from gitops_ml.gitops.differences import unified_diff
 from gitops_ml.gitops.release_files import Release
-from gitops_ml.policy.rule import RuleFinding
-from gitops_ml.release.monthly_cost import CostRange
-from gitops_ml.review.headline import effect
+from gitops_ml.review.headline import effect, headline
 from gitops_ml.review.reports.json_facts import review_facts
-from gitops_ml.review.review import ReleaseReview, Review, State
+from gitops_ml.review.review import Review
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Differences(Result):
+class Differences(Result, comparison.Differences):
     """What a deploy would change in the GitOps repository."""
 
-    releases: tuple[Release, ...]
-    """Those whose files would change."""
-    changes: tuple[Change, ...]
-    pods: Mapping[str, str]
-    """What would happen to the pods of each release, by its directory."""
-    objects: tuple[tuple[str, tuple[ObjectChange, ...]], ...]
-    """By directory of the release, where ``manifests=True`` asked for them."""
-    left: tuple[str, ...]
-    """Releases of this project that no manifest describes any more."""
-    warnings: tuple[str, ...]
-    _found: comparison.Differences = field(compare=False)
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """Those whose files would change."""
+        return self.changed
 
     @property
     def diff(self) -> str:
         """The changes as a unified diff, without base charts."""
-        return "".join(map(unified_diff, self._found.own_changes()))
+        return "".join(map(unified_diff, self.own_changes()))
 
     def _facts(self) -> Facts:
-        return differences_facts(self._found)
+        return differences_facts(self)
 
     def _card(self) -> Card:
         return Card(
-            title=in_python(self._found.summary()),
+            title=in_python(self.summary()),
             state="plan" if self.changes else "unchanged",
             head=("release", "pods"),
             table=tuple(self.pods.items()),
             notes=self.warnings,
-            diff=tuple(map(unified_diff, self._found.own_changes())),
+            diff=tuple(map(unified_diff, self.own_changes())),
             files=len(self.changes),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Drift(Result):
+class Drift(Result, live.Drift):
     """What the cluster has otherwise than Git, and who changed it."""
 
-    releases: tuple[live.ReleaseDrift, ...]
-    is_clean: bool
-    warnings: tuple[str, ...]
-    _found: live.Drift = field(compare=False)
-
     def _facts(self) -> Facts:
-        return drift_facts(self._found)
+        return drift_facts(self)
 
     def _card(self) -> Card:
         return Card(
@@ -90,40 +74,29 @@ class Drift(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Check(Result):
+class Check(Result, Review):
     """What a change of the source does to releases: what restarts, costs and breaks."""
 
-    project: str
-    base: State
-    head: State
-    headline: str
-    counts: Mapping[str, int]
-    problems: tuple[Problem, ...]
-    releases: tuple[ReleaseReview, ...]
-    recorded: tuple[str, ...]
-    findings: tuple[RuleFinding, ...]
-    """Broken rules about several releases; those of one release are in its ``findings``."""
-    cost: tuple[CostRange | None, CostRange | None] | None
-    hand_edits: tuple[str, ...]
-    warnings: tuple[str, ...]
-    _found: Review = field(compare=False)
+    @property
+    def headline(self) -> str:
+        return headline(self)
 
     @property
     def is_clean(self) -> bool:
         """Whether documents are valid and no rule of severity ``error`` is broken."""
-        return not self._found.errors and not self._found.broken
+        return not self.errors and not self.broken
 
     def markdown(self) -> str:
         """The comment that the command line posts to a pull request."""
         from gitops_ml.review.reports.markdown_comment import comment
 
-        return comment(self._found)
+        return comment(self)
 
     def _facts(self) -> Facts:
-        return shaped("check", **review_facts(self._found))
+        return shaped("check", **review_facts(self))
 
     def _card(self) -> Card:
-        broken = [in_python(f"{each.rule}: {each.message}") for each in self._found.all_findings]
+        broken = [in_python(f"{each.rule}: {each.message}") for each in self.all_findings]
         edits = [f"edit by hand that ends: {each}" for each in self.hand_edits]
         return Card(
             title=self.headline,

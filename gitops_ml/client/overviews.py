@@ -9,25 +9,17 @@ from typing import Any
 from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands import cost, doctor, get
-from gitops_ml.doctor.outcome import Check
 from gitops_ml.facts.result_facts import costs_facts, diagnosis_facts, overview_facts
 from gitops_ml.facts.shapes import Result as Facts
-from gitops_ml.predictions.observed_predictions import Predictions
 from gitops_ml.release.monthly_cost import money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Overview(Result):
+class Overview(Result, get.Overview):
     """Releases with their status: what Git wants, and what runs."""
 
-    releases: tuple[get.LiveRelease, ...]
-    unseen: tuple[str, ...]
-    """Why something could not be read; the statuses then come from Git alone."""
-    predictions: tuple[Predictions, ...]
-    _found: get.Overview = field(compare=False)
-
     def _facts(self) -> Facts:
-        return overview_facts(self._found)
+        return overview_facts(self)
 
     def _card(self) -> Card:
         return Card(
@@ -96,12 +88,8 @@ def _amount(value: float | None, currency: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Diagnosis(Result):
+class Diagnosis(Result, doctor.Diagnosis):
     """Every check of what the project relies on, in the order of the report."""
-
-    checks: tuple[Check, ...]
-    findings: tuple[Check, ...]
-    _found: doctor.Diagnosis = field(compare=False)
 
     def to_frame(self) -> Any:
         """A DataFrame with the columns subject, outcome, text and remedy; needs pandas."""
@@ -110,7 +98,7 @@ class Diagnosis(Result):
         return pandas.DataFrame([asdict(check) for check in self.checks])
 
     def _facts(self) -> Facts:
-        return diagnosis_facts(self._found)
+        return diagnosis_facts(self)
 
     def _card(self) -> Card:
         number = len(self.findings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from gitops_ml.commands.compare import compare, compare_logs, read_logs
 from gitops_ml.commands.predictions import predictions
 from gitops_ml.facts.result_facts import comparison_facts
 from gitops_ml.facts.shapes import Result as Facts
-from gitops_ml.predictions.comparison import Aspect, Comparison
+from gitops_ml.predictions.comparison import Comparison
 from gitops_ml.predictions.observed_predictions import Predictions
 from gitops_ml.predictions.prediction_log_files import Accuracy, accuracy_in
 from gitops_ml.system.clean_text import printable
@@ -132,15 +132,8 @@ class LogFiles:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ComparisonView(Result):
+class ComparisonView(Result, Comparison):
     """Whether two deployments predict alike."""
-
-    verdict: str
-    """``different``, ``alike`` or ``not enough data``."""
-    aspects: tuple[Aspect, ...]
-    first: Predictions
-    second: Predictions
-    _found: Comparison = field(compare=False)
 
     @classmethod
     def read(
@@ -170,7 +163,7 @@ class ComparisonView(Result):
         return self.first, self.second
 
     def _facts(self) -> Facts:
-        return comparison_facts(self._found)
+        return comparison_facts(self)
 
     def _card(self) -> Card:
         first, second = self.deployments
@@ -181,7 +174,7 @@ class ComparisonView(Result):
             table=tuple((each.name, each.verdict) for each in self.aspects),
             notes=(
                 *(f"{each.name}: {each.text}" for each in self.aspects),
-                *((f"cost: {self._found.cost}",) if self._found.cost else ()),
+                *((f"cost: {self.cost}",) if self.cost else ()),
                 *(f"{e.deployment_id}: {e.total:.0f} predictions, {e.source}" for e in self.deployments),
             ),
         )  # fmt: skip

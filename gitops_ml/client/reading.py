@@ -12,7 +12,6 @@ from gitops_ml.client.overviews import Costs, Overview
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.errors import UsageError
 from gitops_ml.project.project import Project
-from gitops_ml.review.headline import headline
 from gitops_ml.workspace.clients import Clients
 
 
@@ -51,7 +50,7 @@ class Reading:
 
         with self._connection.read(path, apis=api_names) as (workspace, clients):
             found = diff(workspace, clients=clients, with_objects=manifests)
-        return Differences.from_verb(found, releases=found.changed)
+        return Differences.from_verb(found)
 
     def _drift(
         self, path: str | Path | None, *, manifests: bool, api_names: tuple[str, ...]
@@ -91,8 +90,7 @@ class Reading:
                 return connection.clients_of(project, root, progress)
 
             asks = None if connection.offline else clients_of
-            found = check(connection.loaded.root, options, clients_of=asks)
-        return Check.from_verb(found, headline=headline(found))
+            return Check.from_verb(check(connection.loaded.root, options, clients_of=asks))
 
     def cost(
         self,

@@ -185,21 +185,9 @@ class Status(Result):
 
 @speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Prediction(Result):
+class Prediction(Result, prediction.Prediction):
     """The response of an API, and its deployment."""
 
-    value: Any
-    """JSON as data, text as a string, everything else as bytes."""
-    deployment_id: str | None
-    """The deployment id of the replica that answered."""
-    request_id: str | None
-    status: int
-    """The HTTP status."""
-    seconds: float
-    url: str
-    """The URL of the request."""
-    headers: Mapping[str, str]
-    _found: prediction.Prediction = field(compare=False)
     _connection: Connection = field(compare=False)
 
     @classmethod
@@ -212,7 +200,7 @@ class Prediction(Result):
         return cls.from_verb(found, _connection=connection)
 
     def _facts(self) -> Facts:
-        return prediction_facts(self._found)
+        return prediction_facts(self)
 
     def trace(self) -> Trace:
         """The origin of the deployment that answered: commit, image, source, manifest.

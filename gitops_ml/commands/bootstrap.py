@@ -11,14 +11,15 @@ from pathlib import Path
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, DeliveryResult, deliver_changes
 from gitops_ml.delivery.modes import EnvironmentMode, carried_along, environment_modes
 from gitops_ml.delivery.ownership import refuse_role_changes
-from gitops_ml.delivery.preview_places import preview_place
 from gitops_ml.delivery.push import CommitPlan
 from gitops_ml.delivery.release_changes import changes_against
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.delivery.rendering import predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import RepositoryMoved, UsageError
+from gitops_ml.forge.address import forge_address
 from gitops_ml.git.commits import Change, RenderedFile
+from gitops_ml.git.remote import Remote
 from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import bootstrap_files, layout
 from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
@@ -226,6 +227,31 @@ def _preview_files(workspace: Workspace, read: Read) -> tuple[RenderedFile, ...]
         if project.environments[name].previews is not None
     ]
     return (*chart_files([read_chart(PREVIEW_CHART)]), *files) if files else ()
+
+
+def preview_place(project: Project, environment: str, *, folder: Path) -> PreviewPlace:
+    """The previews of an environment that has them.
+
+    Raises:
+        UsageError: the GitOps repository has no forge whose pull requests have labels.
+    """
+    spec, gitops = project.environments[environment], project.gitops
+    assert spec.previews is not None, "the caller asks for environments with previews"
+    assert gitops is not None, "only a project with a GitOps repository is bootstrapped"
+    remote = Remote.parse(gitops.repository, folder=folder)
+    forge = forge_address(
+        gitops.forge, scheme=remote.scheme, server=remote.server, path=remote.path
+    )
+    if forge is None or forge.type == "bitbucket":
+        which = "Bitbucket, whose pull requests have no labels" if forge else "no forge"
+        raise UsageError(
+            f"environments.{environment}.previews: the GitOps repository is at {which}. Previews need "
+            "GitHub, GitLab, Gitea or Forgejo"
+        )
+    return PreviewPlace(
+        environment=spec, previews=spec.previews, cluster=project.clusters[spec.cluster],
+        gitops=gitops, forge=forge, project=project.name,
+    )  # fmt: skip
 
 
 def _previews_file(place: PreviewPlace, read: Read) -> RenderedFile:

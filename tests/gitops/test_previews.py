@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gitops_ml.delivery.preview_places import preview_place
+from gitops_ml.commands.bootstrap import preview_place
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.gitops.previews import (

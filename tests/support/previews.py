@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gitops_ml.delivery.preview_places import preview_place
+from gitops_ml.commands.bootstrap import preview_place
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.gitops.previews import PreviewPlace
 from gitops_ml.project.reader import read_project

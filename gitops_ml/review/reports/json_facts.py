@@ -6,21 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gitops_ml.errors import Problem
 from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.release.monthly_cost import CostRange
 from gitops_ml.review.headline import headline
-from gitops_ml.review.review import RatedChange, ReleaseReview, Review, State
+from gitops_ml.review.review import RatedChange, ReleaseReview, Review
 
 
 def review_facts(review: Review) -> Mapping[str, Any]:
     return {
         "project": review.project,
-        "base": _state(review.base),
-        "head": _state(review.head),
+        "base": asdict(review.base),
+        "head": asdict(review.head),
         "headline": headline(review),
         "counts": dict(review.counts),
-        "problems": [_problem(each) for each in review.problems],
+        "problems": [asdict(each) for each in review.problems],
         "releases": [_release(each) for each in review.releases],
         "recorded": list(review.recorded),
         "findings": [asdict(each) for each in review.findings],
@@ -28,14 +27,6 @@ def review_facts(review: Review) -> Mapping[str, Any]:
         "hand_edits": list(review.hand_edits),
         "warnings": list(review.warnings),
     }
-
-
-def _state(state: State) -> Mapping[str, Any]:
-    return asdict(state)
-
-
-def _problem(problem: Problem) -> Mapping[str, Any]:
-    return asdict(problem)
 
 
 def _release(release: ReleaseReview) -> Mapping[str, Any]:
