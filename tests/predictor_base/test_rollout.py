@@ -23,7 +23,7 @@ SOURCE = """
     import time
     class PythonPredictor:
         def predict(self, payload):
-            time.sleep(0.01)
+            time.sleep(0.03)
             return payload
 """
 
