@@ -121,6 +121,8 @@ class Executor:
         self._handover_is_due = self._delivery_is_due = self._looks = False
         self._is_quick = True
         """Whether the last call was."""
+        self._awake: set[int] = set()
+        """The threads that look for jobs."""
         self._busy: dict[int, float] = {}
 
     # For the loop
@@ -147,7 +149,7 @@ class Executor:
         self._handover_is_due = False
         submitted, self._submitted = self._submitted, []
         self._waiting.extend(submitted)
-        self._wake(1 if self._is_quick else len(submitted))
+        self._wake(len(submitted) if not self._is_quick else int(not self._awake))
         if self._open > 1 and not self._looks:
             self._looks = True
             self._loop.call_later(QUICK_SECONDS, self._look, 2 * QUICK_SECONDS)
@@ -157,7 +159,9 @@ class Executor:
         self._deliver_all()
         self._looks = bool(self._waiting)
         if self._looks:
-            self._wake(len(self._waiting))
+            latest = time.perf_counter() - QUICK_SECONDS
+            if max(self._busy.copy().values(), default=latest) < latest:  # all calls are slow
+                self._wake(len(self._waiting))
             self._loop.call_later(pause, self._look, min(2 * pause, LOOK_SECONDS))
 
     def _wake(self, count: int) -> None:
@@ -208,22 +212,31 @@ class Executor:
     # For the threads
 
     def _work(self) -> None:
+        me = threading.get_ident()
         while self._wakes.get():
-            while self._waiting:
-                try:
-                    job = self._waiting.popleft()
-                except IndexError:  # another thread took it
+            self._awake.add(me)
+            while True:
+                self._take_jobs(me)
+                self._awake.discard(me)
+                if not self._waiting:  # what is handed over from now on wakes a thread
                     break
-                self._run(job)
-                if not self._is_quick:
-                    self._deliver()
+                self._awake.add(me)
             self._deliver()
 
-    def _run(self, job: Job) -> None:
+    def _take_jobs(self, me: int) -> None:
+        while self._waiting:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:  # another thread took it
+                return
+            self._run(job, me)
+            if not self._is_quick:
+                self._deliver()
+
+    def _run(self, job: Job, me: int) -> None:
         if job.is_cancelled():
             self._done.append((job, None, None))
             return
-        me = threading.get_ident()
         self._busy[me] = started = time.perf_counter()
         result, error = None, None
         try:
