@@ -6,7 +6,7 @@ Objects of numpy, pandas, Polars, Arrow, pydantic and others are known by what t
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
+from collections import UserString, deque
 from collections.abc import Mapping, Sequence, Set, ValuesView
 from datetime import timedelta
 from decimal import Decimal
@@ -104,6 +104,8 @@ def _of_python(value: Any, kind: type) -> object:
             return orjson.Fragment(str(value)) if value.is_finite() else None
         case Enum():
             return value.value
+        case UserString():
+            return str(value)
         case timedelta():
             return duration(value)
         case Mapping():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+import httptools
+
 FIRST_LETTER = 65
 """What begins with another byte, such as the end of a line, is read by the parser."""
 UNIQUE = frozenset((b"x-request-id", b"traceparent"))
@@ -42,3 +44,11 @@ def lines_without_offers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         if name not in _OFFERS:
             lines.append(b"%b: %b\r\n" % (name, value))
     return b"".join(lines) + b"\r\n"
+
+
+def origin_form(target: bytes) -> bytes:
+    """A target with a host, or with a fragment, as origin servers want it (RFC 9112, 3.2)."""
+    if target == b"*":
+        return target
+    parsed = httptools.parse_url(target)
+    return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")

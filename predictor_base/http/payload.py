@@ -9,6 +9,8 @@ from predictor_base.errors import BadRequest, PredictFailed
 from predictor_base.jsontext import dump, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from starlette.datastructures import FormData
 
 JSON = b"application/json"
@@ -102,6 +104,7 @@ def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
         yield b""  # the parser's last callback
 
     parser: FormParser | MultiPartParser
+    ends: list[bool] = []
     if content_type.lower().startswith(b"multipart/"):
         # written again from the parsed parts, so that the parser finds nothing else in it
         content_type = b'multipart/form-data; boundary="%b"; charset=%b' % (
@@ -110,17 +113,28 @@ def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
         )
         parser = MultiPartParser(Headers(raw=[(b"content-type", content_type)]), chunks())
         parser.spool_max_size = len(body) + 1  # it is in memory already
+        parser.on_end = lambda: ends.append(True)  # type: ignore[method-assign]
     else:
         parser = FormParser(Headers(raw=[]), chunks())
+        ends.append(True)
     try:
-        parser.parse().send(None)
-    except StopIteration as parsed:  # it waits for nothing: the body is in memory
-        form: FormData = parsed.value
-        return form
+        form = _finished(parser.parse())
     except MultiPartException as error:
         raise BadRequest(f"the form cannot be read: {error.message}") from None
     except (KeyError, ValueError) as error:
         raise BadRequest(f"the form cannot be read: {error}") from None
+    if not ends:  # the parser drops a part that is cut off
+        raise BadRequest("the form cannot be read: its last boundary is missing")
+    return form
+
+
+def _finished(parsing: Coroutine[Any, Any, FormData]) -> FormData:
+    """What it returns; it waits for nothing, because the body is in memory."""
+    try:
+        parsing.send(None)
+    except StopIteration as parsed:
+        form: FormData = parsed.value
+        return form
     raise AssertionError("the parser waits for more than the body")
 
 

@@ -13,7 +13,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from predictor_base.http.connections import Connections
-from predictor_base.http.heads import FIRST_LETTER, Known, lines_without_offers
+from predictor_base.http.heads import FIRST_LETTER, Known, lines_without_offers, origin_form
 from predictor_base.http.raw_replies import break_off, reply_bytes, send_unchunked, write_reply
 from predictor_base.http.request import BODY_IS_LATE, BREAK_OFF, WRITE_REPLY
 from predictor_base.serving.waiting import own_task
@@ -247,6 +247,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Let the ASGI application answer."""
         self.opening, self._text = None, b""
         self._leave_express()
+        if self.url[:1] != b"/":
+            self.url = origin_form(self.url)
         HttpToolsProtocol.on_headers_complete(self)
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False  # RFC 9110, 10.1.1

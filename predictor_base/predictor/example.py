@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure
 from predictor_base.jsontext import dump, parse
-from predictor_base.predictor.hooks import run_hook
+from predictor_base.predictor.hooks import run
 
 if TYPE_CHECKING:
     from predictor_base.predictor.loader import LoadedPredictor
@@ -54,9 +54,9 @@ def predict_example(predictor: LoadedPredictor, settings: Settings) -> None:
     elif method.convert is not None:
         payload = method.convert(payload)
     request = _Request(payload)
-    result = run_hook(lambda: method.call(request))
+    result = run(lambda: method.call(request))
     if hasattr(result, "__anext__"):
-        run_hook(lambda: anext(result, None))
+        run(lambda: anext(result, None))
     elif hasattr(result, "__next__"):
         next(result, None)
     elif example.response is not None and settings.batching is None and _is_whole(result):

@@ -11,16 +11,22 @@ if TYPE_CHECKING:
 
 
 def run_hook(hook: Callable[[], Any]) -> Any:
-    """The hook's result; an async hook gets its own event loop, as threads have none.
+    """The hook's result.
 
     Raises:
         TypeError: it returned what has yet to be run, such as a generator, and would count as true.
     """
-    result = hook()
-    while inspect.isawaitable(result):
-        result = asyncio.run(_finished(result))
+    result = run(hook)
     if hasattr(result, "__next__") or hasattr(result, "__anext__") or inspect.isroutine(result):
         raise TypeError(f"it returned a {type(result).__name__}, whose code has not run")
+    return result
+
+
+def run(function: Callable[[], Any]) -> Any:
+    """What the function returns; one that is async gets its own event loop, as threads have none."""
+    result = function()
+    while inspect.isawaitable(result):
+        result = asyncio.run(_finished(result))
     return result
 
 

@@ -12,6 +12,7 @@ import inspect
 import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from predictor_base.errors import StartFailure
@@ -21,11 +22,13 @@ from predictor_base.predictor.typed import converter, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from predictor_base.predictor.typed import Field
     from predictor_base.settings import Settings
 
+MODULE = "cortex_predictor"
+IMPORTABLE = str(Path(__file__).parents[1] / "importable")
+"""Of the search path, which processes that a pool starts anew inherit: there they find the module."""
 CLASS_NAMES = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
 VERBS = ("get", "post", "put", "patch", "delete")
 REQUEST_ARGUMENTS = ("payload", "query_params", "headers", "request_id", "batch_id")
@@ -193,13 +196,13 @@ def _can_predict(kind: type) -> bool:
 
 
 def _import_file(file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("cortex_predictor", file)
-    if spec is None or spec.loader is None:
+    if importlib.util.spec_from_file_location(MODULE, file) is None:
         raise StartFailure(f"{file.name}: is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pydantic look up their module
-    spec.loader.exec_module(module)
-    return module
+    os.environ["PREDICTOR_MODULE_FILE"] = str(file.resolve())
+    if IMPORTABLE not in sys.path:
+        sys.path.append(IMPORTABLE)
+    sys.modules.pop(MODULE, None)
+    return importlib.import_module(MODULE)
 
 
 def _unpickle(file: Path) -> type:

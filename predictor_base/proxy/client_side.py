@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from predictor_base.errors import BodiesFull
+from predictor_base.http.heads import origin_form
 from predictor_base.http.raw_replies import break_off_connection
 from predictor_base.http.uvicorn_protocol import HEAD, IDLE, GuardedProtocol
 from predictor_base.proxy.headers import RequestHead, forwarded_for, request_lines
@@ -112,7 +112,7 @@ class ForwardingProtocol(GuardedProtocol):
     def _head(self, offer: bytes = b"") -> RequestHead:
         target, parser = self.url, self.parser
         if target[:1] != b"/" or b"#" in target:
-            target = _origin_form(target)
+            target = origin_form(target)
         scope: Any = self.scope
         scope["method"], scope["target"] = parser.get_method().decode(), target
         header = dict(scope["headers"])
@@ -297,11 +297,3 @@ class ForwardingProtocol(GuardedProtocol):
             return
         self._is_late = True
         self.refuse(status, message)
-
-
-def _origin_form(target: bytes) -> bytes:
-    """A target with a host, or with a fragment, as origin servers want it (RFC 9112, 3.2)."""
-    if target == b"*":
-        return target
-    parsed = httptools.parse_url(target)
-    return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")

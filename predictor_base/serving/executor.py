@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -124,6 +125,8 @@ class Executor:
         self._awake: set[int] = set()
         """The threads that look for jobs."""
         self._busy: dict[int, float] = {}
+        self._is_fork = False
+        os.register_at_fork(after_in_child=self._note_fork)
 
     # For the loop
 
@@ -243,10 +246,17 @@ class Executor:
             result = job.context.run(job.function, job.argument)
         except BaseException as raised:  # noqa: BLE001 - even SystemExit fails only its request
             error = raised
+        if (
+            self._is_fork
+        ):  # a call that forked returned in the child too, where nobody takes its result
+            os._exit(error is not None)
         del self._busy[me]
         self.last_finished = ended = time.perf_counter()
         self._is_quick = ended - started < QUICK_SECONDS
         self._done.append((job, result, error))
+
+    def _note_fork(self) -> None:
+        self._is_fork = True
 
     def _deliver(self) -> None:
         if self._done and not self._delivery_is_due:

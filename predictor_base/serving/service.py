@@ -181,7 +181,7 @@ class Service:
         """The values of an iterator that a call returned; it waits for its turn, and each value has a time limit."""
         self._admit()
         guard, submitted, has_turn = Guard(request), clock(), False
-        chunks = source if hasattr(source, "__anext__") else self._on_thread(source)
+        chunks = source if hasattr(source, "__anext__") else self._on_thread(_iterator(source))
         take = partial(anext, chunks, _END)
         guard.watch()
         try:
@@ -338,6 +338,11 @@ class Service:
 def is_stream(result: object) -> bool:
     """Whether a predictor returned an iterator, such as a generator: its values are streamed."""
     return hasattr(result, "__next__") or hasattr(result, "__anext__")
+
+
+def _iterator(source: Any) -> Any:
+    """What `next` takes: a temporary file has its `__next__` from the file in it."""
+    return iter(source) if hasattr(type(source), "__iter__") else source
 
 
 async def _close(chunks: Any) -> None:

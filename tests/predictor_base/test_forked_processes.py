@@ -99,3 +99,36 @@ def test_what_predict_forks_holds_no_port(tmp_path: Path, way: str) -> None:
         for _ in range(20):
             assert again.predict("nothing").status_code == 200
     ends_all(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_that_are_started_anew_find_the_predictors_module(
+    tmp_path: Path, method: str
+) -> None:
+    source = f"""
+        import concurrent.futures, multiprocessing
+
+        def double(number):
+            return 2 * number
+
+        class PythonPredictor:
+            def __init__(self):
+                context = multiprocessing.get_context("{method}")
+                self.pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
+            def predict(self, payload):
+                return list(self.pool.map(double, payload))
+    """
+    with serving(tmp_path, source) as server:
+        assert server.predict([1, 2]).json() == [2, 4]
+
+
+def test_a_call_that_returns_in_a_forked_process_ends_it(tmp_path: Path) -> None:
+    source = """
+        import os
+        class PythonPredictor:
+            def predict(self, payload):
+                pid = os.fork()
+                return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if pid else 1 / payload
+    """
+    with serving(tmp_path, source) as server:
+        assert [server.predict(payload).text for payload in (1, 0)] == ["0", "1"]

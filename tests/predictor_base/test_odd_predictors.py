@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOURCE = """
-    import asyncio, concurrent.futures, datetime, enum, faulthandler, gc, io, json, logging, logging.config
-    import multiprocessing, os, pathlib, random, signal, socket, sys, threading, time, uvloop, warnings
+    import asyncio, collections, concurrent.futures, datetime, enum, faulthandler, gc, io, json, logging, logging.config
+    import multiprocessing, os, pathlib, random, signal, socket, sys, tempfile, threading, time, uvloop, warnings
     from unittest import mock
     from predictor_base import HTTPError
     from starlette.responses import *
@@ -119,6 +119,12 @@ SUCCEEDS: dict[str, tuple[str, int, bytes]] = {
         b'{"error":"no"}',
     ),
     "every second byte": ("memoryview(b'abcdef')[::2]", 200, b"ace"),
+    "a temporary file": (
+        "f = tempfile.NamedTemporaryFile()\nf.write(b'a'), f.seek(0)\nreturn f",
+        200,
+        b"a",
+    ),
+    "a text of a class of its own": ("[collections.UserString('a')]", 200, b'["a"]'),
     "a path": ("pathlib.Path('/tmp')", 200, b'"/tmp"'),
     "a detail without a text": ("raise HTTPError(400, Mute())", 400, b'{"error":"Mute"}'),
     "a detail in itself": ("d = {}\nd['a'] = d\nraise HTTPError(400, d)", 400, b""),
