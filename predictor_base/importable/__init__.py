@@ -1,1 +1,1 @@
-"""A folder of the search path: processes that a pool starts anew find the predictor's module in it."""
+"""A folder of the search path: processes that a pool spawns find the predictor's module in it."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODULE = "cortex_predictor"
 IMPORTABLE = str(Path(__file__).parents[1] / "importable")
-"""Of the search path, which processes that a pool starts anew inherit: there they find the module."""
+"""Of the search path, which processes that a pool spawns inherit: there they find the module."""
 CLASS_NAMES = ("PythonPredictor", "TensorFlowPredictor", "ONNXPredictor", "Predictor", "Handler")
 VERBS = ("get", "post", "put", "patch", "delete")
 REQUEST_ARGUMENTS = ("payload", "query_params", "headers", "request_id", "batch_id")

@@ -246,9 +246,7 @@ class Executor:
             result = job.context.run(job.function, job.argument)
         except BaseException as raised:  # noqa: BLE001 - even SystemExit fails only its request
             error = raised
-        if (
-            self._is_fork
-        ):  # a call that forked returned in the child too, where nobody takes its result
+        if self._is_fork:  # a call that forked returned in the child too, which has no loop
             os._exit(error is not None)
         del self._busy[me]
         self.last_finished = ended = time.perf_counter()

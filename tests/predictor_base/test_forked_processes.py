@@ -102,9 +102,7 @@ def test_what_predict_forks_holds_no_port(tmp_path: Path, way: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_processes_that_are_started_anew_find_the_predictors_module(
-    tmp_path: Path, method: str
-) -> None:
+def test_processes_that_are_spawned_find_the_predictors_module(tmp_path: Path, method: str) -> None:
     source = f"""
         import concurrent.futures, multiprocessing
 
