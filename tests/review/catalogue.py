@@ -201,6 +201,13 @@ CASES: tuple[Case, ...] = (
         errors(1),
         ("annotations",),
     ),
+    Case(
+        "took a kind that no verb deploys yet",
+        s("iris", "kind", "AsyncAPI"),
+        NOTHING,
+        ("releases/production/iris stays as it is", "releases/staging/iris stays as it is"),
+        ("--prune",),
+    ),
     # -- the predictor ---------------------------------------------------------------------------
     Case(
         "changed the predictor",
