@@ -37,7 +37,7 @@ def read_sums(texts: Iterable[str]) -> dict[Sum, float]:
                     if part := PART.get(sample.name):
                         key = (sample.name, sample.labels.get(part, ""))
                         found[key] = found.get(key, 0.0) + sample.value
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, LookupError, ArithmeticError) as error:
         raise ServerFailed(
             f"the metrics of a pod are not in Prometheus' format: {error}"
         ) from error

@@ -22,6 +22,8 @@ _ANY_MONDAY = datetime(2026, 1, 5, tzinfo=timezone.utc)
 _NAMES = ("time", "api", "environment", "in_flight", "requests_per_second", "latency_seconds")
 _RULE = "traffic"
 _MOST_PROBLEMS = 20
+_YEARS = range(1970, 2200)
+"""Others are no times of requests, and a week before or after them may have no date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +121,27 @@ def _problem(file: str, line: int, message: str) -> Problem:
 
 def _time(text: str) -> datetime:
     text = text.strip()
+    found = _seconds(text) or _moment(text)
+    if found is None or found.year not in _YEARS:
+        raise ValueError(
+            f"{text!r} is no time; write it as 2026-01-05T08:00:00Z, or in seconds since 1970"
+        )
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _seconds(text: str) -> datetime | None:
     try:
         return datetime.fromtimestamp(float(text), timezone.utc)
     except (ValueError, OverflowError, OSError):
-        pass
+        return None
+
+
+def _moment(text: str) -> datetime | None:
     try:
         # `Z` is read by newer Pythons only.
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        message = f"{text!r} is no time; write it as 2026-01-05T08:00:00Z, or in seconds since 1970"
-        raise ValueError(message) from None
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+        return None
 
 
 def _load(fields: Mapping[str, str]) -> float:

@@ -29,7 +29,9 @@ def test_numbers_that_are_no_counts_are_left_out(text):
     assert compare(found, found).verdict == UNKNOWN
 
 
-@pytest.mark.parametrize("text", ["{{{{ 1", 'x{a="} 1', "<html>"])
+@pytest.mark.parametrize(
+    "text", ["{{{{ 1", 'x{a="} 1', "<html>", f"x 1 {'9' * 400}", f"{CLASSES}{'9' * 400}"]
+)
 def test_a_text_that_is_not_prometheus_format_is_said(text):
     with pytest.raises(ServerFailed, match="not in Prometheus' format"):
         read_sums([text])
