@@ -537,11 +537,12 @@ def test_apis_deployed_at_the_same_time_all_land(ann):
 
 
 EVERYWHERE = ("-e", "staging", "-e", "production")
+KILLS = int(os.environ.get("GITOPS_ML_EXAMPLES", "8"))
 
 
 def test_a_deploy_that_is_killed_anywhere_is_finished_by_the_next(ann):
     """The moments are spread over a whole call, so that some fall into its fetch, commit and push."""
-    count = 12
+    count = KILLS
     begin = time.monotonic()
     ann.has(container_api("iris"))
     assert finished("deploy", "--dry-run", *EVERYWHERE, cwd=ann.project).returncode == 0
