@@ -303,3 +303,12 @@ def test_every_job_that_commits_states_an_author(written, forge, more):
     where = places[forge]()
     assert "GIT_AUTHOR_NAME" in where
     assert "GIT_AUTHOR_EMAIL" in where
+
+
+def test_the_package_is_installed_with_what_the_project_file_needs(written, ann, forge):
+    ann.configures(
+        checks={"rules": [{"id": "acme", "title": "All is well", "expression": "true"}]},
+        image={"repository": "ghcr.io/acme/ml", "signing": {"key": "env://KEY"}},
+    )
+    text = "".join(written(forge).values())
+    assert set(re.findall(r"gitops-ml\[([^]]*)\]==", text)) == {"cel,helm,sign"}
