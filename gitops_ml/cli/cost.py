@@ -54,7 +54,7 @@ def _show(found: Costs, api: str | None) -> None:
         rows += _totals(found)
     report.table(head, rows)
     for release in found.releases:
-        for line in _savings(release, everything=api is not None):
+        for line in release.savings()[: None if api else 1]:
             report.echo(line)
 
 
@@ -75,17 +75,3 @@ def _amount(value: float | None, currency: str | None) -> str:
 def _totals(found: Costs) -> Iterator[tuple[str, ...]]:
     for currency, amounts in found.totals().items():
         yield ("", "all", *(money(each, currency) for each in amounts), "", "")
-
-
-def _savings(release: ReleaseCost, *, everything: bool) -> Iterator[str]:
-    """The best saving of a release, or all of them."""
-    each = release.spending
-    if each is None or not each.currency:
-        return
-    for saving in each.savings if everything else each.savings[:1]:
-        note = f" ({saving.note})" if saving.note else ""
-        amount = money(saving.per_month, each.currency)
-        yield (
-            f"{release.api} in {release.environment}: {saving.name} would save {amount} a month: "
-            f"{saving.change}{note}"
-        )

@@ -68,7 +68,11 @@ class Costs(Result):
             title="cost",
             head=("api", "environment", "last day", "last week", "month", "idle", "saving"),
             table=tuple(map(_row, self.releases)),
-            notes=(*((prices,) if self.missing else ()), *self.warnings),
+            notes=(
+                *(line for each in self.releases for line in each.savings()[:1]),
+                *((prices,) if self.missing else ()),
+                *self.warnings,
+            ),
         )
 
 
@@ -79,7 +83,7 @@ def _row(release: cost.ReleaseCost) -> tuple[str, ...]:
     amounts = (_amount(value, each.currency) for value in (each.day, each.week, each.month))
     idle = "" if each.idle is None else f"{each.idle:.0%}"
     best = each.savings[0] if each.savings else None
-    saving = f"{_amount(best.per_month, each.currency)} a month: {best.change}" if best else ""
+    saving = f"{_amount(best.per_month, each.currency)} by {best.name}" if best else ""
     return (release.api, release.environment, *amounts, idle, saving)
 
 

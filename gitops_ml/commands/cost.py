@@ -11,7 +11,7 @@ from gitops_ml.cluster.usage import recorded_load, recorded_replicas, recorded_t
 from gitops_ml.commands.check_page import in_flight_metric
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import UsageError
-from gitops_ml.release.monthly_cost import missing_price
+from gitops_ml.release.monthly_cost import missing_price, money
 from gitops_ml.release.replicas_over_time import Traffic
 from gitops_ml.release.spending import STEP, Spending, Usage, spending
 from gitops_ml.workspace.clients import Clients
@@ -26,6 +26,18 @@ class ReleaseCost:
     environment: str
     spending: Spending | None
     """`None` where nothing was recorded."""
+
+    def savings(self) -> tuple[str, ...]:
+        """A sentence about each saving, the best first."""
+        each = self.spending
+        if each is None or not each.currency:
+            return ()
+        place, currency = f"{self.api} in {self.environment}", each.currency
+        return tuple(
+            f"{place}: {saving.name} would save {money(saving.per_month, currency)} a month: {saving.change}"
+            f"{f' ({saving.note})' if saving.note else ''}"
+            for saving in each.savings
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
