@@ -15,7 +15,7 @@ from gitops_ml.delivery.release_changes import (
 from gitops_ml.delivery.rendering import make_release
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import document_of
-from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, UsageError
+from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, ServerFailed, UsageError
 from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_files import Release
@@ -72,21 +72,25 @@ def derive_release(
     Raises:
         InvalidDocument: the manifest breaks a rule in this environment.
         UsageError: it would need another image.
-        Refused: its image is not known by digest.
+        Refused: its image is not known by digest, here and in the registry.
     """
     source = origin.release
     parsed, found = parse_release(source, source.manifest if manifest is None else manifest)
     planned, more = _planned(parsed, project, environment)
     tried = parsed if manifest is None else parse_release(source, source.manifest)[0]
     was = resolve(tried, project, source.environment)
-    image = _image(source, was=was, spec=planned.spec, clients=clients)
+    image = _image(source, was=was, spec=planned.spec)
+    pinned = _pinned(image, origin, clients)
+    proxy = _proxy(source, planned) if planned.has_proxy else None
     release = make_release(
         planned,
-        image=image,
-        proxy=_proxy(source, planned) if planned.has_proxy else None,
+        image=pinned,
+        proxy=proxy and _pinned(proxy, origin, clients),
         content_hash=source.content_hash if image == source.image else None,
         manifest_file=source.manifest_file,
     )
+    if source.content_hash is None and image == source.image != pinned:
+        found = (*found, _was_by_tag(source, pinned))
     return DerivedRelease(origin, planned, release, Problems.of({*found, *more}))
 
 
@@ -149,30 +153,52 @@ def _planned(
     return planned, [*refused, *found]
 
 
-def _image(
-    source: ReleaseRecord, *, was: ReleaseSpec, spec: ReleaseSpec, clients: Clients
-) -> ImageRef:
+def _image(source: ReleaseRecord, *, was: ReleaseSpec, spec: ReleaseSpec) -> ImageRef:
     """The current image, unless the manifest names another ready-made one.
 
     Raises:
         UsageError: the inputs of the image would change.
-        Refused: the image has no digest.
     """
-    image = source.image
     if spec.container is not None and (
         was.container is None or was.container.image != spec.container.image
     ):
-        image = ImageRef.parse(spec.container.image)
-        if image.digest is None and clients.registry is not None:
-            image = replace(image, digest=clients.registry.digest(image))
-    else:
-        _refuse_other_inputs(was, spec)
-    if image.digest is None:
+        return ImageRef.parse(spec.container.image)
+    _refuse_other_inputs(was, spec)
+    return source.image
+
+
+def _pinned(image: ImageRef, origin: Origin, clients: Clients) -> ImageRef:
+    """The image with its digest; the registry is asked where only its tag is known.
+
+    Raises:
+        Refused: no digest is known. In its own environment, an image by tag stays as it is.
+    """
+    if image.digest is not None:
+        return image
+    digest, why = None, "no registry was asked"
+    if clients.registry is not None:
+        why = "the registry has no such image"
+        try:
+            digest = clients.registry.digest(image)
+        except (ServerFailed, Refused) as error:
+            why = str(error)
+    source = origin.release
+    if digest is None and (origin.by != "patch" or image not in (source.image, source.proxy)):
         raise Refused(
-            f"{source.directory} names its image by tag ({image}), and a tag may mean something "
-            "else tomorrow: deploy it with a digest first"
+            f"{source.directory} names its image by tag ({image}), which may mean something else "
+            f"tomorrow, and its digest is not known ({why}): `gitops-ml deploy -e {source.environment} "
+            f"-a {source.api}` builds what is missing and names it by digest"
         )
-    return image
+    return replace(image, digest=digest)
+
+
+def _was_by_tag(source: ReleaseRecord, image: ImageRef) -> Problem:
+    message = (
+        f"the release names its image by tag, and {image} is what the tag means now; pods that started "
+        "earlier may run another one"
+    )
+    path = f"{source.directory}/{layout.RELEASE}"
+    return Problem(path, 0, 0, "", message, rule="image", severity="warning")
 
 
 def _proxy(source: ReleaseRecord, planned: PlannedRelease) -> ImageRef:
@@ -181,9 +207,9 @@ def _proxy(source: ReleaseRecord, planned: PlannedRelease) -> ImageRef:
     Raises:
         UsageError: it has none.
     """
-    if source.proxy is None or source.proxy.digest is None:
+    if source.proxy is None:
         raise UsageError(
-            f"{planned.name} gets a proxy, whose image is not known by digest, and this verb builds "
+            f"{planned.name} gets a proxy, whose image is not known, and this verb builds "
             f"none: `gitops-ml deploy -e {planned.environment.name} -a {planned.name}` does"
         )
     return source.proxy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.git_servers import commit_files, git
+from tests.support.oci import push_tiny_base, registry_of
 from tests.support.person import DIGEST, ENVIRONMENTS, container_api, predictor_api
 from tests.support.releases import body, deployed, did, files, id_of, iris, values
 
@@ -80,6 +81,46 @@ def test_an_image_that_was_built_is_promoted_without_its_source(ann):
     production = ann.release("answer", "production")
     assert production["image"] == staging["image"]
     assert production["content_hash"] == staging["content_hash"]
+
+
+@pytest.fixture
+def by_tag(ann, registry):
+    """A release that names its image by a tag, which the registry knows."""
+    image = push_tiny_base(registry_of(), f"{registry.host}/by-tag").image
+    ann.has(iris(container={"image": f"{image.repository}:{image.tag}", "port": 8080}))
+    ann.deploys("-e", "staging", "--offline", "--by-tag")
+    assert ann.release("iris")["image"]["digest"] is None
+    return image
+
+
+def test_an_image_by_tag_is_promoted_by_the_digest_that_the_registry_has(ann, by_tag):
+    result = did(ann, "promote", "iris", *TO_PRODUCTION)
+    assert ann.release("iris", "production")["image"]["digest"] == by_tag.digest
+    assert f"{by_tag} is what the tag means now" in result.err
+
+
+def test_a_patch_of_an_image_by_tag_names_its_digest(ann, by_tag):
+    did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=9")
+    assert ann.release("iris")["image"]["digest"] == by_tag.digest
+    assert values(ann, "iris")["image"]["digest"] == by_tag.digest
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "the registry"])
+def test_an_image_by_tag_that_no_registry_has_is_not_promoted_and_can_be_patched(
+    ann, registry, host
+):
+    image = f"{registry.host if host == 'the registry' else host}/nothing/here:1"
+    ann.has(iris(container={"image": image, "port": 8080}))
+    ann.deploys("-e", "staging", "--offline", "--by-tag")
+    result = ann.runs("promote", "iris", *TO_PRODUCTION)
+    assert result.code == 5
+    assert f"({image})" in result.err
+    assert "`gitops-ml deploy -e staging -a iris`" in result.err
+    did(ann, "patch", "iris", "-e", "staging", "--set", "autoscaling.max_replicas=9")
+    assert ann.release("iris")["image"]["digest"] is None
+    other = image.replace("here", "there")
+    result = ann.runs("patch", "iris", "-e", "staging", "--set", f"container.image={other}")
+    assert (result.code, f"({other})" in result.err) == (5, True)
 
 
 def test_the_source_is_still_known(ann):
@@ -241,14 +282,6 @@ def test_what_was_never_there_is_not_promoted(ann):
     deployed(ann, iris(), to="production")
     result = ann.runs("promote", "iris", *TO_PRODUCTION)
     assert (result.code, "iris is not in staging; it is in production" in result.err) == (2, True)
-
-
-def test_an_image_by_tag_is_not_promoted(ann):
-    ann.has(predictor_api("answer"))
-    ann.deploys("-e", "staging", "--offline", "--by-tag")
-    result = ann.runs("promote", "answer", *TO_PRODUCTION)
-    assert (result.code, "names its image by tag" in result.err) == (5, True)
-    assert not ann.paths("releases/production/")
 
 
 def test_an_environment_that_needs_another_image_is_not_promoted_to(ann):
