@@ -41,8 +41,10 @@ class IndexSettings:
     indexes: tuple[str, ...] = (PYPI,)
     """May hold credentials: never shown, never on a command line."""
     find_links: tuple[str, ...] = ()
-    named_links: tuple[str, ...] = ()
-    """The folders and pages with wheels that the project's requirement files name; pip alone reads them."""
+    named_pages: tuple[str, ...] = ()
+    """The addresses of pages with wheels that the project's requirement files name."""
+    named_folders: tuple[str, ...] = ()
+    """Those of folders; pip alone reads them."""
     trusted_hosts: tuple[str, ...] = ()
     ca_bundle: str | None = None
     proxy: str | None = field(default=None, repr=False)
@@ -85,12 +87,22 @@ class IndexSettings:
             if path.endswith(".whl") or not is_file(project / path):
                 continue
             content = read_file(project / path, limit=LARGEST_TEXT, inside=(project,))
-            named = (*settings.named_links, *link_folders(requirements_text(content)))
-            settings = replace(settings, named_links=named)
+            settings = settings._with_links(link_folders(requirements_text(content)))
             for line in requirement_lines(requirements_text(content)):
                 settings = settings._with_line(line, owner, place=path)
         settings._check_trusted(settings.trusted_hosts[len(own.trusted_hosts) :])
         return settings
+
+    def _with_links(self, links: Iterable[str]) -> IndexSettings:
+        """The settings with what ``--find-links`` names; uv separates addresses by a comma."""
+        links = tuple(links)
+        pages = tuple(link for link in links if re.match("https?://[^,]+$", link))
+        folders = tuple(link for link in links if link not in pages)
+        return replace(
+            self,
+            named_pages=(*self.named_pages, *pages),
+            named_folders=(*self.named_folders, *folders),
+        )
 
     def _check_trusted(self, named: Iterable[str]) -> None:
         """Refuse a password for hosts whose certificate the project does not want to be checked.

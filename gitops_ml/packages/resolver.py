@@ -196,7 +196,7 @@ class Resolver:
         text = error.stderr.strip()
         reports = f"uv reports:\n{_indented(text)}"
         missing = self._missing(text, requirements)
-        if (missing or "Invalid URL in" in text) and (links := self.settings.named_links):
+        if (missing or "Invalid URL in" in text) and (links := self.settings.named_folders):
             folders = redacted(", ".join(links))
             missing = (
                 f"{missing or 'the requirements cannot be read'}; --find-links ({folders}) is for pip: "
@@ -285,7 +285,7 @@ def _environ(settings: IndexSettings) -> Mapping[str, str]:
     values = {
         "UV_DEFAULT_INDEX": main,
         "UV_INDEX": " ".join(more),
-        "UV_FIND_LINKS": ",".join(settings.find_links),
+        "UV_FIND_LINKS": ",".join((*settings.find_links, *settings.named_pages)),
         "UV_INSECURE_HOST": " ".join(settings.trusted_hosts),
         "UV_NO_INDEX": "" if main else "1",
         "SSL_CERT_FILE": settings.ca_bundle or "",

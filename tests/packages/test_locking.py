@@ -373,6 +373,23 @@ def test_a_folder_that_only_pip_reads_is_named_with_the_way_out(project: Project
     )
 
 
+def test_a_page_of_wheels_is_read_and_each_wheel_is_locked_by_its_hash(
+    project: Project, tmp_path: Path
+) -> None:
+    with package_server(tmp_path / "page") as page:
+        page.as_json = page.tells_hashes = False
+        wheel = make_wheel(page.folder, "gamma", "1.0+cpu")
+        project.requires(f"-f {page.url}/gamma", "gamma==1.0+cpu")
+        (package,) = project.ensure().lock.packages
+        (fetched,) = WheelStore(tmp_path / "store", environ=project.environ).fetch(
+            [package], python="3.11", platform="linux/amd64", project=project.folder,
+            files=["requirements.txt"], progress=silent,
+        )  # fmt: skip
+    assert fetched.path.name == wheel.name
+    assert package.file.startswith(page.url.removesuffix("/simple"))
+    assert package.sha256 == hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+
 def test_code_from_a_repository_is_refused_with_a_way_out(project: Project) -> None:
     project.requires("thing @ git+https://127.0.0.1:9/nobody/thing")
     assert "only packages of an index and wheels of the project" in refusal(project)
