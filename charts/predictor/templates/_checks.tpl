@@ -216,23 +216,36 @@ rendering with a sentence that names the value to change.
 
 {{/* What KEDA's admission webhook would refuse, or would not notice. */}}
 {{- define "predictor.checkTriggers" -}}
-{{- $triggers := include "predictor.triggers" . | fromYamlArray }}
+{{- $autoscaling := .Values.autoscaling }}
 {{- $names := list }}
-{{- $external := 0 }}
-{{- range $triggers }}
-{{- if has .name $names }}
-{{- fail (printf "two triggers of autoscaling are called %s" .name) }}
+{{- if $autoscaling.inFlight.enabled }}
+{{- $names = append $names "in-flight" }}
 {{- end }}
-{{- $names = append $names .name }}
+{{- if $autoscaling.httpAddon.enabled }}
+{{- $names = append $names "http" }}
+{{- end }}
+{{- range $index, $_ := $autoscaling.cron }}
+{{- $names = append $names (printf "cron-%d" $index) }}
+{{- end }}
+{{- $external := len $names }}
+{{- if $autoscaling.cpu.enabled }}
+{{- $names = append $names "cpu" }}
+{{- end }}
+{{- range $index, $trigger := $autoscaling.triggers }}
+{{- $name := $trigger.name | default (printf "%s-%d" $trigger.type $index) }}
+{{- if has $name $names }}
+{{- fail (printf "two triggers of autoscaling are called %s" $name) }}
+{{- end }}
+{{- $names = append $names $name }}
 {{- if has .type (list "cpu" "memory") }}
 {{- if not (has (.metricType | default "") (list "Utilization" "AverageValue")) }}
-{{- fail (printf "autoscaling.triggers: %s (%s) needs metricType Utilization or AverageValue" .name .type) }}
+{{- fail (printf "autoscaling.triggers: %s (%s) needs metricType Utilization or AverageValue" $name .type) }}
 {{- end }}
 {{- else }}
 {{- $external = add1 $external }}
 {{- end }}
 {{- if and .useCachedMetrics (has .type (list "cpu" "memory" "cron")) }}
-{{- fail (printf "autoscaling.triggers: %s (%s) cannot have useCachedMetrics" .name .type) }}
+{{- fail (printf "autoscaling.triggers: %s (%s) cannot have useCachedMetrics" $name .type) }}
 {{- end }}
 {{- end }}
 {{- range append .Values.autoscaling.triggers .Values.autoscaling.inFlight.prometheus }}
@@ -240,7 +253,7 @@ rendering with a sentence that names the value to change.
 {{- fail "a trigger of autoscaling has both authentication and authenticationRef: give one" }}
 {{- end }}
 {{- end }}
-{{- if not $triggers }}
+{{- if not $names }}
 {{- fail "autoscaling is enabled without any trigger: enable inFlight, cpu or httpAddon, or add cron or triggers" }}
 {{- end }}
 {{- if and (not (kindIs "invalid" .Values.autoscaling.fallback.replicas)) (not $external) }}

@@ -15,28 +15,33 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/*
-Labels that identify the API, and do not change with the chart's version. As JSON, like all helpers whose result is
-processed further: reading YAML back is most of the cost of rendering.
+Labels that identify the API, and do not change with the chart's version. Labels are written as lines, and not as
+mappings that are merged: converting text and data is most of the cost of rendering.
 */}}
 {{- define "predictor.apiLabels" -}}
-{{- $labels := dict "app.kubernetes.io/name" .Chart.Name "app.kubernetes.io/instance" .Release.Name }}
-{{- $_ := set $labels "gitops-ml.dev/api" (include "predictor.apiName" .) }}
-{{- $_ := set $labels "gitops-ml.dev/kind" .Values.api.kind }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/name: {{ .Chart.Name }}
+gitops-ml.dev/api: {{ include "predictor.apiName" . | quote }}
 {{- with .Values.api.environment }}
-{{- $_ := set $labels "gitops-ml.dev/environment" . }}
+gitops-ml.dev/environment: {{ quote . }}
 {{- end }}
+gitops-ml.dev/kind: {{ .Values.api.kind | quote }}
 {{- with .Values.api.team }}
-{{- $_ := set $labels "gitops-ml.dev/team" . }}
+gitops-ml.dev/team: {{ quote . }}
 {{- end }}
-{{- toJson $labels }}
 {{- end }}
 
-{{/* Labels of every object, as JSON; the user's labels do not replace the chart's. */}}
-{{- define "predictor.labels" -}}
-{{- $ours := include "predictor.apiLabels" . | fromJson }}
-{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version) }}
-{{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
-{{- merge $ours .Values.labels | toJson }}
+{{/* The labels of a list of mappings: the first one with a key decides, and none replaces the chart's. */}}
+{{- define "predictor.moreLabels" -}}
+{{- $taken := list "app.kubernetes.io/instance" "app.kubernetes.io/name" "app.kubernetes.io/managed-by" "helm.sh/chart" "gitops-ml.dev/api" "gitops-ml.dev/environment" "gitops-ml.dev/kind" "gitops-ml.dev/team" "gitops-ml.dev/deployment-id" }}
+{{- range compact . }}
+{{- range $key, $value := . }}
+{{- if not (has $key $taken) }}
+{{- $taken = append $taken $key }}
+{{ quote $key }}: {{ quote $value }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/*
@@ -44,11 +49,11 @@ Labels and annotations of the pods. Each change of them replaces all pods, so th
 `annotations`, of the chart's version or of scaling.
 */}}
 {{- define "predictor.podLabels" -}}
-{{- $ours := include "predictor.apiLabels" . | fromJson }}
+{{- include "predictor.apiLabels" . }}
 {{- with .Values.api.deploymentId }}
-{{- $_ := set $ours "gitops-ml.dev/deployment-id" . }}
+gitops-ml.dev/deployment-id: {{ quote . }}
 {{- end }}
-{{- merge $ours (.Values.podLabels | default dict) | toYaml }}
+{{- include "predictor.moreLabels" (list .Values.podLabels) }}
 {{- end }}
 
 {{- define "predictor.podAnnotations" -}}
@@ -79,7 +84,12 @@ The metadata of an object. Takes `root`, and may take `name`, `wave` (of Argo CD
 name: {{ .name | default (include "predictor.fullname" .root) | quote }}
 namespace: {{ .root.Release.Namespace | quote }}
 labels:
-  {{- merge (include "predictor.labels" .root | fromJson) (.labels | default dict) | toYaml | nindent 2 }}
+  {{- include "predictor.apiLabels" .root | nindent 2 }}
+  app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+  helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+  {{- with include "predictor.moreLabels" (list .root.Values.labels .labels) | trim }}
+  {{- nindent 2 . }}
+  {{- end }}
 {{- with $annotations }}
 annotations:
   {{- include "predictor.block" . | trim | nindent 2 }}
@@ -283,7 +293,11 @@ Text of a variable, a command or an argument, so that the container gets it as i
 variable and $$ by $ in these.
 */}}
 {{- define "predictor.literal" -}}
+{{- if contains "$" . }}
 {{- regexReplaceAll "(\\$\\$+)|(\\$)(\\()" . "${1}${1}${2}${2}${3}" }}
+{{- else }}
+{{- . }}
+{{- end }}
 {{- end }}
 
 {{/* What the pods may call where egress is restricted: DNS and the rules of the values. */}}
