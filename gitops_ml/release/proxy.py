@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from gitops_ml.documents.quantities import parse_quantity
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
+from gitops_ml.release.spec import ContainerSpec, ReleaseSpec, Sidecar
 from gitops_ml.release.values.plain_values import plain_number, without_empty
 
 PROXY = "proxy"
@@ -17,12 +18,13 @@ CONTAINER = "queue-proxy"
 """Its name in the pod."""
 REPOSITORY = "gitops-ml-proxy"
 """Its image, below `image.repository` of the project."""
-_PORTS = (8888, 8889)
-_PROBE_PORTS = (8082, 8083)
-"""The first is used where the container does not listen on it."""
+_PORT = 8888
+_PROBE_PORT = 8082
+"""Or the next one that no container of the pod listens on, as far as its port and probes say."""
 _OWN_BYTES = 64 << 20
 """What the proxy needs beside bodies."""
 _LEAST_BODY_BYTES = 8 << 20
+_MOST_BODY_BYTES = 1 << 40
 _LIMITS = ("max_concurrency", "max_queue_length")
 
 
@@ -68,7 +70,7 @@ def proxy_values(container: ContainerSpec, image: ImageRef) -> dict[str, Any]:
             "repository": image.repository,
             **without_empty(tag=image.tag, digest=image.digest),
         },
-        "port": _free(_PORTS, container.port),
+        "port": _free(_PORT, container),
         "cpu": container.proxy.cpu,
         "memory": container.proxy.mem,
     }
@@ -76,7 +78,7 @@ def proxy_values(container: ContainerSpec, image: ImageRef) -> dict[str, Any]:
 
 def probe_port(container: ContainerSpec) -> int:
     """The port of the proxy for probes and metrics."""
-    return _free(_PROBE_PORTS, container.port)
+    return _free(_PROBE_PORT, container)
 
 
 def proxy_settings(spec: ReleaseSpec) -> dict[str, Any]:
@@ -88,11 +90,17 @@ def proxy_settings(spec: ReleaseSpec) -> dict[str, Any]:
     return {
         "maxConcurrency": container.max_concurrency,
         "maxQueueLength": container.max_queue_length,
-        "maxBodyBytesInFlight": max(spare // 2, _LEAST_BODY_BYTES),
+        "maxBodyBytesInFlight": min(max(spare // 2, _LEAST_BODY_BYTES), _MOST_BODY_BYTES),
         "requestTimeoutSeconds": plain_number(spec.networking.timeout),
     }
 
 
-def _free(ports: tuple[int, int], taken: int) -> int:
-    first, second = ports
-    return second if first == taken else first
+def _free(first: int, container: ContainerSpec) -> int:
+    """The first port that is free; the containers of a pod share its network."""
+    parts: tuple[ContainerSpec | Sidecar, ...] = (container, *container.sidecars)
+    taken: set[int | None] = {container.port}
+    for part in parts:
+        for handler in (part.readiness_probe, part.liveness_probe, part.pre_stop):
+            asked = (handler or {}).values()
+            taken |= {each.get("port") for each in asked if isinstance(each, Mapping)}
+    return next(port for port in count(first) if port not in taken)

@@ -124,7 +124,9 @@ def test_no_secret_is_in_the_values() -> None:
 # -- Cortex' behavior ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("factor", "value"), [(1.5, 50), (10, 900), (1.001, 1), (5000, 100_000)])
+@pytest.mark.parametrize(
+    ("factor", "value"), [(1.5, 50), (10, 900), (1.001, 1), (5000, 100_000), (1e308, 100_000)]
+)
 def test_a_step_up_is_a_share_of_the_replicas_or_one(factor: float, value: int) -> None:
     release = rendered(api(autoscaling={"max_upscale_factor": factor}))
     assert _policies(release, "scaleUp") == {"Percent": value, "Pods": 1}

@@ -79,6 +79,12 @@ def test_its_ports_are_not_the_containers() -> None:
         found = rendered(boxed(port=port, proxy={}), project_of(PROJECT))
         ports = [port, found.values["proxy"]["port"], found.values["container"]["probePort"]]
         assert len(set(ports)) == 3
+    beside = {"name": "cache", **IMAGE, "liveness_probe": {"tcpSocket": {"port": 8888}}}
+    checked = {"httpGet": {"port": 8082, "path": "/"}}
+    found = rendered(
+        boxed(proxy={}, readiness_probe=checked, sidecars=[beside]), project_of(PROJECT)
+    )
+    assert (found.values["proxy"]["port"], found.values["container"]["probePort"]) == (8889, 8083)
 
 
 def test_keda_reads_the_proxy_at_a_port_of_the_service() -> None:

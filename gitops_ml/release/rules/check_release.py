@@ -25,6 +25,7 @@ from gitops_ml.release.rules.limits import limit_findings
 from gitops_ml.release.rules.models import model_findings
 from gitops_ml.release.rules.pods import pod_findings
 from gitops_ml.release.rules.policy_requests import policy_findings
+from gitops_ml.release.rules.sizes import size_findings
 from gitops_ml.release.rules.triggers import trigger_findings
 from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.release.values.chart import chart_values
@@ -85,6 +86,7 @@ def chart_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]
     """What the chart refuses of the values of a release that breaks no other rule."""
     image = ImageRef.parse(spec.container.image) if spec.container else _SOME_IMAGE
     values = chart_values(spec, cluster, image=image, proxy=_SOME_IMAGE)
+    yield from size_findings(spec, values)
     for found in _schema().findings(_as_json(values)):
         message = f"the chart does not accept {dotted(found.path)}: {found.message}"
         yield error(_nearest(found.path), message, rule="chart")

@@ -12,6 +12,9 @@ from gitops_ml.release.spec import ComputeSpec, ReleaseSpec
 _RULE = "compute"
 _LEAST_CPU = parse_quantity("20m")
 _LEAST_MEMORY = parse_quantity("20Mi")
+_LEAST_BESIDE = "4Mi"
+_LEAST_SHARED = "64Ki"
+"""Of a further container and of shared memory: what is less was written without its unit."""
 _NEURON_CORES_PER_CHIP = 4
 
 
@@ -19,7 +22,7 @@ def compute_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Findin
     """Errors in ``compute``, and what the cluster lacks for it."""
     compute = spec.compute
     yield from _amounts(compute)
-    yield from _shared_memory(spec)
+    yield from _beside(spec)
     yield from _accelerators(spec, cluster)
     if compute.spot and cluster.spot is None:
         message = f"cluster {cluster.name!r} has no spot nodes in the project file"
@@ -64,22 +67,40 @@ def _amounts(compute: ComputeSpec) -> Iterator[Finding]:
 def _too_little(quantity: str, least: str) -> str:
     """Memory without a unit is bytes, and with an ``m`` thousandths of a byte: both are mistakes."""
     meant = quantity.removesuffix("m")
-    hint = f"; did you mean {meant}Mi?" if meant.isdigit() and int(meant) >= 20 else ""
+    is_amount = (
+        meant.isdigit() and len(meant) < 7 and parse_quantity(f"{meant}Mi") >= parse_quantity(least)
+    )
+    hint = f"; did you mean {meant}Mi?" if is_amount else ""
     unit = " bytes" if quantity.isdigit() else ""
     return f"{quantity}{unit} is less than {least}{hint}"
 
 
-def _shared_memory(spec: ReleaseSpec) -> Iterator[Finding]:
-    for section, part in (("predictor", spec.predictor), ("container", spec.container)):
-        size = part.shm_size if part is not None else None
-        if size is not None and parse_quantity(size) > parse_quantity(spec.compute.mem):
-            message = f"{size} is more than compute.mem ({spec.compute.mem}), which it is part of"
-            yield error((section, "shm_size"), message, rule=_RULE)
-    for index, sidecar in enumerate(spec.container.sidecars if spec.container else ()):
-        size = sidecar.shm_size
-        if size is not None and parse_quantity(size) > parse_quantity(sidecar.mem):
-            message = f"{size} is more than mem ({sidecar.mem}), which it is part of"
-            yield error(("container", "sidecars", index, "shm_size"), message, rule=_RULE)
+def _beside(spec: ReleaseSpec) -> Iterator[Finding]:
+    """Shared memory, and the memory of further containers."""
+    shared: list[tuple[Path, str | None, str, str]] = []
+    if spec.predictor is not None:
+        shared.append(
+            (("predictor", "shm_size"), spec.predictor.shm_size, "compute.mem", spec.compute.mem)
+        )
+    amounts: list[tuple[Path, str, str]] = []
+    if (container := spec.container) is not None:
+        shared.append(
+            (("container", "shm_size"), container.shm_size, "compute.mem", spec.compute.mem)
+        )
+        for index, sidecar in enumerate(container.sidecars):
+            at: Path = ("container", "sidecars", index)
+            amounts.append(((*at, "mem"), sidecar.mem, _LEAST_BESIDE))
+            shared.append(((*at, "shm_size"), sidecar.shm_size, "mem", sidecar.mem))
+        if container.proxy is not None:
+            amounts.append((("container", "proxy", "mem"), container.proxy.mem, _LEAST_BESIDE))
+    amounts += [(path, size, _LEAST_SHARED) for path, size, *_ in shared if size is not None]
+    for path, amount, least in amounts:
+        if 0 < parse_quantity(amount) < parse_quantity(least):
+            yield error(path, _too_little(amount, least), rule=_RULE)
+    for path, size, name, whole in shared:
+        if size is not None and parse_quantity(size) > parse_quantity(whole):
+            message = f"{size} is more than {name} ({whole}), which it is part of"
+            yield error(path, message, rule=_RULE)
 
 
 def _accelerators(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:

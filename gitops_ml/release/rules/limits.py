@@ -10,6 +10,7 @@ from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
 from gitops_ml.documents.quantities import format_duration, parse_quantity
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.resolve import has_spare
 from gitops_ml.release.spec import ReleaseSpec
@@ -21,6 +22,7 @@ _MOST_MEMORY = parse_quantity("999Ti")
 _CONTROL = re.compile("[\x7f-\x9f\ufeff\ufffe\uffff]")
 """Go writes them into JSON unescaped, and YAML readers refuse them."""
 _MOST_TOLERATIONS = 32
+_LONGEST_REPOSITORY = 255
 _ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu", "habana.ai/gaudi", "aws.amazon.com/neuron")
 _ACCELERATOR_TAINTS = ("", *_ACCELERATORS, "google.com/tpu")
 
@@ -101,7 +103,10 @@ def _amount(quantity: str) -> Fraction:
 def _images(spec: ReleaseSpec) -> Iterator[Finding]:
     """Images without a version: `resolve` reads one without a tag as `latest`, as every engine does."""
     for where, image in spec.container.images() if spec.container else ():
-        if image.endswith(":latest"):
+        if (length := len(ImageRef.parse(image).repository)) > _LONGEST_REPOSITORY:
+            message = f"the repository has {length} characters; engines allow {_LONGEST_REPOSITORY}"
+            yield error(where, message, rule=_RULE)
+        elif image.endswith(":latest"):
             message = f"{image} is another image at any time; name a version, or better a digest"
             yield warning(where, message, rule="image")
 

@@ -23,6 +23,8 @@ RESERVED_LABELS = ("app.kubernetes.io/", "helm.sh/", "gitops-ml.dev/", "argocd.a
 _OUR_CONTAINERS = frozenset({"predictor", "tensorflow-serving"})
 _HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 _DEFAULT_TIMEOUT = 60
+_LONGEST_TEXT = 1 << 17
+"""MAX_ARG_STRLEN of Linux, with the byte that ends the text."""
 
 
 def pod_findings(
@@ -32,6 +34,13 @@ def pod_findings(
     for path, text in _process_texts(spec):
         if "\0" in text:
             message = "a NUL byte ends a text of the operating system; remove it"
+            yield error(path, message, rule="text")
+        # The name of a variable and an equals sign are part of its text.
+        if (size := len(text.encode()) + len(str(path[-1])) + 2) > _LONGEST_TEXT:
+            message = (
+                f"Linux starts no process with a text of more than {_LONGEST_TEXT:,} bytes, and this has "
+                f"{size:,}: put it into a file of the image"
+            )
             yield error(path, message, rule="text")
     yield from _secrets(spec, cluster)
     if spec.container is not None:
@@ -202,6 +211,10 @@ def _prediction_log(spec: ReleaseSpec) -> Iterator[Finding]:
 
 
 def _networking(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
+    for index, host in enumerate(spec.networking.hosts):
+        if _is_address(host):
+            message = f"{host} is an address, and a gateway routes by name"
+            yield error(("networking", "hosts", index), message, rule="networking")
     if spec.networking.hosts and cluster.gateway is None:
         message = (
             f"cluster {cluster.name!r} has no gateway in the project file, so no requests arrive"
@@ -244,11 +257,18 @@ def volume_findings(spec: ReleaseSpec) -> Iterator[Finding]:
         names.add(volume.name)
         paths.add(path)
     for index, alias in enumerate(spec.host_aliases):
-        try:
-            ipaddress.ip_address(alias.ip)
-        except ValueError:
-            message = f"{alias.ip!r} is not an IP address"
+        if not _is_address(alias.ip):
+            message = f"{alias.ip!r} is not an IP address such as 10.0.0.1 or fd00::1"
             yield error(("host_aliases", index, "ip"), message, rule="host_aliases")
+
+
+def _is_address(text: str) -> bool:
+    """Whether Kubernetes reads it as an address: without a zone, and not an IPv4 address in the form of IPv6."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text and getattr(address, "ipv4_mapped", None) is None
 
 
 def _hidden_by(path: str) -> str | None:

@@ -23,6 +23,7 @@ _INSTANCE = "app.kubernetes.io/instance"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _AT: Path = ("compute", "affinity")
+_LONGEST_LABEL = 63
 
 
 def affinity_findings(spec: ReleaseSpec) -> Iterator[Finding]:
@@ -70,9 +71,15 @@ def _expression(path: Path, fields: Fields, *, is_field: bool = False) -> Iterat
     elif operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].lstrip("-").isdigit()):
         message = f"{operator} needs one whole number as its value, in quotes"
         yield error(path, message, rule=_RULE)
-    if is_field and (fields.get("key") != _NAME or operator not in ("In", "NotIn")):
-        message = "the only field is metadata.name, with the operator In or NotIn"
+    if is_field and not (
+        fields.get("key") == _NAME and operator in ("In", "NotIn") and len(values) == 1
+    ):
+        message = "the only field is metadata.name, with the operator In or NotIn and one value"
         yield error(path, message, rule=_RULE)
+    for index, value in enumerate(() if is_field else values):
+        if len(value) > _LONGEST_LABEL:
+            message = f"a label's value has at most {_LONGEST_LABEL} characters, and this has {len(value)}"
+            yield error((*path, "values", index), message, rule=_RULE)
 
 
 def _other_namespaces(path: Path, term: Fields, spec: ReleaseSpec) -> Iterator[Finding]:

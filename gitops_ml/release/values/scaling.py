@@ -27,7 +27,12 @@ def autoscaling(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
         "inFlight": _in_flight(spec, cluster),
         **without_empty(
             cron=[
-                {"timezone": w.timezone, "start": w.start, "end": w.end, "replicas": w.replicas}
+                {
+                    "timezone": w.timezone,
+                    "start": " ".join(w.start.split()),
+                    "end": " ".join(w.end.split()),
+                    "replicas": w.replicas,
+                }
                 for w in scaling.schedule
             ],
             triggers=[_trigger(trigger) for trigger in scaling.triggers],
@@ -145,7 +150,7 @@ def _behavior(scaling: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, An
 
 
 def _rules(percent: float, *, stabilization: float) -> dict[str, Any]:
-    value = min(max(1, round(percent)), _MOST_PERCENT)
+    value = round(min(max(1, percent), _MOST_PERCENT))
     return {
         "stabilizationWindowSeconds": math.ceil(stabilization),
         "selectPolicy": "Max",
