@@ -5,6 +5,7 @@ It never waits for a worker or for a client: sockets do not block, and a client 
 
 from __future__ import annotations
 
+import errno
 import selectors
 import time
 from typing import TYPE_CHECKING
@@ -23,7 +24,10 @@ MAX_CONNECTIONS = 64
 """One more closes the connection that has been silent longest."""
 SILENT_SECONDS = 75
 """A connection without a byte for longer is closed."""
+PAUSE_SECONDS = 0.05
+"""How long the supervisor waits where it has no descriptor left."""
 
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -75,14 +79,24 @@ class ProbeServer:
     def _accept(self) -> None:
         try:
             accepted, _ = self._listener.accept()
-        except OSError:
-            return  # the client has left
+        except OSError as error:
+            if (
+                error.errno in _NO_DESCRIPTOR
+            ):  # the client waits, and would wake the loop again and again
+                self._make_room()
+            return  # else the client has left
         if len(self._connections) >= MAX_CONNECTIONS:
-            self.close(min(self._connections, key=lambda each: each.last_byte))
+            self._make_room()
         accepted.setblocking(False)
         connection = Connection(self, accepted)
         self._connections.add(connection)
         self._selector.register(accepted, selectors.EVENT_READ, connection.proceed)
+
+    def _make_room(self) -> None:
+        if self._connections:
+            self.close(min(self._connections, key=lambda each: each.last_byte))
+        else:
+            time.sleep(PAUSE_SECONDS)
 
 
 class Connection:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +186,28 @@ def test_no_client_of_the_probes_delays_the_others(idle: httpx.Client, data: byt
     assert slowest(idle, "/readyz", 0.5) < BOUND
     for each in others:
         each.close()
+
+
+def test_clients_for_whom_no_descriptor_is_left_cost_no_time(tmp_path: Path) -> None:
+    with supervised(tmp_path) as (server, probes):
+        assert probes.get("/livez").status_code == 200
+        pid = server.process.pid
+        most = len(os.listdir(f"/proc/{pid}/fd")) + 3
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+        address = (str(probes.base_url.host), int(probes.base_url.port or 0))
+        others = [socket.create_connection(address) for _ in range(30)]
+        before = cpu_seconds(pid)
+        time.sleep(1)
+        assert cpu_seconds(pid) - before < 0.2
+        assert probes.get("/livez").status_code == 200
+        for each in others:
+            each.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize(
