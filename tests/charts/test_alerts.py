@@ -262,6 +262,48 @@ def test_promtool_accepts_the_rules_of_every_example(
     assert checked > 1
 
 
+def test_rules_of_many_apis_are_each_their_own_whatever_the_names_and_objectives(
+    render: Callable[..., Any], promtool: str, tmp_path: Path
+) -> None:
+    names = ("null", "true", "on", "n", "e10", "iris", "iris-v2", "iris-objectives", "a" * 40)
+    every = itertools.product((50, 93, 99.999), (50, 99), (0.001, 0.7, 60))
+    groups = []
+    for name, (availability, percentile, seconds) in zip(
+        itertools.cycle(names), every, strict=False
+    ):
+        latency = [{"percentile": percentile, "seconds": seconds}]
+        slo = {"availability": availability, "latency": latency}
+        alerts_ = {**MONITORED["monitoring"]["alerts"], "slo": slo}
+        values = {
+            **MONITORED,
+            "api": {**MONITORED["api"], "name": name, "team": name, "environment": name},
+            "monitoring": {**MONITORED["monitoring"], "alerts": alerts_},
+        }
+        namespace = f"ml-{availability}".replace(".", "-")
+        found = render(values, name=name, namespace=namespace).one("PrometheusRule")["spec"][
+            "groups"
+        ]
+        groups += [{**group, "name": f"{namespace}-{group['name']}"} for group in found]
+    rules = [rule for group in groups for rule in group["rules"]]
+    texts = [
+        text
+        for rule in rules
+        for text in (rule.get("labels", {}) | rule.get("annotations", {})).values()
+    ]
+    assert {type(text) for text in texts} == {str}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
+    command = [
+        promtool,
+        "check",
+        "rules",
+        "--lint=all",
+        "--lint-fatal",
+        str(tmp_path / "rules.yaml"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("seconds", [0.001, 0.003, 0.25, 0.3, 59.0, 60])
 def test_a_latency_between_two_buckets_is_interpolated(
     seconds: float, render: Callable[..., Any]
