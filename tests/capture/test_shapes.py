@@ -13,6 +13,8 @@ import pytest
 from tests.capture.shapes import SHAPES
 from tests.support import sessions
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 ALL = os.environ.get("CAPTURE_SHAPES") == "all"
 """All shapes in IPython without a kernel, too, which reads their source as a kernel does."""

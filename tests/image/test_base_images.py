@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.support.real import Engine, RealRegistry
 
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "predictor_base" / "docker").glob("*.Dockerfile"))
 

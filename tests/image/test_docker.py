@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import docker
 import pytest
@@ -31,7 +30,7 @@ from tests.support.real import Engine, RealRegistry, docker_config, needs_docker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-pytestmark = needs_docker
+pytestmark = [*needs_docker, pytest.mark.long]
 
 PLATFORM = "linux/amd64"
 SIX = {"requirements.txt": "six==1.16.0\n"}
@@ -65,8 +64,29 @@ def ensure_image(
     return replace(image, digest=builder.push(image, progress=progress))
 
 
+@pytest.fixture(scope="module")
+def of_six(
+    base_image: ImageRef,
+    registry: RealRegistry,
+    docker_engine: Engine,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, ImageRef, list[str]]:
+    """A project, its image and what the first build reported: later builds find its layers in the engine."""
+    place = tmp_path_factory.mktemp("six")
+    environ = docker_config(place / "docker", {}) | {"DOCKER_HOST": docker_engine.address}
+    project, lines = write_project(place / "iris", SIX), list[str]()
+    built = ensure_image(
+        project,
+        f"{registry.host}/ml/iris",
+        base=base_image,
+        environ=environ,
+        progress=lines.append,
+    )
+    return project, built, lines
+
+
 @pytest.fixture
-def environ(docker_engine: Engine, tmp_path: Path) -> dict[str, str]:
+def environ(docker_engine: Engine, of_six: object, tmp_path: Path) -> dict[str, str]:
     """Where the engine is, for somebody without registry credentials."""
     return docker_config(tmp_path / "docker", {}) | {"DOCKER_HOST": docker_engine.address}
 
@@ -124,18 +144,13 @@ def ready(address: str, container: Any, *, seconds: float = 30) -> None:
 def test_a_predictor_is_built_pushed_skipped_and_answers(
     tmp_path: Path,
     base_image: ImageRef,
+    of_six: tuple[Path, ImageRef, list[str]],
     registry: RealRegistry,
     environ: dict[str, str],
     client: docker.DockerClient,
 ) -> None:
-    # a comment of its own, so that no layer of another test is in the engine or the registry
-    requirements = f"# {uuid4()}\n{SIX['requirements.txt']}"
-    project = write_project(tmp_path / "iris", {**SIX, "requirements.txt": requirements})
-    lines: list[str] = []
+    project, built, lines = of_six
     repository = f"{registry.host}/ml/iris"
-    built = ensure_image(
-        project, repository, base=base_image, environ=environ, progress=lines.append
-    )
     assert any("Successfully installed" in line and "six-1.16.0" in line for line in lines)
     assert any(line.endswith(": Pushed") for line in lines)
 
