@@ -154,6 +154,18 @@ def _is_beginning(entry: str, domain: str, name: str) -> bool:
 # -- taints ----------------------------------------------------------------------------------------
 
 
+def toleration_error(toleration: Mapping[str, Any]) -> str | None:
+    """The error that the API server would report for a toleration."""
+    exists = toleration.get("operator") == "Exists"
+    if not toleration.get("key") and not exists:
+        return "without a key the operator must be Exists"
+    if exists and toleration.get("value"):
+        return "Exists matches any value; remove 'value', or write operator: Equal"
+    if "tolerationSeconds" in toleration and toleration.get("effect") != "NoExecute":
+        return "tolerationSeconds needs effect: NoExecute"
+    return None
+
+
 def allows_toleration(toleration: Mapping[str, Any], entries: Iterable[str]) -> bool:
     """Whether one of the taints in ``entries`` covers all that the toleration tolerates."""
     return any(_covers(entry, toleration) for entry in entries)

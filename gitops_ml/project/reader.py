@@ -18,7 +18,7 @@ from gitops_ml.manifest.cortex_spellings import current_spelling, original
 from gitops_ml.project.checks import check_relations
 from gitops_ml.project.cron import cron_findings
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
-from gitops_ml.project.policy import Policy, is_never_allowed, own_domains
+from gitops_ml.project.policy import Policy, is_never_allowed, own_domains, toleration_error
 from gitops_ml.project.prices import price_findings, with_prices
 from gitops_ml.project.project import (
     ARGO_CDS_OWN,
@@ -107,11 +107,13 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         at: Path = ("clusters", name)
         for gpu, fields in ((cluster or {}).get("gpu_classes") or {}).items():
             yield from _gpu_class_relations(fields, (*at, "gpu_classes", gpu))
+            yield from _tolerations(fields, (*at, "gpu_classes", gpu))
         yield from _image_volumes(cluster or {}, at)
         yield from _unmeasured((cluster or {}).get("prometheus") or {}, at)
         yield from _unsent_token((cluster or {}).get("loki") or {}, at)
         yield from price_findings(cluster or {}, at)
         spot = (cluster or {}).get("spot")
+        yield from _tolerations(spot or {}, (*at, "spot"))
         if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
             yield error((*at, "spot"), "it needs a preset or a node_selector", rule=_RULE)
     for name, environment in data["environments"].items():
@@ -139,6 +141,12 @@ def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
                         "acts on it"
                     )
                     yield error((*at, section, index), message, rule=_RULE)
+
+
+def _tolerations(nodes: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    for index, toleration in enumerate(nodes.get("tolerations") or ()):
+        if (wrong := toleration_error(toleration)) is not None:
+            yield error((*at, "tolerations", index), wrong, rule=_RULE)
 
 
 def _image_volumes(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:

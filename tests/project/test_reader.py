@@ -187,6 +187,21 @@ WRONG = [
     ("clusters: {b: {}, c: {}}\n" + ENVIRONMENTS, "'cluster' is missing; the project has: b, c"),
     ("clusters: {c: {spot: {}}}\n" + ENVIRONMENTS, "it needs a preset or a node_selector"),
     (
+        "clusters: {c: {spot: {preset: gke, tolerations: [{key: a, operator: Exists, value: b}]}}}\n"
+        + ENVIRONMENTS,
+        "Exists matches any value",
+    ),
+    (
+        "clusters: {c: {gpu_classes: {x: {preset: gke, tolerations: [{key: a, tolerationSeconds: 5}]}}}}\n"
+        + ENVIRONMENTS,
+        "tolerationSeconds needs effect: NoExecute",
+    ),
+    (
+        "clusters: {c: {spot: {preset: gke, tolerations: [{key: 'a b', operator: Exists}]}}}\n"
+        + ENVIRONMENTS,
+        "a taint's key is a word",
+    ),
+    (
         "clusters: {c: {gpu_classes: {x: {model: t4}}}}\n" + ENVIRONMENTS,
         "a GPU class needs a preset or a resource",
     ),

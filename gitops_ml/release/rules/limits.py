@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from gitops_ml.documents.findings import Finding, Path, error, warning
 from gitops_ml.documents.quantities import format_duration, parse_quantity
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.project.policy import toleration_error
 from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.resolve import has_spare
 from gitops_ml.release.spec import ReleaseSpec
@@ -120,7 +121,7 @@ def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     if len(compute.tolerations) + len(spot) > _MOST_TOLERATIONS:
         yield error(at, f"there are more than {_MOST_TOLERATIONS}", rule=_RULE)
     for index, toleration in enumerate(compute.tolerations):
-        if (wrong := _toleration_error(toleration)) is not None:
+        if (wrong := toleration_error(toleration)) is not None:
             yield error((*at, index), wrong, rule="tolerations")
         elif not (compute.gpu or spec.chips) and toleration.get("key", "") in _ACCELERATOR_TAINTS:
             message = (
@@ -155,18 +156,6 @@ def _deadlock(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
 
 def _share(amount: int | str, replicas: int) -> float:
     return int(amount.rstrip("%")) * replicas / 100 if isinstance(amount, str) else amount
-
-
-def _toleration_error(toleration: Mapping[str, Any]) -> str | None:
-    """The error that the API server would report for a toleration."""
-    exists = toleration.get("operator") == "Exists"
-    if not toleration.get("key") and not exists:
-        return "without a key the operator must be Exists"
-    if exists and toleration.get("value"):
-        return "Exists matches any value; remove 'value', or write operator: Equal"
-    if "tolerationSeconds" in toleration and toleration.get("effect") != "NoExecute":
-        return "tolerationSeconds needs effect: NoExecute"
-    return None
 
 
 def _free_text(spec: ReleaseSpec) -> Iterator[tuple[Path, Any]]:
