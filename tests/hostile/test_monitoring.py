@@ -9,7 +9,8 @@ import pytest
 
 from tests.hostile.test_slow_servers import HASTE
 from tests.support import controllers as k8s
-from tests.support.hostile_servers import bomb, hostile, once, with_body
+from tests.support.hostile_archives import bomb
+from tests.support.hostile_servers import hostile, once, with_body
 from tests.support.http_servers import Handler, answering
 from tests.support.person import predictor_api
 
@@ -144,7 +145,7 @@ BROKEN = {
     "a connection that ends": once(b""),
     "a body that ends early": once(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
     "no HTTP": once(b"hello\r\n\r\n"),
-    "a bomb": lambda: iter([with_body(bomb(), "Content-Encoding: gzip")]),
+    "a bomb": lambda: iter([with_body(bomb(b"", 300 << 20), "Content-Encoding: gzip")]),
     "silence": lambda: iter(()),
 }
 
