@@ -9,6 +9,7 @@ import pytest
 from tests.support.manifest_parts import cluster
 from tests.support.pipeline import (
     BARE,
+    PROJECT,
     api,
     check_objects,
     errors_of,
@@ -47,6 +48,14 @@ def test_a_gpu_on_spot_nodes_has_both_kinds_of_nodes_labels(everything: Project)
     }
     keys = [each["key"] for each in release.pod["tolerations"]]
     assert keys == ["nvidia.com/gpu", "cloud.google.com/gke-spot"]
+
+
+def test_spot_nodes_without_gpus_are_not_those_of_gpus() -> None:
+    spot = {"preset": None, "node_selector": {"a": "b"}, "tolerations": [{"operator": "Exists"}]}
+    project = project_of(merged(PROJECT, {"clusters": {"main": {"spot": spot}}}))
+    (wrong,) = errors_of(api(compute={"spot": True}), project)
+    assert (wrong.path, "clusters.main.spot" in wrong.message) == (("compute", "spot"), True)
+    assert not errors_of(api(compute={"spot": True, "gpu": 1, "gpu_class": "t4"}), project)
 
 
 def test_spot_without_spot_nodes_is_refused() -> None:

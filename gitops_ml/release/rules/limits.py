@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -114,8 +114,6 @@ def _images(spec: ReleaseSpec) -> Iterator[Finding]:
 
 def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     compute = spec.compute
-    if not compute.tolerations:
-        return
     at: Path = ("compute", "tolerations")
     spot = cluster.spot.tolerations if compute.spot and cluster.spot else ()
     if len(compute.tolerations) + len(spot) > _MOST_TOLERATIONS:
@@ -123,12 +121,24 @@ def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     for index, toleration in enumerate(compute.tolerations):
         if (wrong := toleration_error(toleration)) is not None:
             yield error((*at, index), wrong, rule="tolerations")
-        elif not (compute.gpu or spec.chips) and toleration.get("key", "") in _ACCELERATOR_TAINTS:
-            message = (
-                "this allows the API on GPU nodes although it requests no GPU; name the taint "
-                "that it should tolerate"
-            )
+        elif _is_of_gpus(toleration, spec):
+            message = f"this {_ON_GPU_NODES}; name the taint that it should tolerate"
             yield error((*at, index), message, rule="tolerations")
+    if any(_is_of_gpus(toleration, spec) for toleration in spot):
+        message = (
+            f"a toleration of clusters.{cluster.name}.spot in the project file {_ON_GPU_NODES}; name "
+            "the taint of the spot nodes there"
+        )
+        yield error(("compute", "spot"), message, rule="tolerations")
+
+
+_ON_GPU_NODES = "allows the API on GPU nodes although it requests no GPU"
+
+
+def _is_of_gpus(toleration: Mapping[str, Any], spec: ReleaseSpec) -> bool:
+    """Whether an API without an accelerator would run where accelerators are."""
+    has_accelerator = spec.compute.gpu or spec.chips
+    return not has_accelerator and toleration.get("key", "") in _ACCELERATOR_TAINTS
 
 
 def _deadlock(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
