@@ -63,3 +63,7 @@ class Repairs:
     """Names that get the statement that made them, not their value: they share memory with others."""
     needed: frozenset[str] = frozenset()
     """Functions and classes that nothing names, such as those in a registry."""
+    modules: frozenset[str] = frozenset()
+    """Top-level modules that it uses through others: what the session set in them counts."""
+    imported: frozenset[str] = frozenset()
+    """Top-level modules whose imports are included for what they do to others."""

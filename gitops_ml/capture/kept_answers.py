@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +29,9 @@ def outdated_reasons(
     for name in sorted(names):
         made = source.binding(name)
         for path in _with_answers(name, namespace.get(name)) if made else ():
-            if changed := _changed_since(name, made[-1], source, is_cache=path == name):
+            if changed := _changed_since(
+                name, made[-1], (namespace, source), is_cache=path == name
+            ):
                 yield (
                     f"{path} keeps answers from before {changed} changed, which a package does not have: "
                     f"run {path}.cache_clear(), or the cell that makes {name} again"
@@ -69,8 +72,11 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from ((f"{path}.{key}", part) for key, part in vars(value).items())
 
 
-def _changed_since(name: str, made: Statement, source: Source, *, is_cache: bool) -> str | None:
+def _changed_since(
+    name: str, made: Statement, session: tuple[Mapping[str, Any], Source], *, is_cache: bool
+) -> str | None:
     """The first name that a definition uses, directly or through others, and that changed after it."""
+    namespace, source = session
     queue, seen = [name], {name}
     while queue:
         each = queue.pop(0)
@@ -78,10 +84,47 @@ def _changed_since(name: str, made: Statement, source: Source, *, is_cache: bool
         rebound = (two for one, two in pairwise(bindings) if not one.same_as(two))
         # `f().append(1)` changes an answer of `f`, not what it makes
         can_change = each != name or not is_cache
-        touched = (one for one in source.statements if can_change and each in one.touches)
-        if any(one.position > made.position for one in (*rebound, *touched)):
+        is_own = attribute(type(namespace.get(each)), "__module__") == "__main__"
+        touched = (
+            one
+            for one in source.statements
+            if can_change and each in (one.acts_on if is_own else one.touches)
+        )
+        by_calls = _changed_by_calls(each, source) if each != name else ()
+        if any(one.position > made.position for one in (*rebound, *touched, *by_calls)):
             return each
         used = {used for one in bindings[-1:] for used in (*one.now, *one.later)} - seen
         seen |= used
         queue += sorted(used)
     return None
+
+
+def _changed_by_calls(name: str, source: Source) -> Iterator[Statement]:
+    """The statements that call something that changes what a name is, or that holds what does."""
+    changing = {
+        bound
+        for one in source.statements
+        if one.is_definition and (name in one.touches or _sets_global(name, one))
+        for bound in one.binds
+    }
+    known = -1
+    while known != (known := len(changing)):
+        for one in source.statements:
+            if changing.intersection((*one.now, *one.later)):
+                changing |= one.binds
+    for one in source.statements if changing else ():
+        called = (each.func for each in ast.walk(one.node) if isinstance(each, ast.Call))
+        if not one.is_definition and changing.intersection(map(_root_of, called)):
+            yield one
+
+
+def _sets_global(name: str, statement: Statement) -> bool:
+    found = (each for each in ast.walk(statement.node) if isinstance(each, ast.Global))
+    return any(name in each.names for each in found)
+
+
+def _root_of(function: ast.expr) -> str:
+    inner: ast.expr = function
+    while isinstance(inner, ast.Attribute | ast.Call | ast.Subscript):
+        inner = inner.func if isinstance(inner, ast.Call) else inner.value
+    return inner.id if isinstance(inner, ast.Name) else ""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.module_text import Import
-from gitops_ml.capture.statements import Source, Statement
+from gitops_ml.capture.statements import Source, Statement, touched
 
 _SETS = re.compile(
     r"seed|manual_seed\w*|set(?!trace|profile)\w+|filterwarnings|simplefilter|register\w*|add_\w+|use_\w+"
-    r"|(?:en|dis)able_\w+|tzset|basicConfig|copyreg\.(?:pickle|constructor)"
+    r"|(?:en|dis)able_\w+|tzset|basicConfig|copyreg\.(?:pickle|constructor)|patch_\w+|tqdm\.pandas"
 )
 """Functions that set something for the whole process."""
 WHOLE_PROCESS = frozenset({"codecs", "copyreg", "locale", "socket", "sys", "warnings"})
@@ -35,6 +35,12 @@ def import_of(statement: Statement, name: str) -> Import | None:
             if (alias.asname or alias.name) == name:
                 return Import(node.module, alias.name, name)
     return None
+
+
+def imports_of(statement: Statement) -> list[Import]:
+    """All imports of a statement, but not those of everything in a module."""
+    found = (import_of(statement, name) for name in sorted(statement.binds))
+    return [each for each in found if each is not None]
 
 
 def gives(imported: Import, value: Any) -> bool:
@@ -83,65 +89,122 @@ def _starred(name: str, value: Any, source: Source) -> Import | None:
 
 @dataclass(frozen=True)
 class Settings:
-    """What statements set for the whole process, in some modules."""
+    """What statements set for the whole process."""
 
     namespace: Mapping[str, Any]
     source: Source
-    modules: Collection[str]
 
-    def has(self, statement: Statement) -> bool:
-        """Whether a statement sets something in one of the modules, such as ``np.random.seed(0)``."""
+    def among(self, tops: Collection[str], *, imported: Collection[str]) -> Iterator[Statement]:
+        """Those that set something in some modules, and the imports of others for what they do."""
+        for statement in self.source.statements:
+            is_setting = not self.of(statement).isdisjoint(tops)
+            has_effect = any(_top(each) in imported for each in imports_of(statement))
+            if is_setting or has_effect:
+                yield statement
+
+    def of(self, statement: Statement) -> set[str]:
+        """The modules in which a statement sets something, such as ``numpy`` for ``np.random.seed(0)``."""
         match statement.node:
-            case ast.Assign(value=ast.Call() as call) if self._sets(call):
-                return True  # old = np.seterr(all="raise")
+            case ast.Import() | ast.ImportFrom():
+                return _enabled(statement.node)
+            case ast.Assign(value=ast.Call() as call) if found := self._set_by(call):
+                return found  # old = np.seterr(all="raise")
             case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"))):
-                return self._changes(statement)
+                return self._changed(statement.node)
             case ast.Assign() | ast.AugAssign() | ast.Delete() | ast.For() | ast.While() | ast.If():
-                return self._changes(statement)
+                return self._changed(statement.node)
             case ast.Expr(value=ast.Call() as call):
-                return self._sets(call) or self._runs_settings(call)
+                return self._set_by(call) | self._by_function(call)
+            case ast.Try():
+                return self._by_body(statement.node)
             case (
                 ast.ClassDef(decorator_list=decorators) | ast.FunctionDef(decorator_list=decorators)
             ):
-                return any(map(self._sets, decorators))
-        return False
+                return {name for each in decorators for name in self._set_by(each)}
+        return set()
 
-    def _changes(self, statement: Statement) -> bool:
-        changed = (_module_of(self.namespace.get(name)) for name in statement.touches)
-        return any(each in self.modules for each in changed if each != "sys")
+    def _changed(self, node: ast.stmt) -> set[str]:
+        changed = {_module_of(self._global(name, node)) for name in touched(node)}
+        return {each for each in changed if each != "sys"}
 
-    def _sets(self, node: ast.expr) -> bool:
-        """Whether a call, or a decorator, sets something in one of the modules."""
+    def _global(self, name: str, node: ast.stmt) -> Any:
+        """What a name is in a statement: some functions import what they change."""
+        imports = [each for each in ast.walk(node) if isinstance(each, ast.Import)]
+        names = {
+            alias.asname or alias.name.partition(".")[0]: alias.name
+            for each in imports
+            for alias in each.names
+        }
+        return sys.modules.get(names[name]) if name in names else self.namespace.get(name)
+
+    def _set_by(self, node: ast.expr, within: ast.stmt | None = None) -> set[str]:
+        """The module in which a call, or a decorator, sets something."""
         function = node.func if isinstance(node, ast.Call) else node
-        value = self.namespace.get(_start(function) or "")
+        start = _start(function) or ""
+        value = self._global(start, within) if within else self.namespace.get(start)
         module = _module_of(value)
         names = (
             _last(function),
             f"{module}.{getattr(value, '__name__', '')}",
             f"{module}.{_last(function)}",
         )
-        return module in self.modules and any(map(_SETS.fullmatch, names))
+        return {module} if module and any(map(_SETS.fullmatch, names)) else set()
 
-    def _runs_settings(self, call: ast.Call) -> bool:
-        """Whether it calls a function of the session that only sets: ``def seed_all(n): …``."""
+    def _by_function(self, call: ast.Call) -> set[str]:
+        """Those in which a function of the session sets something, and does nothing else."""
         name = call.func.id if isinstance(call.func, ast.Name) else ""
         made = [each.node for each in self.source.binding(name) if each.is_definition]
-        if not made or not isinstance(made[-1], ast.FunctionDef):
-            return False
-        body = [each for each in ast.walk(made[-1]) if isinstance(each, ast.stmt)][1:]
-        calls = [each.value for each in body if isinstance(each, ast.Expr)]
-        return all(map(_can_set, body)) and any(map(self._sets, calls))
+        return self._by_body(made[-1]) if made and isinstance(made[-1], ast.FunctionDef) else set()
+
+    def _by_body(self, node: ast.stmt) -> set[str]:
+        body = list(_steps(node))
+        if not all(map(_can_set, body)):
+            return set()
+        calls = (each.value for each in body if isinstance(each, ast.Expr))
+        return self._changed(node) | {name for each in calls for name in self._set_by(each, node)}
+
+
+def _enabled(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """``from sklearn.experimental import enable_iterative_imputer``."""
+    module = node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name
+    last = (each.name.rpartition(".")[2] for each in node.names)
+    return {module.partition(".")[0]} if any(map(_SETS.fullmatch, last)) else set()
+
+
+def _steps(node: ast.stmt) -> Iterator[ast.stmt]:
+    """The statements inside of one, but not those of functions that it defines."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.ExceptHandler):
+            yield from _steps(each)  # type: ignore[arg-type] # it has a body, too
+        elif isinstance(each, ast.stmt):
+            yield each
+            if not isinstance(each, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+                yield from _steps(each)
 
 
 def _can_set(node: ast.stmt) -> bool:
     match node:
+        case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"))):
+            return True
         case ast.Expr(value=ast.Call(func=function)):
             return _SETS.fullmatch(_last(function)) is not None
-        case ast.Assign(targets=targets):
-            return all(isinstance(each, ast.Attribute | ast.Subscript) for each in targets)
-    return isinstance(node, ast.If | ast.Import | ast.ImportFrom) or (
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    )
+        case ast.Assign(targets=targets, value=value):
+            is_kept = not any(isinstance(each, ast.Call) for each in ast.walk(value))
+            return is_kept or all(
+                isinstance(each, ast.Attribute | ast.Subscript) for each in targets
+            )
+        case ast.Expr(value=ast.Constant()) | ast.Return(value=None):
+            return True
+    return isinstance(node, _PASSIVE)
+
+
+_PASSIVE = (
+    ast.If, ast.For, ast.Try, ast.Pass, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef,
+)  # fmt: skip
+
+
+def _top(imported: Import) -> str:
+    return imported.module.partition(".")[0]
 
 
 def _last(function: ast.expr) -> str:

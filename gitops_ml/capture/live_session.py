@@ -17,6 +17,10 @@ from gitops_ml.capture.collected import attribute, unwrapped
 from gitops_ml.capture.statements import Source, read_source
 
 MAIN = "__main__"
+OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
+"""Names that IPython defines in a session, with its private names of the same values."""
+REPLACED = frozenset({"open", "exit", "quit", "input"})
+"""Builtins for which IPython puts its own into the names of a session."""
 _RUN_BY_MAGIC = frozenset({"time", "capture", "prun", "memit", "mprun", "timeit"})
 """Cell magics that run their cell as Python in this session."""
 
@@ -74,6 +78,16 @@ def ipython_shell() -> Any:
 def is_notebook(shell: Any) -> bool:
     """Whether the shell belongs to a kernel, which shows HTML."""
     return hasattr(shell, "kernel")
+
+
+def is_of_ipython(name: str, namespace: Mapping[str, Any], source: Source) -> bool:
+    """Whether a name of the session is one that IPython defines."""
+    if name not in OF_IPYTHON:
+        return False
+    value, known_as = namespace.get(name), OF_IPYTHON[name]
+    if known_as is not None:
+        return value is not None and value is namespace.get(known_as)
+    return not source.binding(name) or name == "get_ipython"
 
 
 def _without_magic(cell: str) -> str:

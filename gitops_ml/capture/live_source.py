@@ -27,6 +27,7 @@ from gitops_ml.capture.live_imports import (
     gives,
     import_of,
     imported_as,
+    imports_of,
     roots,
 )
 from gitops_ml.capture.live_secrets import (
@@ -36,6 +37,7 @@ from gitops_ml.capture.live_secrets import (
     secrets_in,
     session_secrets,
 )
+from gitops_ml.capture.live_session import OF_IPYTHON, REPLACED, is_of_ipython
 from gitops_ml.capture.module_text import (
     LONGEST,
     Import,
@@ -49,6 +51,7 @@ from gitops_ml.capture.value_source import (
     assigns,
     has_grown,
     is_of_place,
+    is_path,
     is_value_statement,
     pass_it,
     secret_reason,
@@ -56,13 +59,10 @@ from gitops_ml.capture.value_source import (
 )
 from gitops_ml.capture.value_text import CannotWrite, Names, Written, write
 from gitops_ml.errors import Unpackageable
+from gitops_ml.models.saved import is_of_session
 from gitops_ml.system.secret_scan import has_secret_shape
 
 _OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
-_OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
-"""Names that IPython defines in a session, with its private names of the same values."""
-_REPLACED = frozenset({"open", "exit", "quit", "input"})
-"""Builtins for which IPython puts its own into the names of a session."""
 _LAST = sys.maxsize
 
 
@@ -122,10 +122,10 @@ class _Collector:
     def need(self, name: str, *, user: str, before: Statement | None) -> None:
         """Queue ``name``, which ``user`` needs; ``before`` is a statement that needs it when it runs."""
         is_builtin = hasattr(builtins, name) and name not in self.namespace
-        if name in _REPLACED and not self.source.binding(name):
+        if name in REPLACED and not self.source.binding(name):
             is_builtin = True
             self.of_shell.add(name)
-        if name in _OF_EVERY_MODULE or (is_builtin and name not in _OF_IPYTHON):
+        if name in _OF_EVERY_MODULE or (is_builtin and name not in OF_IPYTHON):
             return
         key = (name, before.position if before and self._was_rebound(name) else None)
         if key not in self.seen:
@@ -140,9 +140,12 @@ class _Collector:
     def repair(self) -> None:
         """Add what an earlier text lacked, and what the session set in modules that the text uses."""
         tops = {each.module.partition(".")[0] for each in self.imports} | WHOLE_PROCESS
-        settings = Settings(self.namespace, self.source, tops - {"os"})
-        for statement in self.source.statements:
-            if settings.has(statement):
+        tops = (tops | self.repairs.modules) - {"os"}
+        settings = Settings(self.namespace, self.source)
+        for statement in settings.among(tops, imported=self.repairs.imported):
+            if statement.is_import:
+                self.imports.update(dict.fromkeys(imports_of(statement)))
+            else:
                 self._include(statement, "a setting")
         for name in sorted(self.repairs.needed):
             self.need(name, user=name, before=None)
@@ -170,7 +173,7 @@ class _Collector:
     # -- one name ----------------------------------------------------------------------------------
 
     def _resolve(self, name: str, user: str, before: Statement | None) -> None:
-        if self._is_of_ipython(name):
+        if is_of_ipython(name, self.namespace, self.source):
             self._refuse(
                 user,
                 f"uses {name} of IPython (as %magics and !commands do), and replicas have no IPython: "
@@ -183,15 +186,6 @@ class _Collector:
                 self._refuse(user, f"uses {name!r}, which is not defined")
         else:
             self._resolve_live(name, user, self.namespace[name])
-
-    def _is_of_ipython(self, name: str) -> bool:
-        if name not in _OF_IPYTHON:
-            return False
-        value = self.namespace.get(name)
-        known_as = _OF_IPYTHON[name]
-        if known_as is not None:
-            return value is not None and value is self.namespace.get(known_as)
-        return not self.source.binding(name) or name == "get_ipython"
 
     def _resolve_earlier(self, name: str, user: str, before: Statement) -> None:
         """Resolve a name to its value when a statement ran, if it was bound again later."""
@@ -280,9 +274,16 @@ class _Collector:
 
     def _write_value(self, name: str, user: str, value: Any) -> None:
         """Include the statement that made a value of the session, or write the value."""
+        if isinstance(value, bytes) and is_of_session(value):
+            self._refuse(
+                user, f"uses {name!r}, a pickle of objects of this session: use them themselves"
+            )
+            return
         made = [s for s in self.source.binding(name) if not s.is_import]
         last = made[-1] if made else None
-        if last is not None and is_of_place(last, self.source, is_plain(value)):
+        if last is not None and is_of_place(
+            last, self.source, is_plain(value) and not is_path(value)
+        ):
             self.of_place.add(name)
             self._include(last, name)
         elif last is not None and name in self.repairs.made:

@@ -1,16 +1,12 @@
-"""What a text takes from the machine that it runs on: variables, files, and the order of sets."""
+"""What a text takes from the machine that it runs on: variables, and the order of sets."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
 
 from gitops_ml.capture.statements import Source
 
-_LONGEST = 200
-"""Characters of a text that may be the name of a file."""
-_OF_A_SYSTEM = ("/dev/", "/etc/", "/proc/", "/sys/", "/usr/", "/opt/", "/lib/", "/bin/")
 _READING = frozenset({"get", "pop", "getenv"})
 _WRITING = frozenset({"setdefault", "putenv"})
 _WITHOUT_ORDER = frozenset(
@@ -39,19 +35,45 @@ def variables_set(source: Source) -> set[str]:
 
 def _variables(tree: ast.AST, *, is_read: bool) -> Iterator[str]:
     kind, methods = (ast.Load, _READING) if is_read else (ast.Store, _WRITING)
+    texts = _named_texts(tree)
     for node in ast.walk(tree):
         match node:
-            case ast.Subscript(value=holder, slice=ast.Constant(value=str(name)), ctx=context):
+            case ast.Subscript(value=holder, slice=key, ctx=context):
                 if _last(holder) == "environ" and isinstance(context, kind):
-                    yield name
-            case ast.Call(func=function, args=[ast.Constant(value=str(name)), *_]):
+                    yield from _texts_of(key, texts, tree)
+            case ast.Call(func=function, args=[key, *_]):
                 of_environ = _last(getattr(function, "value", function)) == "environ"
                 if _last(function) in methods and (of_environ or _last(function).endswith("env")):
-                    yield name
+                    yield from _texts_of(key, texts, tree)
                 elif _last(function) == "run_line_magic" and not is_read:
                     yield from _by_magic(node)
         if not is_read and isinstance(node, ast.Call) and _last(node.func) == "update":
             yield from _updated(node)
+
+
+def _named_texts(tree: ast.AST) -> dict[str, str]:
+    """The texts that names of a module are bound to, such as ``KEY`` of ``os.environ[KEY]``."""
+    found = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                found[name] = text
+    return found
+
+
+def _texts_of(key: ast.AST, texts: dict[str, str], tree: ast.AST) -> list[str]:
+    """What a key can be: the texts around it where it is computed, such as by a loop over them."""
+    match key:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.Name(id=name) if name in texts:
+            return [texts[name]]
+    constants = (each.value for each in ast.walk(tree) if isinstance(each, ast.Constant))
+    return [
+        each
+        for each in constants
+        if isinstance(each, str) and each.isidentifier() and each.isupper()
+    ]
 
 
 def _updated(node: ast.Call) -> Iterator[str]:
@@ -78,29 +100,41 @@ def _last(node: ast.AST) -> str:
     return str(getattr(node, "attr", None) or getattr(node, "id", ""))
 
 
-# -- files -----------------------------------------------------------------------------------------
+# -- random numbers --------------------------------------------------------------------------------
 
 
-def files_named(text: str, folder: Path, *, packaged: Iterable[str]) -> tuple[str, ...]:
-    """The files of this machine that a text names and that a package does not have."""
-    known = set(packaged)
-    found = {
-        node.value
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    return tuple(sorted(each for each in found if each not in known and _is_file(each, folder)))
+def seeds_in(text: str) -> list[str]:
+    """The statements of a module that seed random numbers.
+
+    Where the session has come to since then is not kept: in a replica it depends on the requests before.
+    """
+    calls = (each.value for each in ast.parse(text).body if isinstance(each, ast.Expr))
+    return [
+        ast.unparse(each)
+        for each in calls
+        if isinstance(each, ast.Call) and _last(each.func) in _SEEDING
+    ]
 
 
-def _is_file(text: str, folder: Path) -> bool:
-    if not 0 < len(text) <= _LONGEST or not text.isprintable() or text.startswith(_OF_A_SYSTEM):
-        return False
-    if not (PurePosixPath(text).suffix or "/" in text):
-        return False
-    try:
-        return (folder / text).is_file()
-    except (OSError, ValueError):
-        return False
+_SEEDING = frozenset({"seed", "manual_seed", "manual_seed_all", "set_seed"})
+
+
+# -- the local time --------------------------------------------------------------------------------
+
+
+def reads_local_time(text: str) -> bool:
+    """Whether it asks for the time of the machine's zone, as ``datetime.now()`` does."""
+    calls = (each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Call))
+    return any(
+        (name := _last(each.func)) in _LOCAL
+        and len(each.args) == _LOCAL[name]
+        and not each.keywords
+        for each in calls
+    )
+
+
+_LOCAL = {"now": 0, "today": 0, "localtime": 0, "fromtimestamp": 1, "mktime": 1, "astimezone": 0}
+"""Functions by the number of arguments with which they take the zone of the machine."""
 
 
 # -- the order of sets -----------------------------------------------------------------------------

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitops_ml.capture.collected import attribute
+from gitops_ml.capture.live_session import Session
 from gitops_ml.capture.statements import imported_modules
 from gitops_ml.packages.installed import own_file
 
@@ -23,6 +26,10 @@ class OwnModules:
     modules: frozenset[str]
     left_out: tuple[str, ...]
     tops: frozenset[str]
+    named: tuple[str, ...] = ()
+    """Files that the source names, and that are not in the package."""
+    taken: tuple[str, ...] = ()
+    """Those that are."""
 
     def has(self, module: str) -> bool:
         return module.partition(".")[0] in self.tops
@@ -57,6 +64,26 @@ def follow(modules: Iterable[str], *, folder: Path) -> OwnModules:
                     files[path] = file.read_bytes()
         queue += sorted(_imports(module, files) - seen)
     return OwnModules(files, frozenset(seen), tuple(left_out), frozenset(tops))
+
+
+def own_of_session(session: Session) -> dict[str, str]:
+    """The text of each of the user's own modules that statements of a session have imported."""
+    imports = (each for each in session.source.statements if each.is_import)
+    tops = {name.partition(".")[0] for each in imports for name in imported_modules(each.text)}
+    own = {top for top in tops - _OURS if own_file(top) is not None}
+    files = {
+        name: str(attribute(module, "__file__"))
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in own
+    }
+    return {
+        name: Path(file).read_text("utf-8", "replace")
+        for name, file in files.items()
+        if file.endswith(".py") and os.path.isfile(file)  # noqa: PTH113 - any text
+    }
+
+
+_OURS = frozenset({"gitops_ml", "predictor_base"})
 
 
 def _entries(top: str, place: Path) -> Iterator[tuple[str, Path]]:

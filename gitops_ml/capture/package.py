@@ -10,19 +10,20 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gitops_ml.capture import own_modules
+from gitops_ml.capture.beside import beside
 from gitops_ml.capture.collected import Collected, NoSource
-from gitops_ml.capture.comparison.portrait import Surroundings
-from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, reason
+from gitops_ml.capture.comparison.library_patches import replaced_builtins
+from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, reason, surroundings
 from gitops_ml.capture.live_secrets import is_secret, session_secrets
 from gitops_ml.capture.live_session import MAIN, Session, current_session
-from gitops_ml.capture.of_machine import files_named, variables_set
-from gitops_ml.capture.own_secrets import secret_reasons
+from gitops_ml.capture.of_machine import reads_local_time, seeds_in, variables_set
 from gitops_ml.capture.package_folder import keep_package
 from gitops_ml.capture.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
@@ -33,7 +34,6 @@ from gitops_ml.packages.requirements import Requirements, malformed, naming_a_fi
 from gitops_ml.runtime.runtime_package import PodEnvironment, import_problem
 from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
-from gitops_ml.system.pointer_files import HEAD, pointer_fault
 from gitops_ml.system.secret_scan import has_secret_shape
 
 _RUNTIME = "predictor_base"
@@ -84,6 +84,10 @@ class Package:
     """Names in the source whose values may be secrets."""
     named_files: tuple[str, ...] = ()
     """Files of this machine that the source names, which are not in the package."""
+    zone: str = ""
+    """The time zone of this machine, if the source reads the local time and a replica has another."""
+    taken_files: tuple[str, ...] = ()
+    """Those which are."""
     variables: tuple[str, ...] = ()
     """Variables that the session set in its environment and a replica has not."""
 
@@ -106,6 +110,18 @@ class Package:
             notes.append(
                 f"the source names {', '.join(self.named_files)} of this machine, which a replica does not "
                 'have: give a file that it reads as models={"name": "file"}, or read it in a cell'
+            )
+        if self.taken_files:
+            notes.append(f"packaged with the files that it names: {', '.join(self.taken_files)}")
+        if seeds := seeds_in(self.source):
+            notes.append(
+                f"each replica starts with {', '.join(seeds)}: the random numbers that this session drew after "
+                "it are not drawn again"
+            )
+        if self.zone:
+            notes.append(
+                f"it reads the local time, which is {self.zone} here and UTC in a replica: list TZ under `env` of "
+                "the API, or give a time zone"
             )
         if self.variables:
             notes.append(
@@ -149,18 +165,21 @@ def package(
         Unpackageable: it needs something that files cannot hold; has all reasons.
         UsageError: ``predictor`` is not a class, or requirements are not a list.
     """
+    refuse_replaced_builtins(predictor)
     _check(predictor, requirements, conda_packages)
     session = current_session()
+    modules = tuple(modules)
+    proof = replace(proof or Proof(), modules=frozenset(each.partition(".")[0] for each in modules))
     try:
         of_models = frozenset(of_models)
-        found = _source_of(predictor, api, session, proof or Proof(), of_models)
+        found = _source_of(predictor, api, session, proof, of_models)
     except CannotImport as failed:
         folder, _ = keep_package(api, failed.staged.files, environ=environ)
         raise _not_importable(
             predictor.__name__, folder / failed.staged.path, failed.problem
         ) from None
     imported = {*found.modules, *modules}
-    own = _own(predictor, imported, session)
+    own = beside(predictor.__name__, found.files, imported, session)
     lines = requirements_for(
         requirements,
         needed=_needed({*imported, *own.modules}, own),
@@ -172,7 +191,7 @@ def package(
     if conda_packages:
         files["conda-packages.txt"] = "".join(f"{each}\n" for each in conda_packages).encode()
     folder, fingerprint = keep_package(api, files, environ=environ)
-    pod = (proof or Proof()).pod
+    pod = proof.pod
     return Package(
         folder=folder,
         fingerprint=fingerprint,
@@ -184,9 +203,31 @@ def package(
         pickled=found.pickled,
         left_out=own.left_out,
         doubts=found.doubts,
-        named_files=files_named(found.source, session.folder, packaged=files),
+        named_files=own.named,
+        taken_files=own.taken,
+        zone=_zone(found.source, proof.pod),
         variables=tuple(sorted(variables_set(session.source) - {*pod.env, *pod.secrets})),
     )
+
+
+def _zone(text: str, pod: PodEnvironment) -> str:
+    is_other = time.timezone != 0 or time.daylight != 0
+    return time.tzname[0] if is_other and "TZ" not in pod.env and reads_local_time(text) else ""
+
+
+def refuse_replaced_builtins(target: Any) -> None:
+    """Refuse a session in which code, also that of this package, works with other builtins.
+
+    Raises:
+        Unpackageable: the session replaced some, or added names.
+    """
+    reasons = [
+        f"this session put {name} into builtins, and so changed it for all code: give it a name in a cell "
+        f"({name} = …) instead, and restart the session"
+        for name in replaced_builtins()
+    ]
+    if reasons:
+        raise Unpackageable(getattr(target, "__name__", "the class"), reasons)
 
 
 def check_package(
@@ -285,25 +326,14 @@ def _with_models(found: Collected, of_models: frozenset[str]) -> Collected:
 def _refuse_differences(
     predictor: type | Callable[..., Any], found: _Files, session: Session, proof: Proof
 ) -> None:
-    module = predictor.__module__
-    place = Surroundings(module, vars(sys.modules[module]))
-    if differing := proof.differences(predictor, place, _staged(predictor, found, session)):
+    staged = _staged(predictor, found, session)
+    place = surroundings(predictor.__module__, session, staged)
+    if differing := proof.differences(predictor, place, staged):
         raise Unpackageable(predictor.__name__, map(reason, differing))
 
 
-def _own(
-    predictor: type | Callable[..., Any], modules: Iterable[str], session: Session
-) -> own_modules.OwnModules:
-    own = own_modules.follow(modules, folder=session.folder)
-    faults = ((path, pointer_fault(content[:HEAD])) for path, content in sorted(own.files.items()))
-    pointers = [f"{path} {fault}" for path, fault in faults if fault]
-    if reasons := [*secret_reasons(own.files), *pointers]:
-        raise Unpackageable(predictor.__name__, reasons)
-    return own
-
-
 def _staged(predictor: type | Callable[..., Any], found: _Files, session: Session) -> Staged:
-    own = _own(predictor, found.modules, session)
+    own = beside(predictor.__name__, found.files, found.modules, session)
     return Staged(found.path, {**own.files, **found.files}, own.tops)
 
 

@@ -76,7 +76,7 @@ class Statement:
     @cached_property
     def touches(self) -> frozenset[str]:
         """Names whose objects it changes: ``A.x = 1``, ``a.append(1)``, ``setattr(A, …)``."""
-        return frozenset(_touched(self.node))
+        return frozenset(touched(self.node))
 
     @cached_property
     def acts_on(self) -> frozenset[str]:
@@ -108,6 +108,17 @@ class Source:
     def binding(self, name: str) -> tuple[Statement, ...]:
         """The statements that bind ``name``, in execution order."""
         return self._by_name.get(name, ())
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The names, attributes and imported names in it."""
+        found = set()
+        for each in self.statements:
+            for node in ast.walk(each.node):
+                match node:
+                    case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                        found.add(name)
+        return frozenset(found)
 
     @cached_property
     def _by_name(self) -> Mapping[str, tuple[Statement, ...]]:
@@ -216,6 +227,9 @@ def _dedented(text: str, node: ast.stmt) -> str:
     return ast.unparse(node)
 
 
+_IMPORTING = frozenset({"import_module", "__import__"})
+
+
 def imported_modules(text: str) -> set[str]:
     """The modules that a text imports at any level, by full name."""
     found: set[str] = set()
@@ -224,6 +238,10 @@ def imported_modules(text: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
+        elif isinstance(node, ast.Call) and _last_name(node.func) in _IMPORTING:
+            match node.args:
+                case [ast.Constant(value=str(name)), *_] if name.replace(".", "").isidentifier():
+                    found.add(name)
     return found - {"__future__"}
 
 
@@ -331,7 +349,8 @@ def _last_name(node: ast.expr) -> str:
     return str(getattr(node, "attr", None) or getattr(node, "id", ""))
 
 
-def _touched(node: ast.stmt) -> Iterator[str]:
+def touched(node: ast.stmt) -> Iterator[str]:
+    """The names whose objects a statement changes."""
     for each in ast.walk(node):
         match each:
             case ast.Assign(targets=targets):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitops_ml.capture.collected import attribute
@@ -13,22 +14,35 @@ from gitops_ml.capture.statements import Source, Statement
 
 _OF_THE_PLACE = (
     "os.environ", "getenv", "__file__", "environ[", "environ.get", "Path.cwd", "getcwd",
-    "Path.home", "gethostname",
+    "Path.home", "gethostname", "cpu_count", "cuda.is_available", "mps.is_available",
 )  # fmt: skip
 """Expressions whose value depends on the machine: it differs between the session and a replica."""
 
 
-def is_of_place(statement: Statement, source: Source, is_plain: bool, depth: int = 0) -> bool:
+def is_of_place(statement: Statement, source: Source, is_plain: bool) -> bool:
     """Whether what a statement binds depends on the machine, directly or through other names."""
+    return _says(_OF_THE_PLACE, statement, source, 5 if is_plain else 0)
+
+
+def is_path(value: Any) -> bool:
+    """Whether it is the text of a whole path, such as ``os.path.dirname(__file__) + "/labels"``."""
+    return type(value) is str and os.path.isabs(value)  # noqa: PTH117 - a text
+
+
+def is_of_environment(statement: Statement, source: Source) -> bool:
+    """Whether it depends on variables of the environment, directly or through other names."""
+    return _says(("environ", "getenv"), statement, source, 0)
+
+
+def _says(signs: Sequence[str], statement: Statement, source: Source, depth: int) -> bool:
     if statement.is_definition or statement.is_import:
         return False
-    expression = ast.unparse(statement.node)
-    if any(sign in expression for sign in _OF_THE_PLACE):
+    if any(sign in ast.unparse(statement.node) for sign in signs):
         return True
-    if is_plain or depth > 5:
+    if depth >= 5:
         return False
     made = (source.binding(name)[-1:] for name in statement.now)
-    return any(is_of_place(each, source, False, depth + 1) for few in made for each in few)
+    return any(_says(signs, each, source, depth + 1) for few in made for each in few)
 
 
 def is_value_statement(statement: Statement) -> bool:
@@ -90,8 +104,11 @@ def has_grown(value: Any, made: Statement) -> bool:
 
 
 def pass_it(name: str, value: Any) -> str:
+    what = f"uses {name!r}, {described(value)} of the session, which code cannot hold"
+    if any(hasattr(type(value), each) for each in ("__next__", "fileno", "cursor")):
+        return f"{what}: create it in __init__, or put the values that you need into the config"
     return (
-        f"uses {name!r}, {described(value)} of the session, which code cannot hold: pass it as "
+        f"{what}: pass it as "
         f'models={{"{name}": {name}}} and load it in __init__, or put the values that you need into '
         "the config"
     )

@@ -8,7 +8,7 @@ import pickletools
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.system.pointer_files import fault_of_file
 
 _MAIN = "__main__"
+_PICKLE = b"\x80"
+"""The first byte of pickles since protocol 2, also of those of joblib."""
+_LARGEST_PICKLE = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,38 @@ def saved(name: str, model: Any, *, takes_session: bool = False) -> Any:
     Raises:
         Unpackageable: the object cannot be pickled, or a replica could not read it.
     """
-    if isinstance(model, str | os.PathLike | SavedModel):
+    if isinstance(model, SavedModel):
         return model
+    if isinstance(model, str | os.PathLike):
+        return _with_session(name, Path(model), takes_session=takes_session) or model
     if hasattr(model, "SerializeToString"):
         return SavedModel(f"{name}.onnx", model.SerializeToString())
     content = pickled(name, model, takes_session=takes_session)
     return SavedModel(f"{name}.pkl", content, tuple(_of_this_session(texts_in_pickle(content))))
+
+
+def _with_session(name: str, path: Path, *, takes_session: bool) -> SavedModel | None:
+    """A pickle of objects of this session in a file, such as one of `joblib.dump`."""
+    file = path.expanduser()
+    if not file.is_file() or file.stat().st_size > _LARGEST_PICKLE:
+        return None
+    with file.open("rb") as opened:
+        if opened.read(1) != _PICKLE:
+            return None
+    content = file.read_bytes()
+    if not is_of_session(content):
+        return None
+    held = vars(sys.modules[_MAIN])
+    known = (each for each in held if getattr(held[each], "__module__", None) == _MAIN)
+    names = tuple(sorted(each for each in known if each.encode() in content))
+    if not (takes_session and names):
+        raise _of_a_session(name, names or ("objects of __main__",))
+    return SavedModel(file.name, content, names)
+
+
+def is_of_session(content: bytes) -> bool:
+    """Whether it is a pickle that names what is defined in a session or script."""
+    return content[:1] == _PICKLE and _MAIN.encode() in content
 
 
 @contextmanager
@@ -98,15 +127,18 @@ def pickled(name: str, model: Any, *, takes_session: bool = False) -> bytes:
     texts = texts_in_pickle(content)
     names = _of_this_session(texts)
     if _MAIN in texts and not (takes_session and names):
-        names = names or [type(model).__name__]
-        raise Unpackageable(
-            f"the model {name}",
-            [
-                f"it holds {', '.join(names)} of this session, which a replica would not know: define "
-                f"{'them' if len(names) > 1 else 'it'} in a module beside the notebook, and import it from there"
-            ],
-        )
+        raise _of_a_session(name, names or [type(model).__name__])
     return content
+
+
+def _of_a_session(name: str, names: Sequence[str]) -> Unpackageable:
+    return Unpackageable(
+        f"the model {name}",
+        [
+            f"it holds {', '.join(names)} of this session, which a replica would not know: define "
+            f"{'them' if len(names) > 1 else 'it'} in a module beside the notebook, and import it from there"
+        ],
+    )
 
 
 def _of_this_session(texts: set[str]) -> list[str]:

@@ -29,7 +29,7 @@ os._exit(code)  # threads of the predictor may not end
 _SECONDS = 300
 _OF_A_MACHINE = frozenset(
     {
-        "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "HOSTNAME", "PWD", "LD_LIBRARY_PATH",
+        "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "HOSTNAME", "PWD", "LD_LIBRARY_PATH",
         "DYLD_LIBRARY_PATH", "SYSTEMROOT", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
     }
 )  # fmt: skip

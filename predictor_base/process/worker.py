@@ -270,6 +270,7 @@ class Worker:
         job = self._executor.submit(lambda _: self._assemble(), None)
         try:
             self._assembled = await job.future
+            self._executor.inherit(job)
             await self._begin(self._assembled)
         except StartFailure as error:
             logger.error("%s", error)

@@ -127,8 +127,22 @@ class Executor:
         self._busy: dict[int, float] = {}
         self._is_fork = False
         os.register_at_fork(after_in_child=self._note_fork)
+        self._inherited: list[tuple[contextvars.ContextVar[Any], Any]] = []
 
     # For the loop
+
+    def inherit(self, job: Job) -> None:
+        """Let later calls find what a job set in its context, such as the precision of decimals at an import."""
+        here = contextvars.copy_context()
+        self._inherited = [(var, value) for var, value in job.context.items() if var not in here]
+
+    def enter(self) -> None:
+        """Set that in the current context, where nothing else is set."""
+        if self._inherited:
+            here = contextvars.copy_context()
+            for var, value in self._inherited:
+                if var not in here:
+                    var.set(value)
 
     def submit(
         self,
@@ -243,6 +257,8 @@ class Executor:
         self._busy[me] = started = time.perf_counter()
         result, error = None, None
         try:
+            if self._inherited:
+                job.context.run(self.enter)
             result = job.context.run(job.function, job.argument)
         except BaseException as raised:  # noqa: BLE001 - even SystemExit fails only its request
             error = raised

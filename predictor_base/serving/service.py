@@ -259,6 +259,7 @@ class Service:
         """Call the method for a batch, each request of which has its own guard."""
         if method.kind != "async":
             return await self._outcome(self._executor.submit(method.call, batch).future)
+        self._executor.enter()
         with self._noted():
             return await self._outcome(method.call(batch))
 
@@ -283,6 +284,7 @@ class Service:
         async with self._slots:
             request.queue_seconds = clock() - submitted
             try:
+                self._executor.enter()
                 with self._noted() as started:
                     return await function(request)
             except (SystemExit, KeyboardInterrupt) as error:

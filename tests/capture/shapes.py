@@ -11,6 +11,8 @@ class Shape:
     cells: tuple[str, ...]
     answer: Any = None
     refusal: str | None = None
+    undo: str = ""
+    """A cell that restores the process for the next shape."""
 
 
 # ruff: noqa: E501 - a cell is one text
@@ -23,12 +25,12 @@ def _predicts(body: str) -> str:
     )
 
 
-def _packaged(*cells: str, body: str, answer: Any) -> Shape:
-    return Shape((*cells, _predicts(body)), answer=repr(answer))
+def _packaged(*cells: str, body: str, answer: Any, undo: str = "") -> Shape:
+    return Shape((*cells, _predicts(body)), answer=repr(answer), undo=undo)
 
 
-def _refused(*cells: str, body: str, reason: str) -> Shape:
-    return Shape((*cells, _predicts(body)), refusal=reason)
+def _refused(*cells: str, body: str, reason: str, undo: str = "") -> Shape:
+    return Shape((*cells, _predicts(body)), refusal=reason, undo=undo)
 
 
 _SINGLE = "import functools\n@functools.singledispatch\ndef clean(value): return 'other'\n"
@@ -496,6 +498,18 @@ SHAPES: dict[str, Shape] = {
         body="(strict.rate, Model.rate)",
         answer=(3, 2),
     ),
+    "a value of a context variable": _packaged(
+        "from contextvars import ContextVar\nv = ContextVar('v', default=1)",
+        "v.set(5)",
+        body="v.get()",
+        answer=5,
+    ),
+    "a copied context": _refused(
+        "from contextvars import ContextVar, copy_context\nv = ContextVar('v', default=1)",
+        "v.set(5)\nctx = copy_context()\nv.set(7)",
+        body="ctx.run(v.get)",
+        reason="ctx[v]",
+    ),
     # -- answers that a cache keeps
     "answers from before a name was bound again": _refused(
         _KEPT,
@@ -520,6 +534,20 @@ SHAPES: dict[str, Shape] = {
     ),
     "answers of a method from before a name was bound again": _refused(
         _KEPT_METHOD, "A.f(2)", "rate = 3", body="A.f(payload)", reason="run A.f.cache_clear()"
+    ),
+    "answers from before a function set a global": _refused(
+        f"def tune(r):\n    global rate\n    rate = r\n{_KEPT}",
+        "f(2)",
+        "tune(5)",
+        body="f(payload)",
+        reason="before rate changed",
+    ),
+    "answers from before a method changed an object": _refused(
+        "from functools import cache\nclass C:\n    rate = 2\n    def tune(self, n): self.rate = n\nc = C()\n@cache\ndef f(x): return x * c.rate",
+        "f(2)",
+        "c.tune(9)",
+        body="f(payload)",
+        reason="before c changed",
     ),
     "answers of what did not change": _packaged(
         _KEPT, "f(2)", "rate = 2", body="f(payload)", answer=4
@@ -552,5 +580,124 @@ SHAPES: dict[str, Shape] = {
         "def f():\n    from warnings import warn\n    try: return warn('own')\n    except UserWarning: return 'raised'",
         body="f()",
         answer="raised",
+    ),
+    "a time zone": _refused(
+        "import os, time\nfrom datetime import datetime\nos.environ['TZ'] = 'Asia/Tokyo'\ntime.tzset()",
+        body="datetime.fromtimestamp(0).hour",
+        reason="the time zone is 'JST/JST -32400' here, and 'UTC/UTC 0' in the package: list TZ under `env`",
+        undo="import os, time; del os.environ['TZ']; time.tzset()",
+    ),
+    "a handler of a signal": _refused(
+        "import signal\ndef late(number, frame): raise TimeoutError",
+        "_ = signal.signal(signal.SIGALRM, late)",
+        body="1",
+        reason="the set of signal handlers is 'SIGALRM: late' here",
+        undo="signal.signal(signal.SIGALRM, signal.SIG_DFL)",
+    ),
+    "settings in a function that does more": _refused(
+        "import sys, warnings\nfrom decimal import Decimal, getcontext\ndef begin():\n    sys.setrecursionlimit(4321)\n    warnings.simplefilter('error')\n    getcontext().prec = 5\n    return 1",
+        "ready = begin()",
+        body="str(Decimal(ready) / 3)",
+        reason="the recursion limit is '4321' here",
+        undo="sys.setrecursionlimit(3000); warnings.simplefilter('default'); getcontext().prec = 28",
+    ),
+    "a name in builtins": _refused(
+        "import builtins",
+        "builtins.shout = lambda text: text + '!'",
+        body="shout('a')",
+        reason="put shout into builtins",
+        undo="del builtins.shout",
+    ),
+    # -- what a session puts into libraries
+    "a method that a function gave to a library": _packaged(
+        "import fractions\ndef patch():\n    fractions.Fraction.double_ = lambda self: self * 2",
+        "patch()",
+        body="str(fractions.Fraction(1, 2).double_())",
+        answer="1",
+        undo="del fractions.Fraction.double_",
+    ),
+    "a method of a library in a function that imports it": _packaged(
+        "def patch():\n    import fractions as f\n    f.Fraction.double_ = lambda self: self * 2\npatch()",
+        "from fractions import Fraction",
+        body="str(Fraction(1, 2).double_())",
+        answer="1",
+        undo="del Fraction.double_",
+    ),
+    "a method of a library in a function that does more": _refused(
+        "import fractions\ndone = []\ndef patch():\n    done.append(1)\n    print('ready')\n    fractions.Fraction.double_ = lambda self: self * 2",
+        "patch()",
+        body="str(fractions.Fraction(1, 2).double_())",
+        reason="fractions.Fraction.double_ is a function <lambda> here",
+        undo="del fractions.Fraction.double_",
+    ),
+    "a method of a library by a decorator": _refused(
+        "import fractions\ndef of(cls):\n    def give(f): setattr(cls, f.__name__, f)\n    return give",
+        "@of(fractions.Fraction)\ndef triple_(self): return self * 3",
+        body="str(fractions.Fraction(1, 3).triple_())",
+        reason="fractions.Fraction.triple_",
+        undo="del fractions.Fraction.triple_",
+    ),
+    "a setting of a library that another one uses": _packaged(
+        "import numpy as np\nimport pandas as pd",
+        "np.seterr(all='raise')",
+        body="pd.DataFrame.__module__ and __import__('numpy').geterr()['over']",
+        answer="raise",
+        undo="np.seterr(all='warn')",
+    ),
+    "an import that only registers": _packaged(
+        "from sklearn.experimental import enable_iterative_imputer\nfrom sklearn.impute import IterativeImputer",
+        body="IterativeImputer.__name__",
+        answer="IterativeImputer",
+    ),
+    "a library that puts a method into another one": _packaged(
+        "import pandas as pd\nfrom tqdm import tqdm\ntqdm.pandas(disable=True)",
+        body="pd.Series([payload]).progress_apply(lambda x: x + 1).tolist()",
+        answer=[3],
+    ),
+    # -- files and places
+    "a file that predict reads": _packaged(
+        "from pathlib import Path\nPath('shape-labels.txt').write_text('a b')",
+        body="open('shape-labels.txt').read().split()",
+        answer=["a", "b"],
+    ),
+    "a file below a folder that the class finds": _packaged(
+        "from pathlib import Path\nPath('shape-data').mkdir(exist_ok=True)\nPath('shape-data/a.json').write_text('[1]')",
+        "try:\n    HERE = Path(__file__).parent\nexcept NameError:\n    HERE = Path.cwd()",
+        "DATA = HERE / 'shape-data'",
+        body="(DATA / 'a.json').read_text()",
+        answer="[1]",
+    ),
+    "a file that is too large": _refused(
+        "from pathlib import Path\nPath('shape-big.bin').write_bytes(bytes(2 << 20))",
+        body="len(Path('shape-big.bin').read_bytes())",
+        reason="it reads shape-big.bin of this machine, and a package takes files of at most 1 MiB",
+    ),
+    "a folder above that of the class": _refused(
+        "from pathlib import Path\ntry:\n    ROOT = Path(__file__).resolve().parent.parent\nexcept NameError:\n    ROOT = Path.cwd().parent",
+        body="(ROOT / 'x').name",
+        reason="ROOT is made of the file, the folder or the machine",
+    ),
+    "a pickle of an object of the session": _refused(
+        "import pickle\nclass A: x = 2\nkept = pickle.dumps(A())",
+        body="pickle.loads(kept).x",
+        reason="uses 'kept', a pickle of objects of this session",
+    ),
+    "variables that a loop sets": _refused(
+        "import os\nfor key in ('SHAPE_A', 'SHAPE_B'): os.environ[key] = '1'",
+        body="[os.environ.get(key) for key in ('SHAPE_A', 'SHAPE_B')]",
+        reason="a replica has no SHAPE_A",
+        undo="del os.environ['SHAPE_A'], os.environ['SHAPE_B']",
+    ),
+    "a module that is imported by its name": _packaged(
+        "from importlib import import_module",
+        body="import_module('colorsys').__name__",
+        answer="colorsys",
+    ),
+    "a filter of a logger": _packaged(
+        "import logging\nclass Quiet(logging.Filter):\n    def filter(self, record): return False",
+        "log = logging.getLogger('shape-filter')",
+        "log.addFilter(Quiet())",
+        body="len(log.filters)",
+        answer=1,
     ),
 }

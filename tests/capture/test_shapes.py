@@ -20,15 +20,19 @@ ALL = os.environ.get("CAPTURE_SHAPES") == "all"
 """All shapes in IPython without a kernel, too, which reads their source as a kernel does."""
 IMPORT = "from tests.support.shape_check import check"
 _ANSWER = """\
-import importlib.util, json, pathlib, sys, tempfile
+import importlib.util, json, os, pathlib, sys, tempfile
 for report in map(json.loads, sys.stdin):
     with tempfile.TemporaryDirectory() as folder:
         for name, content in report["files"].items():
-            pathlib.Path(folder, name).write_bytes(bytes.fromhex(content))
+            path = pathlib.Path(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(bytes.fromhex(content))
+        os.chdir(folder)
         spec = importlib.util.spec_from_file_location("shape", pathlib.Path(folder, "predictor.py"))
         module = sys.modules["shape"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         print(json.dumps(repr(module.P({}).predict(2))))
+        os.chdir("/")
 """
 _SCRIPTS = """\
 import json, os, runpy, sys
@@ -50,7 +54,7 @@ def _environment(tmp_path, monkeypatch):
 
 
 def cells_of(name):
-    return (IMPORT, *SHAPES[name].cells, f"check({name!r}, P)")
+    return (IMPORT, *SHAPES[name].cells, f"check({name!r}, P)", SHAPES[name].undo)
 
 
 def reports(output):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import decimal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -108,9 +110,29 @@ def test_jobs_of_one_turn_that_block_have_a_thread_each() -> None:
         asyncio.run_coroutine_threadsafe(main(executor), loop).result(20)
 
 
-SOURCE = """
-    import asyncio, contextvars, threading, time
+def test_a_call_finds_what_the_import_set_in_its_context_and_keeps_its_own() -> None:
+    async def main(executor: Executor) -> list[str]:
+        loading = executor.submit(lambda _: setattr(decimal.getcontext(), "prec", 5), None)
+        await loading.future
+        executor.inherit(loading)
+        own = contextvars.copy_context()
+        own.run(decimal.setcontext, decimal.Context(prec=2))
+        jobs = [
+            context.run(executor.submit, lambda _: str(decimal.Decimal(1) / 3), None)
+            for context in (contextvars.copy_context(), own)
+        ]
+        executor.enter()
+        return [*[await job.future for job in jobs], str(decimal.Decimal(1) / 3)]
 
+    with running(threads=1) as (executor, loop):
+        answers = asyncio.run_coroutine_threadsafe(main(executor), loop).result(20)
+    assert answers == ["0.33333", "0.33", "0.33333"]
+
+
+SOURCE = """
+    import asyncio, contextvars, decimal, threading, time
+
+    decimal.getcontext().prec = 5
     here = threading.local()
     variable = contextvars.ContextVar("variable", default=0)
 
@@ -131,6 +153,7 @@ SOURCE = """
             if payload == "slow":
                 time.sleep(5)
             seen = {"doubled": asyncio.run(double(4)), "running": running_loop(), "variable": variable.get()}
+            seen["third"] = str(decimal.Decimal(1) / 3)
             seen["thread"] = getattr(here, "thread", None) == threading.get_ident()
             loop = asyncio.new_event_loop()
             seen["own loop"] = loop.run_until_complete(double(1))
@@ -142,6 +165,7 @@ SOURCE = """
 
 def test_each_call_of_many_has_a_plain_thread(tmp_path: Path) -> None:
     seen = {"doubled": 8, "running": False, "variable": 0, "thread": True, "own loop": 2}
+    seen["third"] = "0.33333"
     with serving(tmp_path, SOURCE) as server:
         assert all(server.predict(number).json() == seen for number in range(1, 120))
 

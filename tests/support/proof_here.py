@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +25,10 @@ class ProofHere(Proof):
             exec(compile(text, "<package>", "exec", dont_inherit=True), namespace)
         except Exception as error:
             raise CannotImport(repr(error), staged) from error
-        there = Surroundings("packaged", namespace, of_place=place.of_place)
+        there = replace(
+            place, owner="packaged", namespace=namespace, own=frozenset(), of_shell=frozenset(),
+            is_package=True,
+        )  # fmt: skip
         nodes = json.dumps([each.fields for each in portrait(namespace[name], there)])
         return [node_of(each) for each in json.loads(nodes)]
 

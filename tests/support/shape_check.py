@@ -20,6 +20,8 @@ def check(name: str, predictor: type) -> None:
         report["live"] = repr(predictor({}).predict(2))  # type: ignore[call-arg]
         report["source"] = found.source
         report["files"] = {
-            path.name: path.read_bytes().hex() for path in found.folder.iterdir() if path.is_file()
+            path.relative_to(found.folder).as_posix(): path.read_bytes().hex()
+            for path in found.folder.rglob("*")
+            if path.is_file()
         }
     print("SHAPE " + json.dumps(report))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -30,8 +32,16 @@ def main() -> int:
     root = namespace[job["name"]]
     # Another module's, if the file only imports it.
     owner = root.__module__
-    place = Surroundings(owner, vars(sys.modules[owner]), own, of_place=of_place)
+    for module in job["needed"]:
+        with contextlib.suppress(Exception):  # its models import it, if they can
+            importlib.import_module(module)
+    place = Surroundings(
+        owner, vars(sys.modules[owner]), own, of_place=of_place, folder=str(folder),
+        process=tuple(job["process"]), patched=tuple(job["patched"]), is_package=True,
+    )  # fmt: skip
     nodes = portrait(root, place)
+    for each in sorted(set(job["settled"]) & sys.modules.keys()):
+        nodes[0].edges.append((("loaded", each), 0))
     Path(job["out"]).write_text(json.dumps([node.fields for node in nodes]))
     return 0
 

@@ -17,6 +17,8 @@ from typing import Any
 
 from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.comparison.code_digest import codes_of, used_names
+from gitops_ml.capture.comparison.library_patches import value_at
+from gitops_ml.capture.comparison.process_state import state_of
 
 Label = tuple[str, str]
 """How a node is reached: ``("attribute", "rounds")``."""
@@ -51,6 +53,15 @@ class Surroundings:
     """Names of builtins that the shell replaced."""
     of_place: frozenset[str] = frozenset()
     """Names whose values depend on the machine."""
+    folder: str = ""
+    """The folder that relative paths begin at."""
+    process: tuple[str, ...] = ()
+    """What of the process is compared."""
+    patched: tuple[str, ...] = ()
+    """What the session changed in libraries."""
+    settled: frozenset[str] = frozenset()
+    """Libraries in which the session set something that the package may lack."""
+    is_package: bool = False
 
     def is_own(self, module: object) -> bool:
         return module == self.owner or str(module).partition(".")[0] in self._tops
@@ -113,11 +124,20 @@ def portrait(root: Any, surroundings: Surroundings) -> list[Node]:
         node = Node(seen.kind, seen.text, has_identity=seen.has_identity)
         if seen.has_identity or seen.kind == "function":
             node.home = " ".join(surroundings.names_of(value))
-        node.edges = [(label, walk.place(each)) for label, each in seen.edges]
+        edges = seen.edges if walk.nodes else (*seen.edges, *_of_process(surroundings))
+        node.edges = [(label, walk.place(each)) for label, each in edges]
         walk.nodes.append(node)
     _join_arrays(walk)
     _close_resources(walk.nodes)
     return walk.nodes
+
+
+def _of_process(surroundings: Surroundings) -> Edges:
+    """What is compared beside the class itself."""
+    for name in surroundings.process:
+        yield (("process", name), state_of(name, surroundings))
+    for reference in surroundings.patched:
+        yield (("through", reference), value_at(reference))
 
 
 def _join_arrays(walk: _Walk) -> None:

@@ -12,6 +12,7 @@ from gitops_ml.system.secret_scan import holds_secret
 Path = tuple["Label", ...]
 _MOST = 40
 _MISSING = "is missing"
+_ABSOLUTE = frozenset({"global", "through", "process", "loaded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ def _order(edges: dict[Label, int]) -> str:
 
 
 def below(path: Path, label: Label) -> Path:
-    """The path of an edge; what a global is does not depend on who uses it."""
-    return (label,) if label[0] in ("global", "through") else (*path, label)
+    """The path of an edge; what a global is, or a process has, does not depend on who uses it."""
+    return (label,) if label[0] in _ABSOLUTE else (*path, label)
 
 
 def _described(node: Node) -> str:
@@ -121,8 +122,8 @@ def shown(path: Path) -> str:
     text = ""
     for kind, name in path:
         match kind:
-            case "global" | "through":
-                text = name
+            case "global" | "through" | "process":
+                text = name.replace(":", ".")
             case "attribute":
                 text += f".{name}"
             case "item":

@@ -14,7 +14,7 @@ import weakref
 from abc import ABCMeta
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from itertools import chain
 from typing import Any
 
@@ -27,6 +27,16 @@ from gitops_ml.capture.comparison.portrait import (
     Surroundings,
     globals_of,
     subclasses_of,
+)
+from gitops_ml.capture.comparison.portrait_process import (
+    cached_property,
+    context,
+    context_variable,
+    forward,
+    logger,
+    named_builtin,
+    of_place,
+    queued,
 )
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
@@ -352,30 +362,6 @@ def _bounds(value: Any) -> Edges:
                 yield (("attribute", name), getattr(value, name))
 
 
-def _cached_property(value: functools.cached_property[Any], place: Surroundings) -> Found:
-    return Found("cached property", str(value.attrname), [(("function", ""), value.func)])
-
-
-def _queue(value: queue.Queue[Any], place: Surroundings) -> Found:
-    edges = [(("items", ""), list(value.queue))]
-    return Found("queue", f"{type(value).__name__} {value.maxsize}", edges, has_identity=True)
-
-
-def _logger(value: logging.Logger, place: Surroundings) -> Found:
-    return Found("logger", f"{place.neutral(value.name)} {value.level} {value.propagate}")
-
-
-def _forward(value: Any, place: Surroundings) -> Found:
-    return Found("value", f"ForwardRef {value.__forward_arg__}")
-
-
-def _context_variable(value: ContextVar[Any], place: Surroundings) -> Found:
-    held: Any = Builtin("")
-    with contextlib.suppress(LookupError):  # neither a value nor a default
-        held = value.get()
-    return Found("context variable", value.name, [(("value", ""), held)])
-
-
 def _weak_dict(value: Any, place: Surroundings) -> Found:
     """Only what it says of the user's own instances; what it says of classes is a cache."""
     held = {key: each for key, each in list(value.items()) if _is_own_instance(key, each, place)}
@@ -410,12 +396,9 @@ _BY_TYPE: Mapping[type, Callable[[Any, Surroundings], Found]] = {
     staticmethod: _wrapper,
     classmethod: _wrapper,
     property: _property,
-    typing.ForwardRef: _forward,
-    Builtin: lambda value, place: Found("builtin", value.name),
-    # Only a hash: it may be a secret.
-    OfPlace: lambda value, place: Found(
-        "place", hashlib.sha256(repr(value.value).encode()).hexdigest()
-    ),
+    typing.ForwardRef: forward,
+    Builtin: lambda value, place: Found("builtin", named_builtin(value)),
+    OfPlace: lambda value, place: of_place(value.value, place),
 }
 _BY_KIND: tuple[tuple[Any, Callable[[Any, Surroundings], Found]], ...] = (
     (type, _class),
@@ -425,8 +408,9 @@ _BY_KIND: tuple[tuple[Any, Callable[[Any, Surroundings], Found]], ...] = (
     (weakref.WeakSet, _weak_set),
     (weakref.ref, _weak_reference),
     (functools._lru_cache_wrapper, _cached),
-    (functools.cached_property, _cached_property),
-    (queue.Queue, _queue),
-    (logging.Logger, _logger),
-    (ContextVar, _context_variable),
+    (functools.cached_property, cached_property),
+    (queue.Queue, queued),
+    (logging.Logger, logger),
+    (ContextVar, context_variable),
+    (Context, context),
 )

@@ -12,22 +12,27 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from gitops_ml.capture.collected import Collected, Repairs
 from gitops_ml.capture.comparison.clean_import import JOB
+from gitops_ml.capture.comparison.library_patches import Patches
 from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
 from gitops_ml.capture.comparison.portrait_compare import Difference, differences
+from gitops_ml.capture.comparison.process_state import NOT_LOADED, STATES, named_in
 from gitops_ml.capture.comparison.repairs import repaired
-from gitops_ml.capture.live_session import Session
+from gitops_ml.capture.live_imports import Settings
+from gitops_ml.capture.live_session import MAIN, Session
 from gitops_ml.capture.live_source import collect
 from gitops_ml.capture.module_text import holds_state
 from gitops_ml.capture.of_machine import takes_order, variables_read
-from gitops_ml.capture.value_source import pass_it
+from gitops_ml.capture.own_modules import own_of_session
+from gitops_ml.capture.value_source import is_of_environment, pass_it
 from gitops_ml.errors import Unpackageable
+from gitops_ml.packages.installed import is_of_python
 from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment
 from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
@@ -37,6 +42,10 @@ _ROUNDS = 6
 _TIMES = 6
 """Imports of a package that takes the order of a set: one may have the order of the session by chance."""
 _PROGRAM = "from gitops_ml.capture.comparison.clean_import import main"
+_ELSEWHERE = (
+    "is made of the file, the folder or the machine that it is on, and is something else in a package, which "
+    "has the class in predictor.py and nothing above its folder: write the value, or a path below that folder"
+)
 _READS = re.compile(r"KeyError: '(\w+)'")
 
 
@@ -65,6 +74,8 @@ class Proof:
 
     pod: PodEnvironment = field(default_factory=PodEnvironment)
     memory: Memory | None = None
+    modules: frozenset[str] = frozenset()
+    """Top-level modules that the models of the class import."""
 
     def collect(
         self,
@@ -84,17 +95,20 @@ class Proof:
             Unpackageable: it needs something that a file cannot hold; has all reasons.
             CannotImport: a clean interpreter cannot import it.
         """
-        repairs = Repairs(needed=also)
+        repairs = Repairs(needed=also, modules=self.modules)
+        around = None
         for _ in range(_ROUNDS):
             collected = collect(
                 root, namespace=session.namespace, source=session.source, title=title,
                 repairs=repairs,
             )  # fmt: skip
-            place = Surroundings(
-                root.__module__, session.namespace,
-                of_place=collected.of_place, of_shell=collected.of_shell,
-            )  # fmt: skip
             staged = stage(collected)
+            around = around or surroundings(root.__module__, session, staged)
+            place = replace(
+                around,
+                of_place=collected.of_place, of_shell=collected.of_shell,
+                settled=frozenset(_set_in(session)) - repairs.modules,
+            )  # fmt: skip
             roots = (root, *(session.namespace[name] for name in sorted(also)))
             found = tuple(each for one in roots for each in self.differences(one, place, staged))
             found, reasons = self._of_place(found, session, collected)
@@ -102,7 +116,8 @@ class Proof:
             if not found and not reasons:
                 return collected
             more, left = repaired(found, repairs, session=session)
-            if left or reasons or more is repairs:
+            is_wider = more.modules != repairs.modules
+            if more is repairs or ((left or reasons) and not is_wider):
                 break
             repairs = more
         differences = (reason(each, session.namespace) for each in left or found)
@@ -114,15 +129,21 @@ class Proof:
         Raises:
             CannotImport: a clean interpreter cannot import it.
         """
-        here = portrait(root, Surroundings(**{**_fields(place), "own": staged.own}))
-        key = memory_key("clean portrait", _digest(staged, here), self.pod.facts(), sys.version)
+        here = portrait(root, replace(place, own=staged.own))
+        settled = ",".join(sorted(place.settled))
+        facts = (_digest(staged, here), settled, self.pod.facts(), sys.version)
+        key = memory_key("clean portrait", *facts)
         known = self.memory.recall([key]).get(key) if self.memory else None
         if known is not None:
             return tuple(_difference(each) for each in json.loads(known))
         secrets = [*self.pod.secret_values(), *secrets_in(self.pod.environ)]
         for _ in range(_TIMES if _takes_order(staged) else 1):
             there = self._imported(root.__name__, place, staged)
-            found = tuple(each.without_secrets(secrets) for each in differences(here, there))
+            found = tuple(
+                each.without_secrets(secrets)
+                for each in differences(here, there)
+                if each.there != repr(NOT_LOADED)
+            )
             if found:
                 break
         if self.memory:
@@ -137,7 +158,9 @@ class Proof:
                 (folder / path).write_bytes(content)
             job = {
                 "path": staged.path, "name": name, "own": sorted(staged.own),
-                "of_place": sorted(place.of_place), "out": str(out),
+                "of_place": sorted(place.of_place), "out": str(out), "settled": sorted(place.settled),
+                "process": place.process, "patched": place.patched,
+                "needed": sorted(self.modules) if place.patched else [],
             }  # fmt: skip
             run = CleanRun(_PROGRAM, self.pod, {JOB: json.dumps(job)})
             if (problem := run.problem(folder)) is not None:
@@ -156,9 +179,11 @@ class Proof:
         places = {(("global", name),): name for name in collected.of_place}
         reasons = []
         for name in (places[each.path] for each in found if each.path in places):
-            words = re.findall(r"\w+", session.source.binding(name)[-1].text)
-            if lacking := self.pod.lacking(words):
+            made = session.source.binding(name)[-1]
+            if lacking := self.pod.lacking(re.findall(r"\w+", made.text)):
                 reasons.append(f"{name} is another value in a replica: {_not_there(lacking)}")
+            elif not is_of_environment(made, session.source):
+                reasons.append(f"{name} {_ELSEWHERE}")
         return tuple(each for each in found if each.path not in places), reasons
 
     def _of_environment(self, name: str, collected: Collected, known: list[str]) -> list[str]:
@@ -186,6 +211,10 @@ def _not_there(variables: list[str]) -> str:
 def reason(difference: Difference, namespace: Mapping[str, Any] = MappingProxyType({})) -> str:
     """A difference with what to do about it."""
     kind, name = difference.path[0] if difference.path else ("", "")
+    if kind == "process":
+        return f"{difference}: {STATES[name].remedy}"
+    if ":" in name:
+        return f"{difference}: this session changed it; do so by statements of their own in a cell"
     if kind == "global" and holds_state(namespace.get(name)):
         return f"the package {pass_it(name, namespace[name])}"
     if kind == "through" or "." in name:
@@ -196,9 +225,27 @@ def reason(difference: Difference, namespace: Mapping[str, Any] = MappingProxyTy
     return f"{difference}: create it in one expression at the top level, or in __init__"
 
 
-def _fields(place: Surroundings) -> dict[str, Any]:
-    names = ("owner", "namespace", "own", "of_shell", "of_place")
-    return {name: getattr(place, name) for name in names}
+def surroundings(owner: str, session: Session, staged: Staged) -> Surroundings:
+    """Where a class of the session lives, and what of the process can decide its answers."""
+    own = own_of_session(session)
+    staged_texts = (each for path, each in staged.files.items() if path.endswith(".py"))
+    texts = [*own.values(), *(each.decode("utf-8", "replace") for each in staged_texts)]
+    words = frozenset(word for text in texts for word in re.findall(r"\w+", text))
+    tops = staged.own.union(name.partition(".")[0] for name in own)
+    return Surroundings(
+        owner,
+        session.namespace if owner == MAIN else vars(sys.modules[owner]),
+        folder=str(session.folder.resolve()),
+        process=named_in(session.source.words | words),
+        patched=Patches(session.namespace, session.source, tops).references(words),
+    )
+
+
+def _set_in(session: Session) -> set[str]:
+    """The libraries in which the session set something."""
+    settings = Settings(session.namespace, session.source)
+    found = {name for each in session.source.statements for name in settings.of(each)}
+    return {name for name in found - {MAIN, ""} if not is_of_python(name)}
 
 
 def _digest(staged: Staged, here: list[Node]) -> str:

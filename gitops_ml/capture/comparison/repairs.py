@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from gitops_ml.capture.collected import Repairs
 from gitops_ml.capture.comparison.code_digest import constant
+from gitops_ml.capture.comparison.library_patches import origin_of, value_at
 from gitops_ml.capture.comparison.portrait import Label
 from gitops_ml.capture.comparison.portrait_compare import Difference
 from gitops_ml.capture.live_session import Session
@@ -50,6 +52,8 @@ class _Mender:
 
     def mended(self, difference: Difference, repairs: Repairs) -> Repairs | None:
         (kind, name), *steps = difference.path
+        if kind in ("loaded", "through") and not steps:
+            return self._of_libraries(kind, name, repairs)
         if kind != "global" or name not in self.namespace or name == "__name__":
             return None
         value = self.namespace[name]
@@ -66,6 +70,19 @@ class _Mender:
         if assigned := self._assigned(name, value, steps, repairs):
             return assigned
         return self._included(name, repairs)
+
+    def _of_libraries(self, kind: str, name: str, repairs: Repairs) -> Repairs | None:
+        """What the session set in a library, and the import that put something into it."""
+        top, *rest = re.split("[.:]", name)
+        held = self.namespace.get(top)
+        top = held.__name__.partition(".")[0] if isinstance(held, types.ModuleType) else top
+        tops = {top}
+        if rest and (giver := origin_of(value_at(name)).partition(".")[0]):
+            tops |= {giver} - {self.names.owner}
+        if tops <= repairs.modules:
+            return None
+        imported = repairs.imported | (tops - {top})
+        return replace(repairs, modules=repairs.modules | tops, imported=imported)
 
     def _order(self, name: str) -> int | None:
         bindings = self.source.binding(name)
