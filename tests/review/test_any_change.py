@@ -15,10 +15,11 @@ from gitops_ml.documents.markdown import unfolded
 from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.reports.markdown_comment import comment
 from gitops_ml.review.reports.terminal_lines import terminal_lines
+from tests.support.deployment_controller import assert_as_the_controller_does
 from tests.support.source_changes import APIS, DIGEST, OTHER_DIGEST, PREDICTOR, Source
 
 if TYPE_CHECKING:
-    from gitops_ml.review.review import Review, Side
+    from gitops_ml.review.review import ReleaseReview, Review
 
 pytest.importorskip("helm_python")
 
@@ -70,8 +71,39 @@ EDITS = st.one_of(
     st.tuples(st.just("labels"), st.dictionaries(st.just("team"), WEIRD, max_size=1)),
     st.tuples(st.just("pod_labels"), st.dictionaries(st.just("team"), st.just("x"), max_size=1)),
     st.tuples(st.just("environments"), st.just({"staging": {"compute": {"cpu": "2"}}})),
+    st.tuples(st.just("kind"), st.sampled_from(["AsyncAPI", "BatchAPI", "TrafficSplitter"])),
 )
-CHANGES = st.lists(st.tuples(st.sampled_from(NAMES), EDITS), max_size=4)
+CLUSTER = "clusters.main"
+PROJECT_EDITS = st.one_of(
+    st.tuples(
+        st.just("image.base"), st.sampled_from(["python:3.12-slim", f"python:3@{OTHER_DIGEST}"])
+    ),
+    st.tuples(st.just("image.python_version"), st.sampled_from(["3.12", "3.13"])),
+    st.tuples(st.just("image.platforms"), st.just(["linux/amd64", "linux/arm64"])),
+    st.tuples(st.just(f"{CLUSTER}.kubernetes_version"), st.sampled_from(["1.34", "1.37"])),
+    st.tuples(st.just(f"{CLUSTER}.gpu_classes.t4.spare"), st.booleans()),
+    st.tuples(st.just(f"{CLUSTER}.gpu_classes.t4.preset"), st.sampled_from(["eks", "nvidia"])),
+    st.tuples(st.just(f"{CLUSTER}.gpu_classes.l4"), st.none()),
+    st.tuples(st.just(f"{CLUSTER}.prometheus"), st.none()),
+    st.tuples(st.just(f"{CLUSTER}.prometheus.pod_monitors"), st.just(False)),
+    st.tuples(st.just(f"{CLUSTER}.http_addon"), st.booleans()),
+    st.tuples(st.just(f"{CLUSTER}.gateway.hosts"), st.just(["a.example.org", "b.example.org"])),
+    st.tuples(st.just(f"{CLUSTER}.server"), st.just("https://other.example.org")),
+    st.tuples(st.just("environments.staging.namespace"), st.just("ml-other")),
+    st.tuples(st.just("environments.staging.overrides.compute"), st.just({"mem": "3Gi"})),
+    st.tuples(st.just("environments.staging.overrides.autoscaling"), st.just({"max_replicas": 9})),
+    st.tuples(
+        st.just("environments.staging.overrides.update_strategy"), st.just({"type": "Recreate"})
+    ),
+    st.tuples(st.just("environments.staging.protected"), st.booleans()),
+    st.tuples(st.just("environments.staging"), st.none()),
+    st.tuples(st.just("gitops.mode"), st.just("manifests")),
+    st.tuples(st.just("default_team"), st.just("vision")),
+    st.tuples(st.just("policy.hosts"), st.just([])),
+)
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(NAMES), EDITS) | st.tuples(st.just(""), PROJECT_EDITS), max_size=4
+)
 GONE = st.sets(st.sampled_from(["forest", "painter"]), max_size=1)
 PREDICTORS = st.sampled_from([PREDICTOR, PREDICTOR + "# again\n", "x = 1\n", "class\n"])
 
@@ -85,6 +117,9 @@ def states(source: Source, edits: Any, gone: set[str], predictor: str) -> None:
     """The documents after the edits, in the checkout."""
     source.resets()
     for name, (path, value) in edits:
+        if not name:
+            source.configures(path, copy.deepcopy(value))
+            continue
         if name not in source.apis:
             source.adds(name, "iris")
         source.sets(name, path, copy.deepcopy(value))
@@ -109,9 +144,7 @@ def test_a_check_ends_says_the_same_twice_and_knows_what_restarts(source, edits,
     if not review.errors:
         for release in review.releases:
             if release.action == "modify":
-                assert release.rollout.restarts is (
-                    pod_template(release.before) != pod_template(release.after)
-                ), release
+                assert_rollout(release)
     commit = source.commits()
     again = source.checked(head=commit)
     assert facts(again) == facts(review)
@@ -121,11 +154,16 @@ def test_a_check_ends_says_the_same_twice_and_knows_what_restarts(source, edits,
     assert "leaves every release as it is" in comment(nothing) or nothing.errors
 
 
-def pod_template(side: Side | None) -> Any:
-    """What Kubernetes compares: another template of the Deployment is another ReplicaSet."""
-    assert side
-    (deployment,) = (each for each in side.objects if each["kind"] == "Deployment")
-    return deployment["spec"]["template"]
+def assert_rollout(release: ReleaseReview) -> None:
+    said, before, after = release.rollout, release.before, release.after
+    assert before and before.spec
+    assert after and after.spec
+    places = [(side.spec.cluster, side.spec.namespace) for side in (before, after)]
+    if said.pods.startswith("moves"):
+        assert said.downtime and said.restarts
+    else:
+        assert places[0] == places[1]
+        assert_as_the_controller_does(said, before, after)
 
 
 def facts(review: Review) -> Any:
@@ -156,3 +194,5 @@ def test_the_comment_has_room_for_any_number_of_releases(tmp_path, count):
         assert text.rstrip().endswith("nothing of the change was executed.</sub>")
         assert text.count("<details>") == text.count("</details>")
         assert "<" not in unfolded(text)
+        # They differ in their names only.
+        assert text.count("<details>") == 1

@@ -149,10 +149,10 @@ def _footer(review: Review) -> str:
 
 
 def _groups(releases: Sequence[ReleaseReview]) -> list[list[ReleaseReview]]:
-    """The releases that change alike, in the order of the table."""
+    """The releases that change alike but for their names, in the order of the table."""
     groups: dict[object, list[ReleaseReview]] = {}
     for release in sorted(releases, key=urgency)[:_MOST_COMPARED]:
-        if sections := tuple(_sections(release)):
+        if sections := tuple(each.replace(release.api, "*") for each in _sections(release)):
             groups.setdefault((release.action, sections), []).append(release)
     return list(groups.values())
 
