@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import urllib.request
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+BUSY = re.compile(
+    r"handshake timeout|i/o timeout|connection re(fused|set)|etcdserver: |Too ?Many ?Requests"
+    r"|unable to retrieve the complete list|server is currently unable"
+)
+"""What a busy machine answers; a moment later it answers otherwise."""
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -24,11 +31,16 @@ class Cluster:
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         command = [self.kubectl_program, *arguments]
-        done = subprocess.run(
-            command, input=input, env=self._environ, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-        return done.stdout
+        deadline = time.monotonic() + 60
+        while True:
+            done = subprocess.run(
+                command, input=input, env=self._environ, capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0:
+                return done.stdout
+            passes = BUSY.search(done.stderr) and time.monotonic() < deadline
+            assert passes, f"{' '.join(command)}: {done.stderr}"
+            time.sleep(1)
 
     def apply(self, objects: Iterable[Mapping[str, Any]] | str, *options: str) -> None:
         """Server-side, as Argo CD does it; ``objects`` may be YAML."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
+import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.e2e.machine.gitea import Gitea
     from tests.support.person import CommandResult, Person
 
+ID_HEADER = "x-deployment-id"
 COMPUTE = {"cpu": "50m", "mem": "160Mi"}
 PREDICTOR = """\
 class PythonPredictor:
@@ -103,7 +105,8 @@ class Story:
         if application.get("status", {}).get("operationState", {}).get("phase") == "Running":
             end = {"status": {"operationState": {"phase": "Terminating"}}}
             name = application["metadata"]["name"]
-            self.cluster.patch("applications.argoproj.io", name, end, namespace=ARGO_CD)
+            with suppress(AssertionError):  # it has gone meanwhile
+                self.cluster.patch("applications.argoproj.io", name, end, namespace=ARGO_CD)
 
     def _delete(self, kind: str, name: str, namespace: str) -> None:
         self.cluster.kubectl(
@@ -218,10 +221,20 @@ class Story:
         return yaml.safe_load(path.read_text())
 
     def ready_pods(self, api: str = "answer") -> list[dict[str, Any]]:
-        return [
-            pod for pod in self.pods(api)
-            if {"type": "Ready", "status": "True"}.items() <= _condition(pod, "Ready").items()
-        ]  # fmt: skip
+        return [pod for pod in self.pods(api) if _is_ready(pod)]
+
+    def settled(self, api: str = "answer") -> list[dict[str, Any]]:
+        """The pods once the rollout is over: `--wait` ends with the new ones, before the old ones leave."""
+        found: list[dict[str, Any]] = []
+
+        def is_over() -> bool:
+            found[:] = self.pods(api)
+            wanted = self.cluster.get("deployment", api, namespace=self.namespace)["spec"]
+            ids = {_identity(each) for each in (*found, wanted["template"])}
+            return len(ids) == 1 and all(map(_is_ready, found))
+
+        until(is_over, f"only the new pods of {api} are left", seconds=120)
+        return found
 
     def namespace_exists(self) -> bool:
         return bool(self.cluster.kubectl("get", "namespace", self.namespace, "--ignore-not-found"))
@@ -235,26 +248,47 @@ class Story:
         ))  # fmt: skip
 
     def address(self, api: str = "answer") -> str:
-        """The Service's own address, which kube-proxy leads to the pods from this machine, too."""
+        """The Service's own address, once kube-proxy leads to the pods from this machine, too."""
         service = self.service(api)
-        return f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+        url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+        until(lambda: answering_id(url), f"kube-proxy leads from {url} to {api}", seconds=60)
+        return url
 
     def predicts(self, payload: Any, api: str = "answer") -> tuple[Any, Any]:
-        """The answer and its headers; kube-proxy may know a pod some seconds after it is ready."""
-        url, deadline = f"{self.address(api)}/predict", time.monotonic() + 30
-        while True:
-            try:
-                return posted(url, payload)
-            except urllib.error.URLError as error:
-                is_refused = isinstance(error.reason, ConnectionRefusedError)
-                if not is_refused or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.5)
+        """The answer of the pods that are left after a rollout, and its headers."""
+        (identity,) = {_identity(pod) for pod in self.settled(api)}
+        url, found = f"{self.address(api)}/predict", list[tuple[Any, Any]]()
+
+        def is_new() -> bool:
+            found[:] = [posted(url, payload)]
+            return bool(found[0][1][ID_HEADER] == identity)
+
+        # For a moment, kube-proxy may still lead to an old one.
+        until(is_new, f"{identity} answers", seconds=60)
+        return found[0]
 
 
-def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
+def answering_id(url: str) -> str | None:
+    """The deployment id of the pod that answers; ``None`` where something else does, or nothing.
+
+    Without a rule of kube-proxy, a connection leaves this machine and may reach a server of its network.
+    """
+    try:
+        with urllib.request.urlopen(f"{url}/info", timeout=20) as answer:
+            return answer.headers[ID_HEADER]
+    except urllib.error.HTTPError as error:
+        return error.headers[ID_HEADER]
+    except OSError:
+        return None
+
+
+def _identity(pod: dict[str, Any]) -> str | None:
+    return pod["metadata"]["labels"].get("gitops-ml.dev/deployment-id")
+
+
+def _is_ready(pod: dict[str, Any]) -> bool:
     conditions = pod["status"].get("conditions", ())
-    return next((each for each in conditions if each["type"] == kind), {})
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
 
 def answer_api(**changes: Any) -> dict[str, Any]:

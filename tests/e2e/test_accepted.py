@@ -47,8 +47,25 @@ def place(cluster, scaler, namespace) -> Iterator[str]:
         for name in ("high", "inference")
     ]  # fmt: skip
     cluster.apply(classes)
+    # Admission reads them from a cache.
+    until(lambda: takes_classes(cluster, namespace), "the classes are known", seconds=30)
     yield namespace
     cluster.kubectl("delete", "priorityclass", "high", "inference")
+
+
+def takes_classes(cluster: Cluster, namespace: str) -> bool:
+    pods = [
+        {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"priorityClassName": name, "containers": [{"name": "a", "image": "a"}]},
+        }
+        for name in ("high", "inference")
+    ]  # fmt: skip
+    try:
+        cluster.apply(pods, "--dry-run=server")
+    except AssertionError as error:
+        return "no PriorityClass" not in str(error)
+    return True
 
 
 @pytest.fixture

@@ -167,5 +167,10 @@ def leads_to_the_cause(story: Any, monitoring: Monitoring) -> None:
     identity = alerts[0]["metric"]["deployment_id"]
     assert identity == story.release("crashing")["deployment_id"]
     assert "crashing" in story.runs("trace", identity).out
-    assert "the weights are gone" in story.runs("describe", "crashing", "-e", story.environment).out
-    assert "no_such_module" in story.runs("describe", "stalled", "-e", story.environment).out
+    for name, cause in {"crashing": "the weights are gone", "stalled": "no_such_module"}.items():
+        # While a container is made again, its log is not there.
+        until(lambda each=(name, cause): describes(story, *each), f"{name}: {cause}", seconds=60)
+
+
+def describes(story: Any, name: str, cause: str) -> bool:
+    return cause in story.runs("describe", name, "-e", story.environment).out

@@ -89,8 +89,7 @@ class SourceRepository:
     def pods(self) -> dict[str, set[str]]:
         """The pods that run, by API."""
         return {
-            name: {pod["metadata"]["uid"] for pod in self.story.ready_pods(name)}
-            for name in {*self.apis, "second"}
+            name: {pod["metadata"]["uid"] for pod in self.story.settled(name)} for name in self.apis
         }
 
 
@@ -133,6 +132,7 @@ def test_ten_changes_do_what_the_comment_said(story, record_property):
 def round_of(source: SourceRepository, branch: str, *parts: Any) -> dict[str, dict[str, Any]]:
     """A pull request in two pushes with one comment, its merge and its deployment."""
     story = source.story
+    before = source.pods()
     source.git("checkout", "-q", "-b", branch)
     seen, number = [], 0
     for part in parts:
@@ -146,7 +146,6 @@ def round_of(source: SourceRepository, branch: str, *parts: Any) -> dict[str, di
     assert seen[0][1] != seen[1][1]
     assert all(name in seen[1][1] for name in said)
 
-    before = source.pods()
     source.merges(number)
     story.deploys("--prune")
     for name, release in said.items():
@@ -171,13 +170,11 @@ def round_of(source: SourceRepository, branch: str, *parts: Any) -> dict[str, di
 def check_object(story: Story, change: dict[str, Any]) -> None:
     """The cluster has the new value of each field that the comment names."""
     kind, name = change["kind"].lower(), change["name"]
-    text = story.cluster.kubectl(
-        "get", kind, name, "-n", story.namespace, "--ignore-not-found", "-o", "yaml"
-    )
+    command = ("get", kind, name, "-n", story.namespace, "--ignore-not-found", "-o", "yaml")
     if change["action"] == "delete":
-        assert not text, f"{kind} {name} is still there"
+        until(lambda: not story.cluster.kubectl(*command), f"{kind} {name} is gone", seconds=90)
         return
-    found = yaml.safe_load(text)
+    found = yaml.safe_load(story.cluster.kubectl(*command))
     for each in change["fields"]:
         if (
             each["action"] == "delete"

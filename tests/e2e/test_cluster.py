@@ -180,8 +180,10 @@ def test_the_verbs_tell_what_runs(cluster, namespace, ann, answer, monkeypatch):
 
     payload = ann.home / "payload.json"
     payload.write_text('{"x": 21}')
-    result = ann.runs("predict", "answer", payload, "-e", "staging", "-o", "json")
-    assert result.json["value"] == {"answer": 42}, result
+    words = ("predict", "answer", payload, "-e", "staging", "-o", "json")
+    # The API server may know a pod some seconds after it is ready.
+    until(lambda: ann.runs(*words).code == 0, seconds=60, what="the API server reaches the pod")
+    assert ann.runs(*words).json["value"] == {"answer": 42}
     result = ann.runs("logs", "answer", "-e", "staging")
     assert result.code == 0, result
     assert "answer-" in result.out
@@ -213,9 +215,12 @@ def test_more_replicas_come_with_the_next_deploy(cluster, scaler, namespace, ann
         seconds=180,
         what="two replicas are ready",
     )
-    scaled = cluster.get("scaledobject", "answer", namespace=namespace)
-    conditions = {each["type"]: each["status"] for each in scaled["status"]["conditions"]}
-    assert conditions["Ready"] == "True"
+    until(lambda: is_scaled(cluster, namespace), seconds=60, what="KEDA reports Ready")
+
+
+def is_scaled(cluster, namespace) -> bool:
+    status = cluster.get("scaledobject", "answer", namespace=namespace).get("status", {})
+    return ("Ready", "True") in {(c["type"], c["status"]) for c in status.get("conditions", ())}
 
 
 def test_argo_cd_syncs_what_deploy_pushed(cluster, namespace, ann, answer, monkeypatch):

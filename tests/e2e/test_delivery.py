@@ -64,8 +64,8 @@ def test_an_empty_cluster_is_brought_to_the_state_from_git_alone(story):
     story.bootstraps()
     story.deploys()
     story.end()
-    until(lambda: not story.applications(), "the Applications are gone", seconds=120)
-    until(lambda: not story.namespace_exists(), "the namespace is gone", seconds=120)
+    until(lambda: not story.applications(), "the Applications are gone", seconds=240)
+    until(lambda: not story.namespace_exists(), "the namespace is gone", seconds=240)
     story.applies("root.yaml")
     for api in ("answer", "second"):
         until(lambda api=api: story.ready_pods(api), f"{api} is ready again", seconds=240)

@@ -7,6 +7,7 @@ import importlib
 import pytest
 
 from tests.e2e.machine.gitea import USER
+from tests.e2e.machine.processes import until
 from tests.e2e.story import PREDICTOR
 
 
@@ -37,13 +38,17 @@ def test_a_notebook_opens_updates_and_merges_one_pull_request(story, predictor):
             "autoscaling": {"max_replicas": 1}, "predictor": {"config": {"factor": factor}},
         }  # fmt: skip
 
+    def opened() -> dict:
+        (found,) = story.site.forge.ask("GET", requests)
+        return found
+
     client = gml.client(story.environment)
     client.create_api(spec(2), predictor=predictor)
-    (first,) = story.site.forge.ask("GET", requests)
+    first = opened()
     client.create_api(spec(3), predictor=predictor)
-    (second,) = story.site.forge.ask("GET", requests)
+    until(lambda: opened()["head"]["sha"] != first["head"]["sha"], "it is updated", seconds=60)
+    second = opened()
     assert first["number"] == second["number"]
-    assert first["head"]["sha"] != second["head"]["sha"]
     assert "gitops-ml" in {label["name"] for label in second["labels"]}
 
     story.site.forge.merge(f"{requests}/{second['number']}")

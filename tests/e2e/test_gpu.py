@@ -70,4 +70,4 @@ def test_a_pod_without_a_gpu_stays_away_from_the_gpu_node(story, gpu_class, gpu_
     def described() -> str:
         return story.runs("describe", "answer", "-e", story.environment).out
 
-    until(lambda: "untolerated taint" in described(), "describe names the taint", seconds=90)
+    until(lambda: "untolerated taint" in described(), "describe names the taint", seconds=240)

@@ -40,7 +40,7 @@ def asleep(add_on, story: Story) -> Story:
         accepted = gateway.submit(accepts_the_route, story)
         story.deploys()
         accepted.result()
-    until(lambda: not story.pods(), "no replica without a request", seconds=30)
+    until(lambda: not story.pods(), "no replica without a request", seconds=180)
     return story
 
 
@@ -52,7 +52,7 @@ def test_a_request_wakes_the_api_and_without_requests_it_sleeps_again(asleep, re
     assert len(asleep.ready_pods()) == 1
     body, head = asks(asleep, {"x": 4})
     assert (body, head[COLD]) == ({"answer": 8}, "false")
-    until(lambda: not asleep.pods(), "no replica after the requests", seconds=60)
+    until(lambda: not asleep.pods(), "no replica after the requests", seconds=180)
     (release,) = asleep.runs("get", "-o", "json").json["releases"]
     assert release["status"] == "status_live"
 
@@ -67,7 +67,7 @@ def routes(story: Story) -> list[dict[str, Any]]:
 
 def accepts_the_route(story: Story) -> None:
     """Argo CD takes a route for healthy when a gateway has accepted it."""
-    until(lambda: routes(story), "Argo CD creates the route", seconds=120)
+    until(lambda: routes(story), "Argo CD creates the route", seconds=300)
     (route,) = routes(story)
     condition = {
         "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",

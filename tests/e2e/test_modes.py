@@ -33,7 +33,7 @@ def settles(story, mode):
     until(
         lambda: states(story) == [(mode, "Synced", "Healthy")] * 2,
         f"Argo CD has synced both releases in mode {mode}",
-        seconds=150,
+        seconds=300,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.e2e.machine.processes import until
 from tests.e2e.story import answer_api
 
 LOGGING = """\
@@ -30,8 +31,8 @@ def test_counts_of_the_pods_and_a_request_lead_to_the_deployment(story):
     assert found["unseen"] == []
     assert predictions["deployment_id"] == headers["x-deployment-id"]
     assert predictions["classes"] == {"2": 2.0, "4": 1.0}
-    traced = story.runs(
-        "trace", headers["x-request-id"], "-e", story.environment, "-o", "json"
-    ).json
+    words = ("trace", headers["x-request-id"], "-e", story.environment, "-o", "json")
+    until(lambda: story.ann.runs(*words).code == 0, "the log has the request", seconds=60)
+    traced = story.runs(*words).json
     assert traced["deployment_id"] == headers["x-deployment-id"]
     assert traced["request"]["pod"].startswith("answer-")

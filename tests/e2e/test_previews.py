@@ -64,6 +64,9 @@ def test_a_labelled_pull_request_has_a_preview_until_the_label_goes(story, prefi
     until(lambda: answers(story, namespace) == 35, "it answers as proposed", seconds=60)
     assert story.predicts({"x": 7})[0] == {"answer": 14}
     assert not story.pods_in(namespace, "other")
+    until(
+        lambda: exists(story, "resourcequota", "preview", namespace), "it has a quota", seconds=60
+    )
     hard = story.cluster.get("resourcequota", "preview", namespace=namespace)["spec"]["hard"]
     assert (hard["requests.cpu"], hard["pods"]) == ("2", "4")
 
@@ -91,12 +94,9 @@ def test_a_chart_of_the_pull_request_does_not_loosen_its_place(story, prefix):
     pushes(story, pull, "templates/place.yaml", loosened)
     labels(story, pull)
     name = f"preview-{story.environment}-{namespace.rpartition('-')[2]}-answer"
-    until(lambda: "not permitted" in message(story, name), "Argo CD refuses it", seconds=120)
-    until(
-        lambda: namespace_exists(story, namespace), "the place of the preview is there", seconds=120
-    )
-    found = story.cluster.get("namespace", namespace, namespace="default")["metadata"]["labels"]
-    assert found[ENFORCE] == "restricted"
+    until(lambda: "not permitted" in message(story, name), "Argo CD refuses it", seconds=240)
+    until(lambda: enforced(story, namespace), "the place of the preview is there", seconds=120)
+    assert enforced(story, namespace) == "restricted"
 
 
 @pytest.mark.parametrize("end", ["merged", "closed"])
@@ -106,14 +106,14 @@ def test_a_preview_is_gone_when_its_pull_request_is(story, prefix, end):
     pull = proposes(story, factor=None)
     namespace = f"{prefix}-pr-{pull.rpartition('/')[2]}"
     labels(story, pull)
-    until(lambda: is_previewed(story, namespace), "the preview is there", seconds=120)
+    until(lambda: is_previewed(story, namespace), "the preview is there", seconds=240)
     if end == "merged":
         merges(story, pull)
     else:
         story.site.forge.ask("PATCH", pull, {"state": "closed"})
     until(lambda: gone(story, namespace), "the preview is gone", seconds=240)
     if end == "merged":
-        until(lambda: is_applied(story), "what was previewed is applied", seconds=120)
+        until(lambda: is_applied(story), "what was previewed is applied", seconds=240)
     # The list of what the pull request previewed has come to the branch, and makes no preview of its own.
     refresh(story)
     assert not namespace_exists(story, namespace)
@@ -227,6 +227,14 @@ def exists(story, kind: str, name: str, namespace: str) -> bool:
 
 def namespace_exists(story, namespace: str) -> bool:
     return exists(story, "namespace", namespace, "default")
+
+
+def enforced(story, namespace: str) -> str | None:
+    """Its level of Pod Security, where it exists."""
+    if not namespace_exists(story, namespace):
+        return None
+    found = story.cluster.get("namespace", namespace, namespace="default")
+    return found["metadata"]["labels"].get(ENFORCE)
 
 
 def answers(story, namespace: str) -> int | None:

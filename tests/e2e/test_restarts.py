@@ -2,7 +2,8 @@
 
 The objects of a release and then those of the changed release are applied as Argo CD applies them. The
 Deployment controller makes its decision from them at once, so no image and no node is needed: no scheduler
-takes the pods, and the test itself reports those of the first state as ready.
+takes the pods, and the test itself reports those of the first state as ready. The Jobs that try an image before
+its rollout are suspended: a new one comes exactly when pods are replaced.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Seen:
     current: str
     new: int
     old: int
+    preflight: str
+    """The Job that tried the image of the current ones; empty where there is none."""
 
 
 def test_each_change_does_to_the_pods_what_is_said(cluster, namespace, record_property):
@@ -165,7 +168,7 @@ def show(cluster: Cluster, namespace: str, cases: Mapping[str, Case], step: int)
 
 
 def objects_of(case: Case, name: str, namespace: str, step: int) -> dict[object, dict[str, Any]]:
-    """The Deployment, and each object that is not the same in all states.
+    """The Deployment, its preflight, and each object that is not the same in all states.
 
     KEDA's are left out: forty at once keep it busy, and `test_rollout.py` changes what scales a release.
     """
@@ -173,8 +176,8 @@ def objects_of(case: Case, name: str, namespace: str, step: int) -> dict[object,
     return {
         key: prepared(item, case)
         for key, item in states[step].items()
-        if key[0] == "Deployment" or any(state.get(key) != item for state in states)
-        if not is_preflight(item) and key[0] != "ScaledObject"
+        if key[0] in ("Deployment", "Job") or any(state.get(key) != item for state in states)
+        if key[0] != "ScaledObject"
     }
 
 
@@ -188,6 +191,8 @@ def keyed(state: Rendered, name: str, namespace: str) -> dict[tuple[str, str], d
 
 
 def prepared(item: dict[str, Any], case: Case) -> dict[str, Any]:
+    if item["kind"] == "Job":
+        return {**item, "spec": {**item["spec"], "suspend": True}}
     if item["kind"] != "Deployment":
         return item
     item = deepcopy(item)
@@ -195,11 +200,6 @@ def prepared(item: dict[str, Any], case: Case) -> dict[str, Any]:
     if case.replicas:
         item["spec"]["replicas"] = case.replicas
     return item
-
-
-def is_preflight(item: Mapping[str, Any]) -> bool:
-    """Whether it is for the Job that tries an image before the rollout, which has pods of its own."""
-    return "-preflight-" in item["metadata"]["name"]
 
 
 def make_ready(cluster: Cluster, namespace: str, counts: Mapping[str, int]) -> None:
@@ -237,9 +237,9 @@ def at_rest(cluster: Cluster, namespace: str) -> dict[str, Seen]:
 
 def looked_at(cluster: Cluster, namespace: str) -> tuple[bool, dict[str, Seen]]:
     """Whether the controller has read each Deployment, and what it made of them."""
-    apps = f"/apis/apps/v1/namespaces/{namespace}"
-    deployments, replica_sets = (
-        listed(cluster, f"{apps}/{kind}") for kind in ("deployments", "replicasets")
+    deployments, replica_sets, jobs = (
+        listed(cluster, f"/apis/{group}/v1/namespaces/{namespace}/{kind}")
+        for group, kind in (("apps", "deployments"), ("apps", "replicasets"), ("batch", "jobs"))
     )
     is_read = all(
         each.get("status", {}).get("observedGeneration") == each["metadata"]["generation"]
@@ -251,15 +251,21 @@ def looked_at(cluster: Cluster, namespace: str) -> tuple[bool, dict[str, Seen]]:
     names = [each["metadata"]["name"] for each in deployments]
     if not is_read or not all(name in sets for name in names):
         return False, {}
-    return True, {name: seen_of(sets[name]) for name in names}
+    tried = {
+        job["metadata"]["name"].partition("-preflight-")[0]: job["metadata"]["uid"]
+        for job in jobs
+        if "deletionTimestamp" not in job["metadata"]
+    }
+    return True, {name: seen_of(sets[name], tried.get(name, "")) for name in names}
 
 
-def seen_of(sets: Iterable[dict[str, Any]]) -> Seen:
+def seen_of(sets: Iterable[dict[str, Any]], preflight: str) -> Seen:
     *older, current = sorted(sets, key=revision)
     return Seen(
         current["metadata"]["uid"],
         current["spec"]["replicas"],
         sum(each["spec"]["replicas"] for each in older),
+        preflight,
     )
 
 
@@ -281,6 +287,9 @@ def differences(name: str, stated: str, before: Seen, after: Seen) -> Iterator[s
     if is_replaced != (stated != NO_RESTART):
         yield f"{name}: stated {stated!r}, and the pods are {'' if is_replaced else 'not '}replaced"
         return
+    is_tried = before.preflight != after.preflight
+    if after.preflight and is_tried != is_replaced and "preflight" not in name:
+        yield f"{name}: stated {stated!r}, and the image is {'' if is_tried else 'not '}tried again"
     if not is_replaced:
         return
     total = before.new + before.old

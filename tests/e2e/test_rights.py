@@ -9,6 +9,7 @@ import yaml
 
 from gitops_ml.cluster.rights import ROLES
 from tests.e2e.machine.argocd import NAMESPACE as ARGO_CD
+from tests.e2e.machine.processes import until
 from tests.e2e.story import answer_api
 
 
@@ -44,7 +45,10 @@ def test_every_verb_works_with_these_rights(story, bound):
     assert story.runs("logs", "answer", "-e", story.environment).out
     payload = story.ann.home / "payload.json"
     payload.write_text('{"x": 21}')
-    predicted = story.runs("predict", "answer", payload, "-e", story.environment)
+    words = ("predict", "answer", payload, "-e", story.environment)
+    # The API server may know a pod some seconds after it is ready.
+    until(lambda: story.ann.runs(*words).code == 0, "the API server reaches the pod", seconds=60)
+    predicted = story.runs(*words)
     assert json.loads(predicted.out) == {"answer": 42}
 
     may = ("auth", "can-i", f"--as=system:serviceaccount:default:{bound}", "-n", story.namespace)

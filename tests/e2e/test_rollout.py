@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.e2e.load import loaded
+from tests.e2e.machine.processes import until
 from tests.e2e.story import PREDICTOR, answer_api
 from tests.support.git_servers import git
 
@@ -39,6 +40,12 @@ LEAVES_THE_PODS_ALONE = {
         "annotations": {"a8r.io/owner": "ann"},
         "networking": {"endpoint": "/other"},
     },
+    "a trigger": {
+        "autoscaling": {
+            "min_replicas": 1, "max_replicas": 4,
+            "schedule": [{"start": "0 3 29 2 *", "end": "1 3 29 2 *", "replicas": 4}],
+        },
+    },
 }  # fmt: skip
 
 
@@ -46,13 +53,30 @@ def test_a_change_that_leaves_the_pods_alone_restarts_none(story):
     story.has(answer_api())
     story.bootstraps()
     story.deploys()
-    before = {pod["metadata"]["uid"] for pod in story.pods()}
+    before = pods_and_preflights(story)
     identity = story.release()["deployment_id"]
     for name, change in LEAVES_THE_PODS_ALONE.items():
         story.has(answer_api(**change))
         story.deploys()
-        assert {pod["metadata"]["uid"] for pod in story.pods()} == before, name
+        assert pods_and_preflights(story) == before, name
         assert story.release()["deployment_id"] == identity, name
+    story.has(answer_api(predictor={"env": {"A": "b"}}))
+    story.deploys()
+    until(
+        lambda: all(map(is_replaced, before, pods_and_preflights(story))),
+        "the image is tried before its pods replace the older ones", seconds=90,
+    )  # fmt: skip
+
+
+def is_replaced(before: set[str], after: set[str]) -> bool:
+    return bool(after) and after.isdisjoint(before)
+
+
+def pods_and_preflights(story) -> tuple[set[str], set[str]]:
+    command = ("get", "jobs", "-n", story.namespace, "-o", "json")
+    jobs = json.loads(story.cluster.kubectl(*command))["items"]
+    pods, tried = ({each["metadata"]["uid"] for each in found} for found in (story.pods(), jobs))
+    return pods, tried
 
 
 def test_scaling_is_patched_and_rolled_back_without_a_restart(story):

@@ -44,17 +44,26 @@ def test_load_brings_replicas_and_their_end_takes_them_away(story):
 
 
 def test_a_schedule_scales_from_and_to_zero(story):
-    # The next full minute that leaves time for the deploy.
-    start = datetime.now(timezone.utc) + timedelta(seconds=110)
-    end = start + timedelta(minutes=2)
-    schedule = [{"start": f"{start.minute} * * * *", "end": f"{end.minute} * * * *", "replicas": 1}]
-    story.has(answer_api(autoscaling={"max_replicas": 1, "schedule": schedule, **TO_ZERO}))
+    schedules(story, after=timedelta(hours=12))
     story.bootstraps()
     story.deploys()
-    until(lambda: not story.pods(), "no replica before the start", seconds=100)
-    until(lambda: len(story.ready_pods()) == 1, "a replica after the start", seconds=150)
+    until(lambda: not story.pods(), "no replica before the start", seconds=240)
+    # The image is there: the next full minute leaves time for the deploy.
+    schedules(story, after=timedelta(seconds=100))
+    story.deploys()
+    until(lambda: len(story.ready_pods()) == 1, "a replica after the start", seconds=240)
     assert story.predicts({"x": 21})[0] == {"answer": 42}
-    until(lambda: not story.pods(), "no replica after the end", seconds=180)
+    until(lambda: not story.pods(), "no replica after the end", seconds=300)
+
+
+def schedules(story, *, after: timedelta) -> None:
+    """Two minutes with a replica, each day."""
+    start = datetime.now(timezone.utc) + after
+    end = start + timedelta(minutes=2)
+    times = {"start": start, "end": end}
+    schedule = {key: f"{each.minute} {each.hour} * * *" for key, each in times.items()}
+    scaling = {"max_replicas": 1, "schedule": [{**schedule, "replicas": 1}], **TO_ZERO}
+    story.has(answer_api(autoscaling=scaling))
 
 
 def test_a_queue_scales_from_and_to_zero(story, folder):
@@ -75,11 +84,11 @@ def test_a_queue_scales_from_and_to_zero(story, folder):
         story.has(answer_api(autoscaling=scaling))
         story.bootstraps()
         story.deploys()
-        until(lambda: not story.pods(), "no replica for an empty queue", seconds=100)
+        until(lambda: not story.pods(), "no replica for an empty queue", seconds=240)
         _push(port, 8)
-        until(lambda: len(story.ready_pods()) == 2, "two replicas for eight jobs", seconds=120)
+        until(lambda: len(story.ready_pods()) == 2, "two replicas for eight jobs", seconds=240)
         _redis(port, "DEL jobs")
-        until(lambda: not story.pods(), "no replica for an empty queue again", seconds=120)
+        until(lambda: not story.pods(), "no replica for an empty queue again", seconds=240)
     finally:
         programs.stop()
 

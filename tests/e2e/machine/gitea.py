@@ -132,6 +132,8 @@ STATIC_ROOT_PATH = {files}
 [database]
 DB_TYPE = sqlite3
 PATH = {folder}/gitea.db
+SQLITE_TIMEOUT = 30000
+SQLITE_JOURNAL_MODE = WAL
 [repository]
 ROOT = {folder}/repositories
 DEFAULT_PRIVATE = public
