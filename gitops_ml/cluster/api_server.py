@@ -19,7 +19,7 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part, read_answer
 from gitops_ml.http.response import unpacked
-from gitops_ml.system.clean_text import one_line
+from gitops_ml.system.clean_text import one_line, without_credentials
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
@@ -29,6 +29,10 @@ Found = TypeVar("Found")
 LARGEST = 64 << 20
 """Bytes of one answer."""
 _LONGEST_REASON = 1000
+_BUSY = (429, 500, 502, 503, 504)
+"""Statuses of an API server, or of a proxy before it, that a moment later may be another."""
+_BACKOFF = 0.5
+"""Seconds, which double with each try."""
 _MOST_PAGES = 200
 _PAGE = 500
 """Objects in one answer, so that thousands of pods need little memory on both sides."""
@@ -61,10 +65,13 @@ class ApiServer:
         watch = self.watch(f"GET of {path}")
         for _ in range(_MOST_PAGES):
             pages = [("limit", str(_PAGE)), *([("continue", more)] if more else [])]
-            response = self.ask("GET", path, [*query.items(), *pages], watch=watch)
+            response = self.ask("GET", path, [*query.items(), *pages], watch=watch, busy=_BUSY)
             content = self.read(response, LARGEST)
             if response.status == 404:
                 return None
+            if response.status == 410 and more:  # the server has forgotten the list meanwhile
+                found, more = [], ""
+                continue
             if response.status != 200:
                 raise self.failure(response.status, content, path)
             with without_collection():
@@ -84,7 +91,7 @@ class ApiServer:
 
     def get(self, path: str) -> Json | None:
         """One object; ``None`` where the cluster does not have it."""
-        response = self.ask("GET", path, watch=self.watch(f"GET of {path}"))
+        response = self.ask("GET", path, watch=self.watch(f"GET of {path}"), busy=_BUSY)
         content = self.read(response, LARGEST)
         if response.status == 404:
             return None
@@ -131,30 +138,54 @@ class ApiServer:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         watch: Watch,
+        busy: tuple[int, ...] = (429,),
     ) -> Any:
-        """urllib3's response, unread, with any status; no redirect is followed."""
+        """urllib3's response, unread, with any status; no redirect is followed.
+
+        A GET that is answered with one of ``busy`` is sent again, up to three times in three seconds.
+        """
+
+        def send(client: ApiClient) -> Any:
+            _, url, head, *_ = client.param_serialize(
+                method, path, query_params=list(query), header_params=dict(headers or {}),
+                auth_settings=["BearerToken"],
+            )  # fmt: skip
+            return self._send(client, method, url, headers=head, body=body, watch=watch, busy=busy)
+
+        client = self._client()
+        response = send(client)
+        if response.status != 401:
+            return response
+        # The credentials may have expired, or been replaced.
+        response.close()
+        return send(self._client(instead_of=client))
+
+    def _send(
+        self,
+        client: ApiClient,
+        method: str,
+        url: str,
+        *,
+        watch: Watch,
+        busy: tuple[int, ...],
+        **more: Any,
+    ) -> Any:
         from urllib3 import Retry, Timeout
         from urllib3.exceptions import HTTPError
 
         from gitops_ml.cluster.watched_pools import watching
 
-        client = self._client()
-        _, url, head, *_ = client.param_serialize(
-            method, path, query_params=list(query), header_params=dict(headers or {}),
-            auth_settings=["BearerToken"],
-        )  # fmt: skip
-        # A busy API server answers 429. The time that it names is not waited for, which may be a day.
+        # The time that the server names is not waited for, which may be a day.
         again = Retry(
-            3, other=0, status_forcelist=(429,), backoff_factor=0.5, raise_on_status=False,
+            3, other=0, status_forcelist=busy, backoff_factor=_BACKOFF, raise_on_status=False,
             respect_retry_after_header=False,
         )  # fmt: skip
         # With the client's connection pool: its `call_api` would encode the body as JSON.
         try:
             with watching(watch):
                 return client.rest_client.pool_manager.request(
-                    method, url, headers=head, body=body, preload_content=False, redirect=False,
-                    retries=again,
-                    timeout=Timeout(connect=self.limits.connect, read=watch.allowed()),
+                    method, url, preload_content=False, redirect=False, retries=again,
+                    timeout=Timeout(connect=self.limits.connect, read=watch.allowed()), **more,
                 )  # fmt: skip
         except (HTTPError, OSError, ValueError) as error:
             raise self._unreachable(error) from error
@@ -186,9 +217,10 @@ class ApiServer:
             )
         return found
 
-    def _client(self) -> ApiClient:
+    def _client(self, *, instead_of: ApiClient | None = None) -> ApiClient:
+        """The client that all threads share; a new one in place of one that the server refused."""
         with self._connecting:
-            if self._connection is None:
+            if self._connection is None or self._connection[0] is instead_of:
                 from gitops_ml.cluster.watched_pools import watch_pools
 
                 self._connection = kubeconfig.connect(self._wanted, environ=self.environ)
@@ -212,13 +244,18 @@ class ApiServer:
         return f"{self._wanted.name} ({self._connection[1]}, {client.configuration.host})"
 
     def _unreachable(self, error: Exception) -> ServerFailed:
+        from urllib3.exceptions import ProxyError
+
         from gitops_ml.cluster.watched_pools import gave_up
 
         if given_up := gave_up(error):
             return ServerFailed(f"{given_up}. Does `kubectl get pods` work from here (VPN, proxy)?")
-        why = str(getattr(error, "reason", None) or error)
+        why = getattr(error, "reason", None) or error
+        if isinstance(why, ProxyError):
+            proxy = without_credentials(str(self._client().configuration.proxy))
+            why = f"its proxy {proxy}: {why.original_error}"
         # urllib3 begins with the connection object's address in memory
-        text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
+        text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", str(why))
         return ServerFailed(
             f"{self.name} does not answer: {text}. Does `kubectl get pods` work from here (VPN, proxy)?"
         )

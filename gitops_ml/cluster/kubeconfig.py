@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gitops_ml.cluster.exec_plugin import credentials_of
 from gitops_ml.errors import UsageError
 from gitops_ml.project.project import ARGO_CDS_OWN, Project
 from gitops_ml.system.first_import import FIRST_IMPORT
@@ -19,6 +21,10 @@ from gitops_ml.system.named_files import LARGEST_SETTINGS, read_named
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
+
+
+_ODD = (ValueError, TypeError, AttributeError, KeyError)
+"""What a kubeconfig of another shape, or an address in it that is none, leads to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +85,56 @@ def connect(wanted: ClusterRef, *, environ: Mapping[str, str]) -> tuple[ApiClien
 
     path = os.pathsep.join(map(str, files))
     try:
-        context = choose_context(_merged(files), wanted)
-        client = config.new_client_from_config(
-            config_file=path, context=context, client_configuration=_settings()
-        )
-    except (ConfigException, yaml.YAMLError) as error:
+        merged = _merged(files)
+        context = choose_context(merged, wanted)
+        if (own := _with_credentials(merged, context, wanted, environ)) is not None:
+            client = config.new_client_from_config_dict(
+                own, context=context, client_configuration=_settings()
+            )
+        else:
+            client = config.new_client_from_config(
+                config_file=path, context=context, client_configuration=_settings()
+            )
+        _check_token(client.configuration)
+    except ImportError as error:
+        raise UsageError(
+            f"{path}: a SOCKS proxy needs the package pysocks: pip install pysocks"
+        ) from error
+    except (ConfigException, yaml.YAMLError, *_ODD) as error:
         raise UsageError(f"{path}: {error}") from error
     return client, f"the context {context!r}"
+
+
+def _check_token(settings: Configuration) -> None:
+    """Refuse a token that no header can have: the error of the HTTP library would show it.
+
+    Raises:
+        ValueError: it has a space, a line break or another such character.
+    """
+    # `ApiServer` connects again when the token is refused.
+    settings.refresh_api_key_hook = None
+    if token := settings.api_key.get("BearerToken"):
+        settings.api_key["BearerToken"] = token = token.strip()
+        if not re.fullmatch(r"[A-Z][a-z]+ [!-~]+", token):
+            raise ValueError("the token of the user has a character that no token can have")
+
+
+def _with_credentials(
+    merged: dict[str, Any], context: str, wanted: ClusterRef, environ: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """The kubeconfig with what the user's program brings; ``None`` where the user has no program."""
+    chosen = _named(merged, "context", context)
+    user, cluster = (_named(merged, kind, chosen.get(kind)) for kind in ("user", "cluster"))
+    if not isinstance(plugin := user.get("exec"), dict):
+        return None
+    found = credentials_of(plugin, cluster, name=wanted.name, environ=environ)
+    return {**merged, "users": [{"name": chosen["user"], "user": found}]}
+
+
+def _named(merged: Mapping[str, Any], kind: str, name: object) -> dict[str, Any]:
+    """The first entry of this name, as in kubectl; empty where there is none."""
+    entries = merged.get(f"{kind}s") or ()
+    return next((each.get(kind) or {} for each in entries if each.get("name") == name), {})
 
 
 def _import_without_validation() -> None:
@@ -118,10 +167,24 @@ def _merged(files: Iterable[Path]) -> dict[str, Any]:
         content = yaml.safe_load(read_named(file, limit=LARGEST_SETTINGS))
         for key, value in (content if isinstance(content, dict) else {}).items():
             if isinstance(value, list):
-                merged.setdefault(key, []).extend(value)
+                merged.setdefault(key, []).extend(_placed(each, file.parent) for each in value)
             else:
                 merged[key] = merged.get(key) or value
     return merged
+
+
+def _placed(entry: Any, folder: Path) -> Any:
+    """A cluster, user or context with absolute paths: relative ones begin at the folder of their file."""
+    match entry:
+        case {"cluster": dict(cluster)}:
+            return {**entry, "cluster": _absolute(cluster, folder, "certificate-authority")}
+        case {"user": {"exec": {"command": str(command), **rest}}} if os.sep in command:
+            return {**entry, "user": {"exec": {**rest, "command": str(folder / command)}}}
+    return entry
+
+
+def _absolute(words: Mapping[str, Any], folder: Path, key: str) -> dict[str, Any]:
+    return {**words, key: str(folder / words[key])} if words.get(key) else dict(words)
 
 
 def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:

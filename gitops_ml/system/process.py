@@ -61,10 +61,12 @@ def run(
     environ: Mapping[str, str] | None = None,
     input: bytes | str | None = None,
     timeout: float | None = None,
+    asks: bool = False,
 ) -> Completed:
     """Run a program, and return its outputs.
 
-    ``env`` is added to the environment of this process, which ``environ`` replaces.
+    ``env`` is added to the environment of this process, which ``environ`` replaces. A program that
+    ``asks`` has the terminal: it reads from there, and what it writes to stderr goes there.
 
     Raises:
         ProgramFailed: it is not installed, failed, or did not end in time; holds no secret.
@@ -79,10 +81,10 @@ def run(
             command,
             cwd=cwd,
             env=environ,
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdin=None if asks else subprocess.DEVNULL if input is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
+            stderr=None if asks else subprocess.PIPE,
+            start_new_session=not asks,
         )
     except OSError as error:
         raise ProgramFailed(shown, 127, f"cannot be started: {error.strerror}") from error
@@ -92,7 +94,7 @@ def run(
     except Outdated as error:
         raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
     note(f"{shlex.join(shown)} ({time.monotonic() - begun:.2f} s)")
-    errors = redacted(stderr.decode("utf-8", "replace"), secrets)
+    errors = redacted((stderr or b"").decode("utf-8", "replace"), secrets)
     if process.returncode:
         raise ProgramFailed(shown, process.returncode, errors)
     return Completed(shown, stdout, errors)

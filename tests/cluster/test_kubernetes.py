@@ -107,6 +107,28 @@ def test_a_cluster_that_does_not_answer_is_named_with_its_address(server, tmp_pa
     assert TOKEN not in message
 
 
+def has_five_warnings(server):
+    pods = (k8s.pod(DEPLOYMENT, f"p{number}", **k8s.starting()) for number in range(5))
+    server.has(*(k8s.warning(pod, "Unhealthy", "no") for pod in pods))
+    server.page = 2
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+def test_a_failure_that_passes_is_no_failure(server, cluster, code):
+    has_five_warnings(server)
+    server.passing = [code, 0, code]
+    assert len(cluster.warnings("ml-staging")) == 5
+
+
+def test_a_list_that_the_server_has_forgotten_is_read_from_its_beginning(server, cluster):
+    has_five_warnings(server)
+    server.passing = [0, 410, 0, 0, 410]
+    assert len(cluster.warnings("ml-staging")) == 5
+    server.passing = [410]
+    with pytest.raises(ServerFailed, match="it passes"):
+        cluster.warnings("ml-staging")
+
+
 def test_a_connection_that_breaks_within_an_answer_is_reported(server, cluster):
     server.cut = True
     with pytest.raises(ServerFailed, match=r"does not answer: .*IncompleteRead"):

@@ -19,6 +19,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
@@ -119,6 +120,8 @@ class ApiServer:
     """Group, resource and verb of what the token may do beside its roles."""
     delay: float = 0.0
     """Seconds before each answer."""
+    passing: list[int] = field(default_factory=list)
+    """The statuses of the next lists, which fail; 0 is a list that does not."""
 
     def has(self, *items: Mapping[str, Any]) -> None:
         """Objects, as `kubectl apply` would bring them; one of the same name is replaced."""
@@ -193,13 +196,13 @@ def _are_named(items: list[Any]) -> bool:
 
 @contextmanager
 def api_server(*, tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
-    """An API server on the loopback for as long as the block runs."""
+    """An API server on the loopback for as long as the block runs; its clients try again at once."""
     state = ApiServer()
 
     class Answering(_Handler):
         server_state = state
 
-    with answering(Answering, tls=tls) as host:
+    with answering(Answering, tls=tls) as host, patch("gitops_ml.cluster.api_server._BACKOFF", 0):
         state.address = f"{'https' if tls else 'http'}://{host}"
         try:
             yield state
@@ -354,6 +357,9 @@ class _Handler(Handler):
         self, group_version: str, plural: str, namespace: str, query: Mapping[str, str]
     ) -> None:
         if not self._is_allowed(plural, namespace, group=group_version.rpartition("/")[0]):
+            return
+        if self.server_state.passing and (code := self.server_state.passing.pop(0)):
+            self._status(code, "Failed", "it passes")
             return
         if (group_version, plural) not in self.server_state.kinds:
             self._status(404, "NotFound", "the server could not find the requested resource")
