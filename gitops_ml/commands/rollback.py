@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 from gitops_ml.delivery.change import (
     ChangeContext,
@@ -24,7 +23,7 @@ from gitops_ml.git.commits import Change
 from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.current_objects import render_manifest
-from gitops_ml.gitops.release_history import Event, ReleaseHistory
+from gitops_ml.gitops.release_history import Event, ReleaseHistory, State
 from gitops_ml.gitops.release_yaml import ReleaseRecord, read_fields, read_release
 
 _MOST_NAMED = 10
@@ -45,18 +44,42 @@ def rollback(context: ChangeContext, api: str, *, to: str | None = None) -> Chan
     Raises:
         UsageError: there is no such deployment of this API in this environment.
         InvalidDocument: today's policies forbid that deployment, or it is not whole.
-        RepositoryMoved: another release has its host and path by now, or its base chart changed.
+        RepositoryMoved: another release has its host and path by now, its base chart changed, or the
+            release changed while this ran.
     """
-    plan = partial(_plan, context, api, to)
+    plan = _Plan(context, api, to)
     return change(context, plan, action="rollback", environment=context.environment, topic=api)
 
 
-def _plan(context: ChangeContext, api: str, to: str | None, snapshot: GitSnapshot) -> ChangePlan:
-    repository = repository_of(context.workspace, context.clients)
-    past = ReleaseHistory(repository, environments=context.project.environments, snapshot=snapshot)
-    events = past.events(context.environment, api)
-    event = _wanted(past, events, api=api, environment=context.environment, to=to)
-    return _restoring(context, past, events[0], event)
+@dataclass(slots=True)
+class _Plan:
+    """The plan, which is made again where the branch moves: what is restored stays the same."""
+
+    context: ChangeContext
+    api: str
+    to: str | None
+    left: State | None = None
+    """The state that the first plan leaves."""
+    wanted: Event | None = None
+    """What the first plan restores: the state "before the current one" may be another by now."""
+
+    def __call__(self, snapshot: GitSnapshot) -> ChangePlan:
+        context, environment = self.context, self.context.environment
+        past = ReleaseHistory(
+            repository_of(context.workspace, context.clients),
+            environments=context.project.environments,
+            snapshot=snapshot,
+        )
+        events = past.events(environment, self.api)
+        if self.wanted is None:
+            self.wanted = _wanted(past, events, api=self.api, environment=environment, to=self.to)
+            self.left = events[0].last
+        elif events[0].last not in (self.left, self.wanted.last):
+            raise RepositoryMoved(
+                f"{self.api} in {environment} was changed meanwhile, by {events[0].commit.id[:12]} of "
+                f"{events[0].commit.author[0]}: see `gitops-ml history {self.api}`, and roll back again"
+            )
+        return _restoring(context, past, events[0], self.wanted)
 
 
 def _wanted(

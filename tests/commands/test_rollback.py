@@ -259,3 +259,50 @@ def test_in_mode_chart_no_rendered_objects_come_back(ann):
         f"{DIRECTORY}/release.yaml",
         f"{DIRECTORY}/values.yaml",
     ]
+
+
+# -- somebody is faster ------------------------------------------------------------------------------
+
+
+def overtaken_by(ann, commit: str, *, before: str) -> None:
+    """The branch is at ``before``; just before the next push it moves on to ``commit``."""
+    git("update-ref", "refs/heads/main", before, cwd=ann.gitops)
+    hook = ann.gitops / "hooks" / "pre-receive"
+    move = f"git -C {ann.gitops} update-ref refs/heads/main {commit}"
+    hook.write_text(f'#!/bin/sh\nmv $0 $0.done\nenv -i PATH="$PATH" {move}\n')
+    hook.chmod(0o755)
+
+
+def three_states(ann) -> str:
+    for cpu in ("300m", "400m", "500m"):
+        deployed(ann, iris(compute={"cpu": cpu}))
+    return ann.head()
+
+
+def test_the_same_rollback_of_two_people_goes_back_once(ann):
+    before = three_states(ann)
+    did(ann, "rollback", "iris", "-e", "staging")
+    of_ben, there = ann.head(), files(ann, DIRECTORY)
+    overtaken_by(ann, of_ben, before=before)
+    assert did(ann, "rollback", "iris", "-e", "staging").out == "nothing to change\n"
+    assert (ann.head(), files(ann, DIRECTORY)) == (of_ben, there)
+
+
+def test_a_rollback_does_not_undo_what_comes_meanwhile(ann):
+    before = three_states(ann)
+    deployed(ann, iris(compute={"cpu": "600m"}))
+    of_ben = ann.head()
+    overtaken_by(ann, of_ben, before=before)
+    result = ann.runs("rollback", "iris", "-e", "staging")
+    assert result.code == 6
+    assert f"iris in staging was changed meanwhile, by {of_ben[:12]} of Ann" in result.err
+    assert ann.head() == of_ben
+
+
+def test_what_comes_to_other_releases_meanwhile_is_no_obstacle(ann):
+    before = three_states(ann)
+    deployed(ann, iris(compute={"cpu": "500m"}), container_api("roses"))
+    overtaken_by(ann, ann.head(), before=before)
+    did(ann, "rollback", "iris", "-e", "staging")
+    assert ann.yaml(f"{DIRECTORY}/values.yaml")["resources"]["cpu"] == "400m"
+    assert ann.release("roses")
