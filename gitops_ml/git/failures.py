@@ -27,6 +27,7 @@ _OTHER_IDS = re.compile(
     r"mismatched algorithms: client \w+; server (sha1|sha256)"
     r"|receiving end does not support this repository's hash algorithm"
 )
+_ASKS_FOR_A_NAME = re.compile(r"could not read Username for 'https?://([^'/]+)'")
 _REMOTE_LINE = re.compile(r"^remote:(.*)$", re.M)
 _PAGE = re.compile(r"https?://\S+")
 _NOT_REWRITABLE = re.compile(r"\[remote rejected\].*non-fast-forward")
@@ -37,6 +38,7 @@ _UNSIGNED = (
     "\nCommits are signed where `git config commit.gpgSign` is true, with the key of user.signingKey, which the "
     "forge has to know; or deliver by pull request, which the forge signs when it merges by squash"
 )
+_FULL = "No space left on device"
 _NOISE = re.compile(r"^(hint:.*|To .*|Done|remote: *)$\n?", re.M)
 
 
@@ -47,13 +49,16 @@ def connection_failure(
     text = _NOISE.sub("", answer.stderr).strip()
     hint = _hint(remote, text)
     if _NO_ACCESS.search(text) and not hint:
-        return Refused(f"{remote} denies access: {text}\n{_remedy(remote, credentials)}")
+        remedy = _moved(remote, text, credentials) or _remedy(remote, credentials)
+        return Refused(f"{remote} denies access: {text}\n{remedy}")
     why = text or f"git ended with {answer.status}"
     return ServerFailed(f"{remote} cannot be {verb}: {why}{hint}")
 
 
 def _hint(remote: Remote, text: str) -> str:
-    """What a new project needs first: a repository of its own."""
+    """What a new project needs first, a repository of its own; or room for the clone."""
+    if _FULL in _REMOTE_LINE.sub("", text):
+        return "\nThe disk of the cache folder is full: make room, or name another folder in GITOPS_ML_CACHE"
     if remote.url == EXAMPLE:
         return (
             "\nThis is the address that `gitops-ml init` writes as an example: set gitops.repository of "
@@ -75,7 +80,8 @@ def push_failure(
             f"{remote} does not allow a force-push to {branch} ({status}); delete that branch there, "
             "or allow force-pushes to it"
         )
-    if _MOVED.search(f"{status}\n{text}"):
+    # The words of a hook are not git's: a refusal that says "fetch first" would be tried again and again.
+    if _MOVED.search(status or _REMOTE_LINE.sub("", text)):
         held = [line for line in text.splitlines() if "File exists" in line]
         why = "; ".join([status, *held] if status else [text])
         if held:
@@ -119,6 +125,17 @@ def _ref_status(porcelain: str) -> str:
         if line.startswith("!"):
             return line.split("\t")[-1].strip()
     return ""
+
+
+def _moved(remote: Remote, text: str, credentials: Credentials) -> str:
+    """The remedy where the server redirects to another one, which gets no token."""
+    asked = _ASKS_FOR_A_NAME.search(text)
+    if asked is None or not remote.is_http or asked[1].rpartition("@")[2] == remote.server:
+        return ""
+    return (
+        f"The server redirects to {asked[1]}, which gets no credentials: set {credentials.section}.repository "
+        "to the address that the repository has now"
+    )
 
 
 def _remedy(remote: Remote, credentials: Credentials) -> str:

@@ -16,6 +16,7 @@ from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.git.commits import Change
 from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.git.repository import GitRepository
+from tests.support.forges.server import Reply
 from tests.support.git_servers import (
     TOKEN,
     HttpServer,
@@ -237,6 +238,20 @@ def test_a_server_that_is_out_of_order(http, tmp_path, status):
     http.failing = status
     with pytest.raises(ServerFailed, match=str(status)):
         opened(f"{http.url}/gitops.git", tmp_path).fetch()
+
+
+def test_a_repository_that_moved_to_another_server_gets_no_token_there(http, base, tmp_path):
+    class Old(HttpServer):
+        def api(self, *_: object) -> Reply:
+            return Reply(301, headers={"Location": f"{http.url}{self.seen[-1].split()[1]}"})
+
+    with Old(base).serving() as old:
+        repository = opened(f"{old.url}/gitops.git", tmp_path)
+        with pytest.raises(
+            Refused, match=r"redirects to 127.*: set gitops\.repository to the addr"
+        ):
+            repository.fetch()
+    assert len(http.seen) == 1
 
 
 def test_a_server_that_is_not_there(tmp_path):

@@ -12,7 +12,8 @@ import pytest
 from gitops_ml.delivery.push import CommitPlan, deliver
 from gitops_ml.errors import Refused, RepositoryMoved, ServerFailed, UsageError
 from gitops_ml.git.commits import Change
-from gitops_ml.git.program import GitProgram
+from gitops_ml.git.failures import connection_failure
+from gitops_ml.git.program import GitProgram, GitResult
 from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.git.repository import GitRepository
 from gitops_ml.gitops.proposal_branch import foreign_commits, marked
@@ -180,17 +181,23 @@ def test_a_lock_that_another_push_holds_on_the_server_means_moved(bare, reposito
         repository.push(commit, base=base)
 
 
-def test_a_hook_that_declines_is_a_refusal_in_the_hooks_own_words(bare, repository):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "GL-HOOK-ERR: main is protected, open a merge request",
+        # As git itself, which would mean that the branch moved, and that it is tried again.
+        "! [rejected] main (fetch first)", "non-fast-forward", "error: cannot lock ref", "stale info",
+    ],
+)  # fmt: skip
+def test_a_hook_that_declines_is_a_refusal_in_the_hooks_own_words(bare, repository, words):
     hook = bare / "hooks" / "pre-receive"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text(
-        "#!/bin/sh\necho 'GL-HOOK-ERR: main is protected, open a merge request' >&2\nexit 1\n"
-    )
+    hook.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
     hook.chmod(0o755)
 
     with pytest.raises(Refused) as caught:
         add(repository, "a")
-    assert "GL-HOOK-ERR: main is protected, open a merge request" in str(caught.value)
+    assert words in str(caught.value)
     assert "pre-receive hook declined" in str(caught.value)
     assert "hint:" not in str(caught.value)
 
@@ -247,6 +254,14 @@ def test_a_configuration_that_git_cannot_read_is_named(bare, tmp_path):
 def test_a_repository_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ServerFailed, match=r"nowhere\.git cannot be read: .*nowhere\.git"):
         opened("nowhere.git", tmp_path).fetch()
+
+
+@pytest.mark.parametrize("side", ["", "remote: "])
+def test_a_full_disk_of_the_cache_is_no_fault_of_the_repository(tmp_path, side):
+    text = f"{side}fatal: unable to write loose object file: No space left on device\n"
+    remote = Remote.parse("https://example.org/gitops.git", folder=tmp_path)
+    failure = connection_failure(GitResult(("git", "fetch"), 128, b"", text), remote, Credentials())
+    assert ("GITOPS_ML_CACHE" in str(failure)) == (side == "")
 
 
 def test_file_urls_work_like_paths(bare, tmp_path):
