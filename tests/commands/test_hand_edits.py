@@ -100,3 +100,66 @@ def test_every_edit_of_a_large_change_is_shown(ann):
     lines = [line for line in result.err.splitlines() if "edited by hand" in line]
     assert [line.split("/")[2] for line in lines] == ["api-0", "api-11"]
     assert all("autoscaling.maxReplicas: 50 becomes 7" in line for line in lines)
+
+
+# -- other files than values -------------------------------------------------------------------------
+
+
+def edits(ann, path: str, before: str, after: str) -> None:
+    text = ann.text(path)
+    assert before in text
+    commit_files(ann.gitops, {path: text.replace(before, after)})
+
+
+def test_an_edit_of_another_file_is_shown_as_well(ann):
+    ann.has(container_api("iris"))
+    ann.deploys("-e", "staging")
+    edits(ann, "argocd/staging.yaml", "selfHeal: true", "selfHeal: false")
+    edits(ann, "argocd/projects/ml.yaml", "  sourceRepos:", "  # ours\n  sourceRepos:")
+    edits(ann, "releases/staging/iris/release.yaml", "namespace: ml-staging", "namespace: x")
+    for verb in (("diff", "-e", "staging"), ("deploy", "-e", "staging")):
+        result = ann.runs(*verb)
+        lines = [line for line in result.err.splitlines() if "edited by hand (S, " in line]
+        shown = {
+            line.split()[1]: line.partition("takes it back: ")[2].partition(".")[0]
+            for line in lines
+        }
+        assert shown == {
+            "argocd/staging.yaml": "- selfHeal: false, + selfHeal: true",
+            "argocd/projects/ml.yaml": "- # ours",
+            "releases/staging/iris/release.yaml": "- namespace: x, + namespace: ml-staging",
+        }
+    assert "by hand" not in ann.deploys("-e", "staging").err
+
+
+def test_an_edit_of_rendered_objects_is_shown(ann):
+    ann.configures(gitops={"mode": "manifests"})
+    ann.has(container_api("iris"))
+    ann.deploys("-e", "staging")
+    edits(ann, "releases/staging/iris/manifest.yaml", "maxReplicaCount: 5", "maxReplicaCount: 50")
+    result = ann.deploys("-e", "staging")
+    assert "- maxReplicaCount: 50, + maxReplicaCount: 5. To keep" in result.err
+
+
+def test_what_a_merge_brought_is_no_edit(ann):
+    """The message of a merge is the forge's."""
+    ann.has(container_api("iris"))
+    ann.deploys("-e", "staging")
+    ann.has(container_api("iris", labels={"a": "b"}))
+    ann.configures(gitops={"argocd_namespace": "argo"})
+    ann.runs("deploy", "-e", "staging", "--pull-request")
+    clone = ann.checks_out()
+    git(
+        "merge",
+        "-q",
+        "--no-ff",
+        "-m",
+        "Merge it",
+        "origin/gitops-ml/deploy/staging/iris",
+        cwd=clone,
+    )
+    git("push", "-q", "origin", "main", cwd=clone)
+    assert "argo" in ann.text("argocd/staging.yaml")
+    ann.configures()
+    ann.has(container_api("iris"))
+    assert "by hand" not in ann.deploys("-e", "staging").err
