@@ -26,12 +26,16 @@ def commit_message(
     subject: str | None,
     source_commit: str | None,
 ) -> str:
-    """Subject, one line per release, and the trailers ``Deployment-Id`` and ``Source-Commit``."""
+    """Subject, one line per release, and the trailers ``Deployment-Id`` and ``Source-Commit``.
+
+    Without these, ``Gitops-Ml-Action`` says that the commit is none of a person.
+    """
     body = _bullets(f"{item.name} in {item.environment}: {item.deployment_id}" for item in releases)
     body += [f"* {one_line(directory)} removed" for directory in removed]
     trailers = _id_trailers(item.deployment_id for item in releases)
     if source_commit:
         trailers.append(f"Source-Commit: {one_line(source_commit)}")
+    trailers = trailers or ["Gitops-Ml-Action: deploy"]
     return _joined(
         _quote_trailers(subject) if subject else _subject(releases, removed), body, trailers
     )
@@ -52,7 +56,7 @@ def action_of(message: str) -> str | None:
 
 
 def is_of_tool(message: str) -> bool:
-    """Whether gitops-ml wrote the message; a deploy that removes or switches only has no trailer."""
+    """Whether gitops-ml wrote the message."""
     return _TRAILER.search(message) is not None
 
 

@@ -80,7 +80,7 @@ def test_a_commit_of_thousands_is_still_a_message(count):
 
 def test_removals_are_named_too():
     assert message(removed=["releases/prod/iris"]) == (
-        "Remove iris from prod\n\n* releases/prod/iris removed\n"
+        "Remove iris from prod\n\n* releases/prod/iris removed\n\nGitops-Ml-Action: deploy\n"
     )
     text = message(removed=["releases/prod/a", "releases/prod/b"])
     assert text.startswith("Remove 2 releases\n")
@@ -94,7 +94,7 @@ def test_a_given_subject_is_the_first_line():
 
 
 def test_nothing_but_charts_is_a_commit_too():
-    assert message() == "Update charts and Argo CD objects\n"
+    assert message() == "Update charts and Argo CD objects\n\nGitops-Ml-Action: deploy\n"
 
 
 def test_changes_are_counted_by_what_happens_to_the_files():
