@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from gitops_ml.capture.files_of_source import named_files
 from gitops_ml.capture.live_session import Session
-from gitops_ml.capture.named_files import named_files
 from gitops_ml.capture.own_modules import OwnModules, follow
 from gitops_ml.capture.own_secrets import secret_reasons
 from gitops_ml.errors import Unpackageable

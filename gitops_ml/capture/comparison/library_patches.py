@@ -9,12 +9,10 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.capture.comparison.process_state import NOT_LOADED
-
-if TYPE_CHECKING:
-    from gitops_ml.capture.statements import Source
+from gitops_ml.capture.statements import Source
 
 _OF_THE_PROCESS = frozenset({"sys", "os", "time", "builtins", "__main__", "__mp_main__"})
 _HOOKS = frozenset({"excepthook", "displayhook", "unraisablehook"})

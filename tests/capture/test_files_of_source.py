@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.capture.named_files import LARGEST, NamedFiles, named_files
+from gitops_ml.capture.files_of_source import LARGEST, NamedFiles, named_files
 
 A, IN_DATA = {"a.txt": b"a"}, {"data/b.json": b"[]"}
 CASES = {
