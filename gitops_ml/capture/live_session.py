@@ -21,6 +21,7 @@ OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
 """Names that IPython defines in a session, with its private names of the same values."""
 REPLACED = frozenset({"open", "exit", "quit", "input"})
 """Builtins for which IPython puts its own into the names of a session."""
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 _RUN_BY_MAGIC = frozenset({"time", "capture", "prun", "memit", "mprun", "timeit"})
 """Cell magics that run their cell as Python in this session."""
 
@@ -135,4 +136,6 @@ def _run_files(namespace: Mapping[str, Any]) -> tuple[str, ...]:
             code = next((each for each in methods if isinstance(each, CodeType)), None)
         if isinstance(code, CodeType) and os.path.isfile(code.co_filename):  # noqa: PTH113 - any text
             files[code.co_filename] = None
+    # A class can have methods of a library, such as those that attrs gives to each.
+    files = {each: None for each in files if not _INSTALLED & {*Path(each).parts}}
     return tuple(Path(file).read_text("utf-8", errors="replace") for file in files)

@@ -343,6 +343,12 @@ SHAPES: dict[str, Shape] = {
         body="(a.x, a.y)",
         answer=(2, [3]),
     ),
+    "a class of attrs": _packaged(
+        "import attrs\n@attrs.define\nclass A:\n    x: int = attrs.field(default=3)\na = A(5)",
+        "a.x = 6",
+        body="a.x",
+        answer=6,
+    ),
     "a named tuple": _packaged(
         "from collections import namedtuple\nPoint = namedtuple('Point', 'x y')",
         "p = Point(1, 2)._replace(y=5)",
