@@ -139,9 +139,13 @@ def _remove(page: CommentPage, comment: Comment) -> None:
 
 
 def _ours(page: CommentPage, account: str, line: str) -> list[Comment]:
-    """The comments of ``account`` that start with ``line``, the oldest first."""
-    found = (each for each in page.listed() if each.author == account)
-    return sorted((c for c in found if _plain(c.body).startswith(line)), key=lambda each: each.id)
+    """The comments of ``account`` that start with ``line``, the oldest first.
+
+    A comment that is written between two pages of the list moves others to the next page, where they come again: each
+    counts once, or it would be removed as a second one.
+    """
+    found = {each.id: each for each in page.listed() if each.author == account}
+    return [found[id] for id in sorted(found) if _plain(found[id].body).startswith(line)]
 
 
 def _within(text: str, limit: int) -> str:

@@ -144,6 +144,16 @@ def test_runs_at_the_same_time_leave_one_comment(open_pull):
     assert open_pull.notes[0].id == 101
 
 
+def test_a_comment_that_comes_on_two_pages_is_one(open_pull):
+    """Another comment was written between the pages."""
+    page = adapter(open_pull).comments(1)
+    upsert(page, "check", "One.")
+    listing = page.listed
+    page.listed = lambda: [*listing(), *listing()]
+    done = upsert(page, "check", "Two.")
+    assert (done.action, done.removed, len(open_pull.notes)) == ("updated", 0, 1)
+
+
 def test_a_comment_that_a_person_deletes_meanwhile_is_created_again(open_pull):
     adapter(open_pull).upsert_comment(1, "check", "One.")
 

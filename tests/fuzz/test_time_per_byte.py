@@ -234,12 +234,12 @@ def test_messages_cost_what_their_size_allows(message: bytes) -> None:
 
 
 def _decode(kind: bytes) -> Callable[[bytes], object]:
-    async def read(body: bytes) -> None:
-        found = await decode(kind, body)
+    def read(body: bytes) -> None:
+        found = decode(kind, body)
         if hasattr(found, "close"):
-            await found.close()
+            asyncio.run(found.close())
 
-    return lambda body: asyncio.run(read(body))
+    return read
 
 
 def _infer(length: bytes | None) -> Callable[[bytes], object]:

@@ -468,6 +468,7 @@ def test_a_container_that_does_not_listen_is_not_available(tmp_path: Path) -> No
     with taken, proxied(tmp_path, upstreamPort=taken.getsockname()[1]) as (server, _, _):
         reply = server.client.get("/")
         assert (reply.status_code, reply.headers.get("retry-after")) == (503, "1"), reply.text
+        until(lambda: server.logged("does not accept connections"))
         assert server.logged("does not accept connections")[0]["cause"]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gitops_ml.capture.comparison.process_state import NOT_LOADED
+from gitops_ml.capture.comparison.process_state import NOT_LOADED, SHELLS
 from gitops_ml.capture.statements import Source
 
 _OF_THE_PROCESS = frozenset({"sys", "os", "time", "builtins", "__main__", "__mp_main__"})
@@ -78,7 +78,7 @@ def origin_of_builtin(name: str) -> str:
     return "" if module.partition(".")[0] in _OF_BUILTINS else module
 
 
-_OF_BUILTINS = frozenset({"builtins", "io", "_io", "_sitebuiltins", "IPython", "ipykernel"})
+_OF_BUILTINS = frozenset({"builtins", "io", "_io", "_sitebuiltins"}) | SHELLS
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gitops_ml.capture.comparison.portrait import Surroundings
 
+SHELLS = frozenset({"IPython", "ipykernel"})
+"""Libraries that run a session, and set something in its process that no package needs."""
 NOT_LOADED = "not loaded"
 """What is read of a library that a process has not imported."""
 _BY_ITSELF = (
@@ -91,7 +93,7 @@ def _errors(place: Surroundings) -> str:
     found = {
         f"{getattr(kind, '__name__', kind)} {getattr(text, 'pattern', text) or ''} {getattr(of, 'pattern', of) or ''}"
         for action, text, kind, of, _ in warnings.filters
-        if action == "error"
+        if action == "error" and kind.__module__.partition(".")[0] not in SHELLS
     }
     return ", ".join(each.strip() for each in sorted(found)) or "none"
 
