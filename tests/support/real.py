@@ -202,6 +202,19 @@ def _bridge() -> Iterator[str]:
         yield name
     finally:
         subprocess.run([ip, "link", "del", name], capture_output=True, check=False)
+        _remove_rules(name)
+
+
+def _remove_rules(bridge: str) -> None:
+    """Remove the rules of the packet filter for a bridge: dockerd leaves them behind."""
+    if (iptables := find("iptables")) is None:
+        return
+    for table in ("filter", "nat"):
+        command = [str(iptables), "-w", "-t", table]
+        listed = subprocess.run([*command, "-S"], capture_output=True, text=True, check=False)
+        for rule in map(str.split, listed.stdout.splitlines()):
+            if rule[0] == "-A" and bridge in rule:
+                subprocess.run([*command, "-D", *rule[1:]], capture_output=True, check=False)
 
 
 @contextmanager
