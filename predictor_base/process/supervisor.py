@@ -94,11 +94,12 @@ class Supervisor:
         for each in (self._wake, self._waker):
             each.setblocking(False)
         self._selector.register(self._wake, selectors.EVENT_READ, self._handle_signals)
+        # First, or a signal between the two would wait for the next one.
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, lambda number, _: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
 
     def _handle_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.support.predictor_server import PLAIN, Server, free_port, serving, until
+from tests.support.predictor_server import (
+    PLAIN,
+    ROOT,
+    Server,
+    free_port,
+    serving,
+    until,
+    write_project,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,3 +248,25 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         with serving(tmp_path, SOURCE, ready=False, probePort=port) as server:
             assert server.process.wait(10) == 1
             until(lambda: server.logged("cannot listen"))
+
+
+def test_a_signal_that_comes_while_signals_are_prepared_is_heard(tmp_path: Path) -> None:
+    config = write_project(tmp_path, SOURCE, {"drainDelaySeconds": 0})
+    # The signal comes right after its handler is there, in the supervisor alone.
+    program = f"""
+import os, runpy, signal, sys
+install, me = signal.signal, os.getpid()
+def install_and_send(number, handler):
+    before = install(number, handler)
+    if number == signal.SIGTERM and os.getpid() == me:
+        os.kill(me, number)
+    return before
+signal.signal = install_and_send
+sys.argv[1:] = ["--config", {str(config)!r}, "--host", "127.0.0.1", "--port", "{free_port()}"]
+runpy.run_module("predictor_base", run_name="__main__")
+"""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environ, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done
