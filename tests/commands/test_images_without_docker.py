@@ -209,11 +209,8 @@ def test_a_package_that_a_pull_request_adds_to_the_lock_enters_no_image(mill, mo
         assert mill.person.runs("lock", "--check").code == (7 if offline else 0)
         for command in (("build", "--frozen"), ("deploy", "--frozen")):
             result = mill.person.runs(*command)
-            assert (result.code, words in result.err, "gitops-ml lock" in result.err) == (
-                2,
-                True,
-                True,
-            )
+            outcome = (result.code, words in result.err, "gitops-ml lock" in result.err)
+            assert outcome == (2, True, True), result.err
         monkeypatch.setenv("GITOPS_ML_CACHE", str(mill.person.home / "cache"))
     mill.lock.write_text(right)
     assert mill.person.runs("lock", "--check").code == 0
