@@ -117,7 +117,7 @@ def _named(text: str) -> dict[str, bool]:
 
 
 class _Names:
-    """The paths in a text, as far as it says them by constants."""
+    """The paths in a text, as far as constants make them."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.tree = tree

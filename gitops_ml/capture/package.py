@@ -19,7 +19,7 @@ from typing import Any
 from gitops_ml.capture import own_modules
 from gitops_ml.capture.beside import beside
 from gitops_ml.capture.collected import Collected, NoSource
-from gitops_ml.capture.comparison.library_patches import replaced_builtins
+from gitops_ml.capture.comparison.patched_libraries import replaced_builtins
 from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, reason, surroundings
 from gitops_ml.capture.live_secrets import is_secret, session_secrets
 from gitops_ml.capture.live_session import MAIN, Session, current_session
@@ -171,8 +171,7 @@ def package(
     modules = tuple(modules)
     proof = replace(proof or Proof(), modules=frozenset(each.partition(".")[0] for each in modules))
     try:
-        of_models = frozenset(of_models)
-        found = _source_of(predictor, api, session, proof, of_models)
+        found = _source_of(predictor, api, session, proof, frozenset(of_models))
     except CannotImport as failed:
         folder, _ = keep_package(api, failed.staged.files, environ=environ)
         raise _not_importable(
@@ -187,10 +186,8 @@ def package(
         elsewhere=[name.partition("=")[0].strip() for name in conda_packages],
     )
     _refuse_unknown(predictor.__name__, lines, requirements)
-    files = {**own.files, **found.files, "requirements.txt": lines.text().encode()}
-    if conda_packages:
-        files["conda-packages.txt"] = "".join(f"{each}\n" for each in conda_packages).encode()
-    folder, fingerprint = keep_package(api, files, environ=environ)
+    lists = {"requirements.txt": lines.text().encode(), **_conda_file(conda_packages)}
+    folder, fingerprint = keep_package(api, {**own.files, **found.files, **lists}, environ=environ)
     pod = proof.pod
     return Package(
         folder=folder,
@@ -205,9 +202,14 @@ def package(
         doubts=found.doubts,
         named_files=own.named,
         taken_files=own.taken,
-        zone=_zone(found.source, proof.pod),
+        zone=_zone(found.source, pod),
         variables=tuple(sorted(variables_set(session.source) - {*pod.env, *pod.secrets})),
     )
+
+
+def _conda_file(packages: Sequence[str]) -> dict[str, bytes]:
+    text = "".join(f"{each}\n" for each in packages)
+    return {"conda-packages.txt": text.encode()} if text else {}
 
 
 def _zone(text: str, pod: PodEnvironment) -> str:

@@ -110,7 +110,7 @@ class Source:
         return self._by_name.get(name, ())
 
     @cached_property
-    def words(self) -> frozenset[str]:
+    def names(self) -> frozenset[str]:
         """The names, attributes and imported names in it."""
         found = set()
         for each in self.statements:

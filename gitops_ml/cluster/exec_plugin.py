@@ -46,7 +46,7 @@ def credentials_of(
         ).stdout  # fmt: skip
         return _user_of(answer)
     except (ProgramFailed, ValueError) as error:
-        why = _reason(error) or "it says nothing"
+        why = _reason(error) or "it printed no reason"
         hint = one_line(str(plugin.get("installHint") or ""), most=300)
         raise Refused(
             f"{name}: `{one_line(' '.join(command[:3]), most=200)}` of the kubeconfig, which gets the "

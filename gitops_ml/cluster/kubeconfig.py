@@ -183,8 +183,8 @@ def _placed(entry: Any, folder: Path) -> Any:
     return entry
 
 
-def _absolute(words: Mapping[str, Any], folder: Path, key: str) -> dict[str, Any]:
-    return {**words, key: str(folder / words[key])} if words.get(key) else dict(words)
+def _absolute(fields: Mapping[str, Any], folder: Path, key: str) -> dict[str, Any]:
+    return {**fields, key: str(folder / fields[key])} if fields.get(key) else dict(fields)
 
 
 def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:

@@ -35,7 +35,7 @@ class ReleaseDrift:
     api: str
     environment: str
     sync: str | None
-    """What Argo CD says: ``Synced``, ``OutOfSync``, …; `None` where it says nothing."""
+    """Argo CD's status: ``Synced``, ``OutOfSync``, …; `None` where it reports none."""
     revision: str | None
     """The commit that Argo CD compared with."""
     differences: tuple[LiveDifference, ...]

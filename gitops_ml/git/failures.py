@@ -80,7 +80,7 @@ def push_failure(
             f"{remote} does not allow a force-push to {branch} ({status}); delete that branch there, "
             "or allow force-pushes to it"
         )
-    # The words of a hook are not git's: a refusal that says "fetch first" would be tried again and again.
+    # The text of a hook is not git's: a refusal that contains "fetch first" would be tried again and again.
     if _MOVED.search(status or _REMOTE_LINE.sub("", text)):
         held = [line for line in text.splitlines() if "File exists" in line]
         why = "; ".join([status, *held] if status else [text])

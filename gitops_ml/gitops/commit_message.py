@@ -28,7 +28,7 @@ def commit_message(
 ) -> str:
     """Subject, one line per release, and the trailers ``Deployment-Id`` and ``Source-Commit``.
 
-    Without these, ``Gitops-Ml-Action`` says that the commit is none of a person.
+    Without these, ``Gitops-Ml-Action`` shows that no person wrote the commit.
     """
     body = _bullets(f"{item.name} in {item.environment}: {item.deployment_id}" for item in releases)
     body += [f"* {one_line(directory)} removed" for directory in removed]

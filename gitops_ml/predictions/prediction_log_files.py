@@ -64,10 +64,10 @@ def read_events(lines: Iterable[str | bytes], *, key: str = "") -> LogContent:
             response = _response(event, path)
             responses[response.id or number, response.deployment_id] = response
         elif event.get("type") == FEEDBACK and (id := _text(event, "id")):
-            told = _utc(_text(event, "time")), _truth(event)
+            feedback = _utc(_text(event, "time")), _truth(event)
             # The latest one counts, whatever the order of the files.
-            if id not in truths or told[0] >= truths[id][0]:
-                truths[id] = told
+            if id not in truths or feedback[0] >= truths[id][0]:
+                truths[id] = feedback
     known = {id: truth for id, (_, truth) in truths.items()}
     return LogContent(tuple(responses.values()), known, number)
 

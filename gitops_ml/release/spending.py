@@ -39,7 +39,7 @@ class Usage:
         return len(self.times) * STEP.total_seconds() / 3600
 
     def of_lifetime(self, scaling: AutoscalingSpec) -> Usage:
-        """Without the time before the release existed: it says nothing about a month, nor about idle replicas.
+        """Without the time before the release existed, which is no measure of a month, nor of idle replicas.
 
         Where only pods were counted, a release that scales to zero may have existed without any.
         """

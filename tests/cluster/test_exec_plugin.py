@@ -66,11 +66,11 @@ def failure(api: ApiServer) -> GitopsMlError:
 def test_a_program_gets_its_arguments_variables_and_the_cluster_and_brings_a_token(
     server, tmp_path
 ):
-    script = f'echo "$1 $REGION $KUBERNETES_EXEC_INFO" > {tmp_path}/told; {brings(token=TOKEN)}'
+    script = f'echo "$1 $REGION $KUBERNETES_EXEC_INFO" > {tmp_path}/given; {brings(token=TOKEN)}'
     more = {"args": ["login"], "env": [{"name": "REGION", "value": "eu"}], "provideClusterInfo": True}  # fmt: skip
     api = connected(tmp_path, server.address, plugin(tmp_path, script, **more))
     assert api.objects(PODS, dict) == []
-    argument, region, info = (tmp_path / "told").read_text().split(" ", 2)
+    argument, region, info = (tmp_path / "given").read_text().split(" ", 2)
     assert (argument, region) == ("login", "eu")
     assert json.loads(info)["spec"] == {"interactive": False, "cluster": {"server": server.address}}
 
@@ -79,7 +79,7 @@ def test_a_program_gets_its_arguments_variables_and_the_cluster_and_brings_a_tok
     ("script", "message"),
     [
         ("echo 'SSO session has expired: aws sso login' >&2; exit 255", "SSO session has expired"),
-        ("exit 3", "it says nothing"),
+        ("exit 3", "it printed no reason"),
         ("echo hello", "it is not JSON"),
         (brings(), "it brought neither a token nor a certificate"),
         (brings(token=" "), "it brought neither a token nor a certificate"),

@@ -261,7 +261,7 @@ def test_in_mode_chart_no_rendered_objects_come_back(ann):
     ]
 
 
-# -- somebody is faster ------------------------------------------------------------------------------
+# -- another change comes first ------------------------------------------------------------------------
 
 
 def overtaken_by(ann, commit: str, *, before: str) -> None:

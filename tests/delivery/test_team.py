@@ -38,9 +38,9 @@ def test_whatever_the_order_each_command_does_what_it_says_or_fails(ann, tmp_pat
         before = ann.head()
         seed = random.randrange(1 << 32) if ROUNDS > 1 else 20
         done = together(ann, tmp_path / str(number), seed)
-        told = Told(ann.gitops, before, done)
-        assert told.problems() == [], f"seed {seed}"
-        assert told.commits, f"seed {seed}"
+        outcomes = Outcomes(ann.gitops, before, done)
+        assert outcomes.problems() == [], f"seed {seed}"
+        assert outcomes.commits, f"seed {seed}"
 
 
 def together(ann, folder: Path, seed: int) -> list[dict[str, Any]]:
@@ -79,8 +79,8 @@ def start(ann, home: Path, name: str, seed: int) -> subprocess.Popen[str]:
 
 
 @dataclass
-class Told:
-    """What the commands said, held against the commits after ``before``."""
+class Outcomes:
+    """The results of the commands, held against the commits after ``before``."""
 
     repository: Path
     before: str
@@ -95,23 +95,27 @@ class Told:
         return git(*arguments, cwd=self.repository)
 
     def problems(self) -> list[str]:
-        told = {each["commit"]: each for each in self.done if each["commit"]}
+        reported = {each["commit"]: each for each in self.done if each["commit"]}
         found = [f"{each} has no message" for each in self.done if each["code"] and not each["message"]]  # fmt: skip
         found += [f"{each} failed in an unexpected way" for each in self.done if each["code"] not in (0, 2, 6)
                   and each["verb"] not in ("edit", "note")]  # fmt: skip
-        if sorted(told) != sorted(self.commits):
-            lost, more = set(told) - set(self.commits), set(self.commits) - set(told)
-            found.append(f"lost: {[told[each] for each in lost]}, of nobody: {sorted(more)}")
+        if sorted(reported) != sorted(self.commits):
+            lost, more = set(reported) - set(self.commits), set(self.commits) - set(reported)
+            found.append(
+                f"lost: {[reported[each] for each in lost]}, of no command: {sorted(more)}"
+            )
             return found
         parents = self.git("rev-list", "--parents", f"{self.before}..main").splitlines()
         found += [f"a merge: {line}" for line in parents if len(line.split()) != 2]
         for commit in self.commits:
-            found += [f"{told[commit]}: {each}" for each in self.wrong(commit, told[commit])]
+            found += [
+                f"{reported[commit]}: {each}" for each in self.wrong(commit, reported[commit])
+            ]
         return found
 
-    def wrong(self, commit: str, told: dict[str, Any]) -> list[str]:
+    def wrong(self, commit: str, reported: dict[str, Any]) -> list[str]:
         """What the commit did beside what was asked for."""
-        api, mark, verb = told["api"], told["mark"], told["verb"]
+        api, mark, verb = reported["api"], reported["mark"], reported["verb"]
         place = "production" if verb == "promote" else "staging"
         own = f"notes/{mark}" if verb == "note" else f"releases/{place}/{api}/"
         changed = self.git("diff-tree", "-r", "--name-only", "--no-commit-id", commit).split()
@@ -121,7 +125,7 @@ class Told:
             case "deploy":
                 is_done = mark in str(after)
             case "patch":
-                is_done = after.pop("autoscaling")["maxReplicas"] == told["most"]
+                is_done = after.pop("autoscaling")["maxReplicas"] == reported["most"]
                 before.pop("autoscaling")
                 is_done = is_done and after == before
             case "promote":

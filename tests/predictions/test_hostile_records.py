@@ -32,7 +32,7 @@ def test_numbers_that_are_no_counts_are_left_out(text):
 @pytest.mark.parametrize(
     "text", ["{{{{ 1", 'x{a="} 1', "<html>", f"x 1 {'9' * 400}", f"{CLASSES}{'9' * 400}"]
 )
-def test_a_text_that_is_not_prometheus_format_is_said(text):
+def test_a_text_that_is_not_prometheus_format_is_an_error(text):
     with pytest.raises(ServerFailed, match="not in Prometheus' format"):
         read_sums([text])
 
@@ -70,7 +70,7 @@ RESPONSE = "org.kubeflow.serving.inference.response"
 FEEDBACK = "dev.gitops-ml.feedback"
 
 
-def told(id, truth, **more) -> str:
+def feedback(id, truth, **more) -> str:
     return json.dumps({"type": FEEDBACK, "id": id, "data": {"truth": truth}, **more})
 
 
@@ -83,7 +83,7 @@ def told(id, truth, **more) -> str:
     ],
 )  # fmt: skip
 def test_a_truth_is_compared_by_its_value(prediction, truth, is_right):
-    content = read_events([event(data=prediction), told("r", truth)])
+    content = read_events([event(data=prediction), feedback("r", truth)])
     (found,) = predictions_in(content, "iris-1")
     assert (found.judged, found.right) == ((0, 0) if is_right is None else (1, is_right))
 
@@ -93,7 +93,7 @@ LATE, EARLY = "2026-11-25T00:30:00+02:00", "2026-11-24T21:30:00.123456789Z"
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_latest_truth_counts_whatever_the_order_and_the_zone(order):
-    lines = [told("r", "b", time=EARLY), told("r", "a", time=LATE)][::order]
+    lines = [feedback("r", "b", time=EARLY), feedback("r", "a", time=LATE)][::order]
     (found,) = predictions_in(read_events([event(data="a"), *lines]), "iris-1")
     assert (found.judged, found.right) == (1, 1)
 
@@ -101,7 +101,7 @@ def test_the_latest_truth_counts_whatever_the_order_and_the_zone(order):
 def test_responses_without_an_id_are_each_counted_and_never_joined():
     lines = [event(id=id, data="a") for id in (None, "", [], None)]
     content = read_events(
-        [*lines, told(None, "a"), told("", "a"), event(id=7, data="a"), told("7", "a")]
+        [*lines, feedback(None, "a"), feedback("", "a"), event(id=7, data="a"), feedback("7", "a")]
     )
     (found,) = predictions_in(content, "iris-1")
     assert (found.total, found.judged) == (5, 1)

@@ -180,7 +180,7 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of the probes of a server that nobody asks for predictions."""
+    """A client of the probes of a server without predictions."""
     with supervised(tmp_path_factory.mktemp("idle")) as (_, probes):
         yield probes
 

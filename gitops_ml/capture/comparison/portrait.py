@@ -17,7 +17,7 @@ from typing import Any
 
 from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.comparison.code_digest import codes_of, used_names
-from gitops_ml.capture.comparison.library_patches import value_at
+from gitops_ml.capture.comparison.patched_libraries import value_at
 from gitops_ml.capture.comparison.process_state import state_of
 
 Label = tuple[str, str]

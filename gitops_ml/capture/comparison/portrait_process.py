@@ -11,7 +11,7 @@ from contextvars import Context, ContextVar
 from pathlib import Path, PurePath
 from typing import Any
 
-from gitops_ml.capture.comparison.library_patches import origin_of_builtin
+from gitops_ml.capture.comparison.patched_libraries import origin_of_builtin
 from gitops_ml.capture.comparison.portrait import Builtin, Found, Surroundings
 
 

@@ -37,7 +37,7 @@ _BY_ITSELF = (
 class State:
     """One setting of a process."""
 
-    words: frozenset[str]
+    setters: frozenset[str]
     """Names in source that can set it."""
     read: Callable[[Surroundings], str]
     remedy: str = _BY_ITSELF
@@ -45,10 +45,10 @@ class State:
     """The library that has it."""
 
 
-def named_in(words: Iterable[str]) -> tuple[str, ...]:
-    """The names of what source with these words can have set."""
-    known = frozenset(words)
-    return tuple(name for name, state in STATES.items() if state.words & known)
+def named_in(names: Iterable[str]) -> tuple[str, ...]:
+    """What source that uses these names can have set."""
+    known = frozenset(names)
+    return tuple(name for name, state in STATES.items() if state.setters & known)
 
 
 def state_of(name: str, place: Surroundings) -> str:
@@ -151,12 +151,12 @@ def _of_scikit_learn(place: Surroundings) -> str:
 
 
 def _state(
-    *words: str,
+    *setters: str,
     read: Callable[[Surroundings], str],
     remedy: str = _BY_ITSELF,
     module: str = "",
 ) -> State:
-    return State(frozenset(words), read, remedy, module)
+    return State(frozenset(setters), read, remedy, module)
 
 
 STATES = {

@@ -19,7 +19,7 @@ from typing import Any
 
 from gitops_ml.capture.collected import Collected, Repairs
 from gitops_ml.capture.comparison.clean_import import JOB
-from gitops_ml.capture.comparison.library_patches import Patches
+from gitops_ml.capture.comparison.patched_libraries import Patches
 from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
 from gitops_ml.capture.comparison.portrait_compare import Difference, differences
 from gitops_ml.capture.comparison.process_state import NOT_LOADED, STATES, named_in
@@ -230,14 +230,14 @@ def surroundings(owner: str, session: Session, staged: Staged) -> Surroundings:
     own = own_of_session(session)
     staged_texts = (each for path, each in staged.files.items() if path.endswith(".py"))
     texts = [*own.values(), *(each.decode("utf-8", "replace") for each in staged_texts)]
-    words = frozenset(word for text in texts for word in re.findall(r"\w+", text))
+    names = frozenset(name for text in texts for name in re.findall(r"\w+", text))
     tops = staged.own.union(name.partition(".")[0] for name in own)
     return Surroundings(
         owner,
         session.namespace if owner == MAIN else vars(sys.modules[owner]),
         folder=str(session.folder.resolve()),
-        process=named_in(session.source.words | words),
-        patched=Patches(session.namespace, session.source, tops).references(words),
+        process=named_in(session.source.names | names),
+        patched=Patches(session.namespace, session.source, tops).references(names),
     )
 
 

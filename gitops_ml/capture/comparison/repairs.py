@@ -10,7 +10,7 @@ from typing import Any
 
 from gitops_ml.capture.collected import Repairs
 from gitops_ml.capture.comparison.code_digest import constant
-from gitops_ml.capture.comparison.library_patches import origin_of, value_at
+from gitops_ml.capture.comparison.patched_libraries import origin_of, value_at
 from gitops_ml.capture.comparison.portrait import Label
 from gitops_ml.capture.comparison.portrait_compare import Difference
 from gitops_ml.capture.live_session import Session

@@ -25,7 +25,7 @@ from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
 from gitops_ml.review.reports.text_rows import side_by_side
 from gitops_ml.review.reports.topology import topology
 from gitops_ml.review.review import RatedChange, ReleaseReview, Review, Side
-from gitops_ml.review.words import finding_texts, image_text, size_text, unpriced_text
+from gitops_ml.review.sentences import finding_texts, image_text, size_text, unpriced_text
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
 

@@ -15,7 +15,7 @@ from gitops_ml.gitops.pull_request_body import LONGEST_BODY, field_lines
 from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.review.headline import headline, urgency
 from gitops_ml.review.review import ReleaseReview, Review
-from gitops_ml.review.words import (
+from gitops_ml.review.sentences import (
     cost_text,
     file_text,
     finding_texts,
