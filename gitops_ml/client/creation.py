@@ -64,7 +64,7 @@ class GivenCode:
         predictor, models = self.predictor, self.models
         if not (predictor is None or isinstance(predictor, type) or kind == "TaskAPI"):
             name = getattr(predictor, "__qualname__", None)
-            found = f"the function {name}" if name else f"a {type(predictor).__name__}"
+            found = f"the function {name}" if name else f"an object of {type(predictor).__name__}"
             raise UsageError(
                 f"predictor must be a class, not {found}: predictor=MyPredictor, a class with a method "
                 "predict"

@@ -166,7 +166,7 @@ def with_digests(
     images: Mapping[str, PlannedImage],
     known: Mapping[str, str],
     clients: Clients,
-    unanswered: Callable[[GitopsMlError], None] | None = None,
+    unanswered: Callable[[GitopsMlError], None],
     is_trusted: Callable[[PlannedImage], bool] = lambda _: True,
 ) -> dict[str, PlannedImage]:
     digests = look_up(

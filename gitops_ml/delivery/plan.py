@@ -28,7 +28,7 @@ from gitops_ml.delivery.release_changes import (
 )
 from gitops_ml.delivery.repository_policy import prune_limit
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.errors import GitopsMlError, Refused, UsageError
+from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.git.commits import Change
 from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
@@ -197,12 +197,10 @@ class DeployPlanner:
 
     def _resolved_images(self, state: RepositoryState) -> dict[str, PlannedImage]:
         known = state.digests() | self.digests
-        # With --by-tag a registry that does not answer is a warning.
-        unanswered = self.unanswered.append if self.options.by_tag else None
         trusted = (
             {"is_trusted": finished_image_check(self.clients)} if self.options.may_build() else {}
         )
-        images = with_digests(self.images, known, self.clients, unanswered, **trusted)
+        images = with_digests(self.images, known, self.clients, self._on_no_answer, **trusted)
         # Without a registry it is unknown whether an image has to be built.
         if self.options.may_build() and self.clients.registry is not None:
             for _, image in built_images(images):
@@ -214,6 +212,18 @@ class DeployPlanner:
         }
         self._refuse_without_digest(images.values())
         return images
+
+    def _on_no_answer(self, error: GitopsMlError) -> None:
+        """A registry did not answer: a warning with ``by_tag``, else the end."""
+        if self.options.by_tag:
+            self.unanswered.append(error)
+            return
+        if isinstance(error, ServerFailed):
+            raise ServerFailed(
+                f"{error}; check image.repository of gitops-ml.yaml and the network, or name images by "
+                "their tags, with --by-tag"
+            ) from error
+        raise error
 
     def _build(self, image: PlannedImage) -> None:
         digest = make_image(

@@ -88,7 +88,7 @@ def test_an_instance_is_not_a_class(client):
     def answer(): ...
 
     for predictor, words in (
-        (PythonPredictor(), "a PythonPredictor"),
+        (PythonPredictor(), "an object of PythonPredictor"),
         (answer, r"the function \S*answer"),
     ):
         with pytest.raises(UsageError, match=f"must be a class, not {words}: "):

@@ -419,7 +419,11 @@ def test_by_tag_goes_on_where_the_registry_cannot_be_reached(ann):
 def test_without_by_tag_a_registry_that_cannot_be_reached_is_the_end(ann):
     ann.has(predictor_api("answer"))
     ann.configures(image={"repository": "127.0.0.1:1/ml"})
-    assert ann.runs("deploy", "-e", "staging").code == 4
+    result = ann.runs("deploy", "-e", "staging")
+    assert result.code == 4
+    assert "127.0.0.1:1 cannot be reached" in result.err
+    assert "check image.repository" in result.err
+    assert "--by-tag" in result.err
     assert ann.commits() == 0
 
 
