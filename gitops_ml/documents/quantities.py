@@ -88,7 +88,11 @@ def parse_duration(text: str) -> float:
 
 def format_duration(seconds: float) -> str:
     """Seconds as a Go duration without zero units: 90 is ``1m30s``."""
-    milliseconds = round(Fraction(str(seconds)) * 1000)
+    exact = Fraction(str(seconds))
+    if 0 < exact < Fraction(1, 1000):
+        unit = "us" if exact >= Fraction(1, 10**6) else "ns"
+        return f"{float(exact / _UNITS[unit]):g}{unit}"
+    milliseconds = round(exact * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"
     minutes, rest = divmod(milliseconds, 60_000)

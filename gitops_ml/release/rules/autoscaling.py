@@ -13,7 +13,6 @@ from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec, Trigger
 
 _RULE = "autoscaling"
 _AT: Path = ("autoscaling",)
-_LONGEST_STABILIZATION = 3600
 _LONGEST_WINDOW = 1800
 _ASYNC_CONCURRENCY = 128
 """Requests that the runtime processes at a time if `predict` is async and no limit is set."""
@@ -90,11 +89,6 @@ def _periods(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
     elif window > _LONGEST_WINDOW:
         message = f"{format_duration(window)} is more than 30m, the longest that is averaged over"
         yield error((*_AT, "window"), message, rule=_RULE)
-    for name in ("downscale_stabilization_period", "upscale_stabilization_period"):
-        seconds = getattr(autoscaling, name)
-        if seconds > _LONGEST_STABILIZATION:
-            message = f"{format_duration(seconds)} is more than 1h, the most that Kubernetes allows"
-            yield error((*_AT, name), message, rule=_RULE)
 
 
 def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:

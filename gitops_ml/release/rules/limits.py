@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -18,6 +19,8 @@ from gitops_ml.release.spec import ReleaseSpec
 
 _RULE = "limits"
 _HOUR = 3600
+_TICK = 0.001
+"""Seconds: event loops and histograms know no shorter time."""
 _MOST_CPU = 999
 _MOST_MEMORY = parse_quantity("999Ti")
 _CONTROL = re.compile("[\x7f-\x9f\ufeff\ufffe\uffff]")
@@ -40,19 +43,23 @@ def limit_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]
 
 
 def _durations(spec: ReleaseSpec) -> Iterator[Finding]:
-    probes = spec.probes
-    yield from _between(("networking", "timeout"), spec.networking.timeout, most=8 * _HOUR)
-    yield from _between(("probes", "startup"), probes.startup, least=1, most=4 * _HOUR)
-    yield from _between(("probes", "drain_delay"), probes.drain_delay, most=_HOUR)
-    yield from _between(("probes", "grace"), probes.grace, most=24 * _HOUR)
-    cooldown = spec.autoscaling.cooldown_period
-    yield from _between(("autoscaling", "cooldown_period"), cooldown, most=24 * _HOUR)
+    probes, scaling = spec.probes, spec.autoscaling
+    yield from _in_seconds(("probes", "startup"), probes.startup, least=1, most=4 * _HOUR)
+    yield from _in_seconds(("probes", "drain_delay"), probes.drain_delay, most=_HOUR)
+    yield from _in_seconds(("probes", "grace"), probes.grace, most=24 * _HOUR)
+    cooldown = scaling.cooldown_period
+    yield from _in_seconds(("autoscaling", "cooldown_period"), cooldown, most=24 * _HOUR)
+    for name in ("downscale_stabilization_period", "upscale_stabilization_period"):
+        yield from _in_seconds(("autoscaling", name), getattr(scaling, name), most=_HOUR)
+    if timeout := spec.networking.timeout:
+        yield from _between(("networking", "timeout"), timeout, least=_TICK, most=8 * _HOUR)
     for percentile, seconds in spec.slo.latency.by_percentile():
         slo: Path = ("slo", "latency", f"p{percentile}")
-        yield from _between(slo, seconds, least=0.001, most=60)
+        yield from _between(slo, seconds, least=_TICK, most=60)
     if spec.predictor is not None and (batching := spec.predictor.server_side_batching):
         path: Path = ("predictor", "server_side_batching", "batch_interval")
-        yield from _between(path, batching.batch_interval, most=_HOUR)
+        if interval := batching.batch_interval:
+            yield from _between(path, interval, least=_TICK, most=_HOUR)
 
 
 def _between(where: Path, seconds: float, *, most: float, least: float = 0) -> tuple[Finding, ...]:
@@ -60,7 +67,24 @@ def _between(where: Path, seconds: float, *, most: float, least: float = 0) -> t
         return ()
     bound, word = (least, "less") if seconds < least else (most, "more")
     message = f"{format_duration(seconds)} is {word} than {format_duration(bound)}"
+    if bound == _TICK:
+        message += (
+            ", the shortest time that the runtime measures: write it in ms or s, such as 500ms"
+        )
     return (error(where, message, rule=_RULE),)
+
+
+def _in_seconds(
+    where: Path, seconds: float, *, most: float, least: float = 0
+) -> tuple[Finding, ...]:
+    """Of a duration that Kubernetes or KEDA keeps as a number of seconds."""
+    if not float(seconds).is_integer() and seconds < most:
+        message = (
+            f"{format_duration(seconds)} is not a whole number of seconds, which is what the cluster "
+            f"counts: write {format_duration(math.ceil(seconds))}"
+        )
+        return (error(where, message, rule=_RULE),)
+    return _between(where, seconds, most=most, least=least)
 
 
 def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
