@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
 from gitops_ml.commands.ci_files import FILES, TOKEN_ENV, write_ci
-from gitops_ml.commands.init import Scaffolded, init
+from gitops_ml.commands.init import Scaffolded, init, not_applied
 from gitops_ml.errors import UsageError
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.git.failures import EXAMPLE
@@ -65,14 +67,29 @@ def command(
       gitops-ml init --ci github
     """
     made = Scaffolded((), ())
+    context = click.get_current_context()
+    chosen = {
+        "--name": name,
+        "--image-repository": image_repository,
+        "--gitops-repository": gitops_repository,
+    }
+    given = {
+        option: str(value)
+        for option, value in chosen.items()
+        if context.get_parameter_source(option[2:].replace("-", "_")) is not ParameterSource.DEFAULT
+    }
     if forge is None or not (directory / _PROJECT).exists():
         made = init(
             directory, name=name, image_repository=image_repository,
             gitops_repository=gitops_repository, token_env=TOKEN_ENV if forge else "",
         )  # fmt: skip
+    left = not_applied(directory, given)
     if forge is not None:
         more = _workflows(directory, forge, branch)
         made = Scaffolded((*made.written, *more.written), (*made.kept, *more.kept))
+        left += more.not_applied
+    made = replace(made, not_applied=left)
+    report.warnings(left)
     if output == "json":
         report.as_json(shaped("init", made))
         return

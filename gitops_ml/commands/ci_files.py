@@ -14,6 +14,7 @@ from gitops_ml.git.remote import Remote
 from gitops_ml.oci.reference import split_repository
 from gitops_ml.project.project import Project
 from gitops_ml.system.files import write_files
+from gitops_ml.system.project_files import LARGEST_TEXT, read_file
 from gitops_ml.system.resources import template
 
 FILES: Mapping[str, Mapping[str, str]] = {
@@ -88,7 +89,19 @@ def write_ci(directory: Path, kind: str, project: Project, *, branch: str) -> Sc
     files = rendered_files(kind, facts)
     kept = tuple(sorted(path for path in files if (directory / path).exists()))
     new = [(path, text.encode()) for path, text in files.items() if path not in kept]
-    return Scaffolded(write_files(directory, new), kept)
+    differing = tuple(
+        f"{path} is not what this command writes: to have that, remove the file and run the command again"
+        for path in kept
+        if _content(directory / path) != files[path].encode()
+    )
+    return Scaffolded(write_files(directory, new), kept, differing)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return read_file(path, limit=LARGEST_TEXT)
+    except OSError:
+        return None
 
 
 def ci_facts(project: Project, kind: str, *, branch: str, folder: Path) -> CiFacts:

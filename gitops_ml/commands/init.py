@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.system.files import write_files
+from gitops_ml.system.project_files import LARGEST_TEXT, read_file
 from gitops_ml.system.resources import resource_directory, template
 
 _FILES = {
@@ -28,6 +32,8 @@ class Scaffolded:
     written: tuple[str, ...]
     kept: tuple[str, ...]
     """Files that existed already and were not changed."""
+    not_applied: tuple[str, ...] = ()
+    """Options that a file which was kept does not follow, each with where to write its value."""
 
 
 def init(
@@ -59,6 +65,42 @@ def init(
     new = [file for file in wanted if file.path not in kept]
     files = ((file.path, file.content) for file in (*new, *_schemas()))
     return Scaffolded(write_files(directory, files), tuple(kept))
+
+
+def not_applied(directory: Path, given: Mapping[str, str]) -> tuple[str, ...]:
+    """Which of the options ``given`` the files of a project do not follow, as it existed already.
+
+    Each has where to write its value: a file that exists is never changed.
+    """
+    found = []
+    for option, value in given.items():
+        file, *path = _PLACES[option]
+        if value not in _values_at(directory / file, path):
+            field = ".".join(path)
+            found.append(
+                f"{option} {value} is not applied, as {file} exists: write it to {field} there"
+            )
+    return tuple(found)
+
+
+_PLACES = {
+    "--name": ("api.yaml", "name"),
+    "--image-repository": ("gitops-ml.yaml", "image", "repository"),
+    "--gitops-repository": ("gitops-ml.yaml", "gitops", "repository"),
+}
+"""The file of each option, and the field in it."""
+
+
+def _values_at(file: Path, path: Iterable[str]) -> list[Any]:
+    """What a file has at a field, of each API where it has several."""
+    try:
+        found = [read_yaml(read_file(file, limit=LARGEST_TEXT), file=file.name).data]
+    except OSError:
+        return []
+    found = found[0] if isinstance(found[0], list) else found
+    for key in path:
+        found = [each.get(key) if isinstance(each, dict) else None for each in found]
+    return found
 
 
 def _checked_name(directory: Path, name: str | None) -> str:

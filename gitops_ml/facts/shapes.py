@@ -27,7 +27,7 @@ RELEASE = (
 )
 """A release with what runs of it."""
 _KEYS: Mapping[str, str] = {
-    "init": "written kept",
+    "init": "written kept not_applied",
     "validate": "valid files apis problems",
     "base update": "images",
     "lock": "locks",

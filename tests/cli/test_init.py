@@ -72,6 +72,7 @@ def test_what_is_there_is_left_alone(ann):
     assert result == {
         "written": [*SCHEMAS, ".gitopsmlignore", "api.yaml", "gitops-ml.yaml", "sample.json"],
         "kept": ["predictor.py", "requirements.txt"],
+        "not_applied": [],
     }
     assert before.items() <= written_below([ann.project]).items()
     assert ann.runs("validate", "--strict").out == VALID
@@ -82,6 +83,40 @@ def test_a_second_time_keeps_everything(ann):
     before = written_below([ann.project])
     assert ann.runs("init").out == "".join(f"kept  {name}\n" for name in FILES)
     assert written_below([ann.project]) == before
+
+
+OPTIONS = {
+    "--name": ("rose", "name", "api.yaml"),
+    "--image-repository": ("ghcr.io/rose/ml", "image.repository", "gitops-ml.yaml"),
+    "--gitops-repository": ("https://git.example.com/rose.git", "gitops.repository", "gitops-ml.yaml"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_that_an_existing_file_does_not_follow_is_reported(ann, option):
+    value, field, file = OPTIONS[option]
+    assert ann.runs("init", option, value).err.count("not applied") == 0
+    assert ann.runs("init", option, value).err.count("not applied") == 0  # it has that value
+    expected = f"{option} other is not applied, as {file} exists: write it to {field} there"
+    before = written_below([ann.project])
+    result = ann.runs("init", option, "other")
+    assert f"warning: {expected}\n" in result.err
+    assert ann.runs("init", option, "other", "-o", "json").json["not_applied"] == [expected]
+    assert expected in ann.runs("init", "--ci", "github", option, "other").err
+    assert before.items() <= written_below([ann.project]).items()
+
+
+def test_a_file_that_cannot_be_read_follows_no_option(ann):
+    (ann.project / "gitops-ml.yaml").write_text("- [")
+    assert "not applied" in ann.runs("init", "--image-repository", "ghcr.io/rose/ml").err
+
+
+def test_a_workflow_that_exists_with_other_content_is_reported(ann):
+    ann.runs("init", "--ci", "github")
+    assert "is not what this command writes" not in ann.runs("init", "--ci", "github").err
+    files = ann.runs("init", "--ci", "github", "--branch", "trunk", "-o", "json").json
+    assert len(files["not_applied"]) == 1, files
+    assert "remove the file and run the command again" in files["not_applied"][0]
 
 
 def test_the_schema_is_found_on_every_machine_and_renewed_by_a_later_version(ann):

@@ -55,8 +55,10 @@ def test_the_page_has_the_keys_of_every_command():
 
 
 def test_a_result_has_exactly_the_keys_of_its_command():
-    assert list(shaped("init", kept=[], written=[])) == ["written", "kept"]
-    for wrong in ({"written": []}, {"written": [], "kept": [], "more": 1}):
+    assert list(shaped("init", not_applied=[], kept=[], written=[])) == [
+        "written", "kept", "not_applied",
+    ]  # fmt: skip
+    for wrong in ({"written": []}, {"written": [], "kept": [], "not_applied": [], "more": 1}):
         with pytest.raises((AssertionError, AttributeError)):
             shaped("init", **wrong)
 
