@@ -265,10 +265,12 @@ class Api(Shown):
 
     def _deployment(self, what: str) -> str:
         if self.is_plan:
-            raise UsageError(f"there is nothing to {what}: this is a plan (dry_run=True)")
+            raise UsageError(
+                f"{self.name}: there is nothing to {what}: this is a plan (dry_run=True)"
+            )
         if self.deployment_id is None:
             raise UsageError(
-                f"there is nothing to {what} yet: CI builds and deploys it after the pull request with "
+                f"{self.name}: there is nothing to {what} yet: CI builds and deploys it after the pull request with "
                 "its source is merged"
             )
         return self.deployment_id
@@ -353,7 +355,10 @@ class Outcome(Result):
         Returns the status of those that are live.
         """
         if self.is_plan:
-            raise UsageError("there is nothing to wait for: this is a plan (dry_run=True)")
+            names = ", ".join(dict.fromkeys(each.api for each in self.releases)) or "no API changes"
+            raise UsageError(
+                f"{names}: there is nothing to wait for: this is a plan (dry_run=True)"
+            )
         commit = None if self.pull_request else self.commit
         wanted = expected_by(self._found.chosen, self.changes, commit=commit)
         policy = WaitPolicy(timeout=timeout, interval=interval)

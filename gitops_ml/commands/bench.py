@@ -153,7 +153,7 @@ def _bench(api: _Api, options: BenchOptions, *, progress: Callable[[str], None])
     body = options.body if options.body is not None else api.example
     if body is None:
         raise UsageError(
-            "there is no body to send: give a file, or set predictor.example in the manifest"
+            f"there is no body to send to {api.url}: give a file, or set predictor.example in the manifest"
         )
     headers = {
         **({"host": api.host} if api.host else {}),

@@ -96,7 +96,10 @@ def store_models(
     """
     given = {name: model for name, model in models.items() if not is_elsewhere(model)}
     if given and clients.registry is None:
-        raise UsageError("models are pushed to a registry, and this client is offline")
+        names = ", ".join(given)
+        raise UsageError(
+            f"{api}: the models {names} are pushed to a registry, and this client is offline"
+        )
     for name, model in given.items():
         clients.progress(f"storing the model {name}")
         with model_folder(name, model) as folder:

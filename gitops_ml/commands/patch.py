@@ -36,7 +36,7 @@ def patch(context: ChangeContext, api: str, fields: Mapping[str, Any]) -> Change
         InvalidDocument: the patched manifest breaks a rule.
     """
     if not fields:
-        raise UsageError("what should be changed? Name the fields and their values")
+        raise UsageError(f"{api}: what should be changed? Name the fields and their values")
     plan = partial(_plan, context, api, fields)
     return change(context, plan, action="patch", environment=context.environment, topic=api)
 

@@ -195,7 +195,7 @@ def _prediction(answer: HttpAnswer, asked: _Asked, *, seconds: float) -> Predict
             _failure(answer, asked), status=answer.status, body=answer.body, request_id=request_id
         )
     return Prediction(
-        value=_decoded(answer),
+        value=_decoded(answer, asked),
         deployment_id=answer.headers.get("x-deployment-id"),
         request_id=request_id,
         status=answer.status,
@@ -206,14 +206,14 @@ def _prediction(answer: HttpAnswer, asked: _Asked, *, seconds: float) -> Predict
     )
 
 
-def _decoded(answer: HttpAnswer) -> Any:
+def _decoded(answer: HttpAnswer, asked: _Asked) -> Any:
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         try:
             return json.loads(answer.body)
         except (ValueError, RecursionError) as error:
             raise ServerFailed(
-                f"the answer has the content type of JSON, and is not valid JSON: {error}"
+                f"the answer of {asked.name} has the content type of JSON, and is not valid JSON: {error}"
             ) from error
     if kind.startswith("text/"):
         return answer.body.decode(errors="replace")

@@ -141,7 +141,7 @@ def _restoring(
     release = past.release(wanted.last.release)
     if release is None:
         raise RepositoryMoved(
-            f"the release at {wanted.commit.id[:12]} is not one that gitops-ml writes"
+            f"{wanted.last.release} at {wanted.commit.id[:12]} is not one that gitops-ml writes"
         )
     now = read_release(past.content(current.last.release))
     for each in filter(None, (release, now)):

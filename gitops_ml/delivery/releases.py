@@ -120,8 +120,17 @@ def selected(
     if selection.labels:
         releases = _with_labels(snapshot, releases, selection.labels)
     if not releases:
-        raise UsageError(f"no release of {project} in {environment} matches the selection")
+        raise UsageError(
+            f"no release of {project} in {environment} matches the selection{_shown(selection)}"
+        )
     return tuple(releases)
+
+
+def _shown(selection: Selection) -> str:
+    labels = [f"{key}={value}" for key, value in (selection.labels or {}).items()]
+    chosen = {"team": selection.teams, "label": labels}
+    parts = [f"{kind} {', '.join(names)}" for kind, names in chosen.items() if names]
+    return f": {' and '.join(parts)}" if parts else ""
 
 
 def topic_of(selection: Selection, project: str) -> str:
@@ -181,7 +190,7 @@ def _not_there(snapshot: GitSnapshot, api: str, environment: str) -> UsageError:
         )
     here = sorted(name for where, name in places if where == environment)
     if not here:
-        return UsageError(f"there is no release in {environment}")
+        return UsageError(f"there is no API {api!r} in {environment}, which has no release yet")
     return UsageError(f"there is no API {api!r} in {environment}{suggestion(api, here)}")
 
 

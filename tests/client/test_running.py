@@ -92,8 +92,40 @@ def test_python_also_finds_out_before_the_commit(life, client):
 
 def test_a_plan_is_nothing_to_wait_for(client):
     plan = client.create_api(container_api("iris"), dry_run=True)
-    with pytest.raises(UsageError, match="nothing to wait for: this is a plan"):
+    with pytest.raises(UsageError, match="iris: there is nothing to wait for: this is a plan"):
         plan.wait()
+
+
+ABOUT_ONE_API = {
+    "get_api": lambda client: client.get_api("rose"),
+    "get": lambda client: client.get("rose"),
+    "status": lambda client: client.status("rose"),
+    "predict": lambda client: client.predict("rose", {}),
+    "logs": lambda client: client.logs("rose"),
+    "history": lambda client: client.history("rose"),
+    "predictions": lambda client: client.predictions("rose"),
+    "patch": lambda client: client.patch("rose", {"compute": {"cpu": 1}}),
+    "patch of nothing": lambda client: client.patch("rose", {}),
+    "refresh": lambda client: client.refresh("rose"),
+    "rollback": lambda client: client.rollback("rose"),
+    "delete": lambda client: client.delete_api("rose"),
+    "promote": lambda client: client.promote("rose", to="production"),
+    "drift": lambda client: client.diff(live=True, api_names=["rose"]),
+    "no code": lambda client: client.create_api(
+        {"name": "rose", "kind": "RealtimeAPI", "predictor": {"path": "predictor.py"}}
+    ),
+    "a plan's wait": lambda client: client.create_api(container_api("rose"), dry_run=True).wait(),
+    "a plan's logs": lambda client: client.create_api(container_api("rose"), dry_run=True).logs(),
+}
+
+
+@pytest.mark.parametrize("is_elsewhere", [True, False], ids=["elsewhere", "here"])
+@pytest.mark.parametrize("call", ABOUT_ONE_API.values(), ids=ABOUT_ONE_API)
+def test_an_error_about_one_api_names_it(client, call, is_elsewhere):
+    other = gml.client("production", offline=True) if is_elsewhere else client
+    other.create_api(container_api("iris"), pull_request=False)
+    with pytest.raises(UsageError, match="rose"):
+        call(client)
 
 
 def test_a_prediction_leads_back_to_its_deployment(life):

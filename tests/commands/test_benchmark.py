@@ -77,7 +77,7 @@ def test_a_protected_environment_has_to_be_confirmed(life):
     confirmed = life.ann.runs("bench", "iris", *QUICK, *there, "--yes")
     assert "iris is not in production" in confirmed.err
     unprotected = life.ann.runs("bench", "iris", *QUICK, "--address", nobody)
-    assert "there is no body to send: give a file, or set predictor.example" in unprotected.err
+    assert ": give a file, or set predictor.example" in unprotected.err
 
 
 @pytest.mark.parametrize(
