@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.cost import SECONDS
+
 ROOT = Path(__file__).parents[2]
 SECRET, OUTSIDE = "CANARY-SECRET", "CANARY-OUTSIDE"
-SECONDS, MEBIBYTES = 1.0, 200
+MEBIBYTES = 200
 DELIBERATE = frozenset(range(8))
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What a terminal or a reader of Markdown obeys, but for tab, line feed and what progress needs."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor_base.protocols import grpc_messages
+from tests.support.cost import SECONDS
 from tests.support.hostile_archives import bomb
 from tests.support.predictor_server import free_port, serving
 
@@ -33,7 +34,7 @@ class PythonPredictor:
     def predict(self, payload):
         return {"ok": True}
 """
-SECONDS, MEBIBYTES = 1.0, 200
+MEBIBYTES = 200
 INFER = "/v2/models/iris/infer"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -20,6 +19,7 @@ from gitops_ml.oci.image_manifest import (
 )
 from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.reference import ImageRef
+from tests.support.cost import costs_little
 from tests.support.oci import push_tiny_base, registry_of, silent, source
 
 if TYPE_CHECKING:
@@ -145,10 +145,9 @@ def test_many_whiteouts_and_many_packages_take_one_look_at_each(
         {f"{SITE}/p{n}-1.dist-info/METADATA": metadata(f"p{n}", "1") for n in numbers},
         {f"{SITE}/.wh.p{n}-1.dist-info": "" for n in numbers if n},
     )  # fmt: skip
-    before = time.process_time()
-    (found,) = installed(client, image, base=base.image, platform="linux/amd64")
-    assert found.name == "p0"
-    assert time.process_time() - before < 1
+    with costs_little():
+        (found,) = installed(client, image, base=base.image, platform="linux/amd64")
+        assert found.name == "p0"
 
 
 def test_the_packages_of_ubuntu_are_called_so(registry: RealRegistry, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, cast
 
@@ -27,6 +26,7 @@ from gitops_ml.packages.lock_file import (
 from gitops_ml.packages.resolver import supported_tags
 from gitops_ml.system.memory import Memory
 from gitops_ml.system.seal import Seal
+from tests.support.cost import costs_little
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -265,8 +265,6 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_lock_costs_little(name: str) -> None:
-    before = time.process_time()
-    with pytest.raises(BadLock) as refused:
+    with costs_little(), pytest.raises(BadLock) as refused:
         parse_lock(TEXT + HOSTILE[name])
-    assert time.process_time() - before < 3
     assert len(str(refused.value)) < 400

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ import pytest
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.oci.layers import write_layer
 from gitops_ml.packages.wheels import Scheme, describe_wheel, wheel_entries
+from tests.support.cost import costs_little
 from tests.support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -233,14 +233,13 @@ def test_hostile_metadata_costs_little_and_is_read_or_refused(
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {"METADATA": METADATA, "RECORD": b"", **files}.items():
             archive.writestr(f"evil-1.0.dist-info/{name}", content)
-    before = time.process_time()
-    text = ""
-    try:
-        wheel_entries([wheel], scheme=SCHEME)
-        describe_wheel(wheel, fingerprint="0" * 64)
-    except GitopsMlError as error:
-        text = str(error)
-    assert time.process_time() - before < 1.5
+    with costs_little():
+        text = ""
+        try:
+            wheel_entries([wheel], scheme=SCHEME)
+            describe_wheel(wheel, fingerprint="0" * 64)
+        except GitopsMlError as error:
+            text = str(error)
     assert sentence in text and bool(sentence) == bool(text), text
 
 
