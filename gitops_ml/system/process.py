@@ -184,10 +184,14 @@ class _Attended:
 
     def _end_of(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for its end, and for its last lines; a child may hold the pipe for longer."""
-        code = process.wait()
+        while process.returncode is None:
+            # Not in one call: a signal that comes just before the system call, or to another thread, does not
+            # interrupt it, and Python calls the handler only after it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK_EVERY)
         if self._reader is not None:
             self._reader.join(_LOOK_EVERY)
-        return code
+        return process.returncode
 
 
 def _is_in_foreground() -> bool:
@@ -218,7 +222,12 @@ program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 if is_ending.is_set():
     end()
 threading.Thread(target=end_at_the_latest, daemon=True).start()
-code = program.wait()
+while program.returncode is None:
+    try:
+        program.wait(0.4)
+    except subprocess.TimeoutExpired:
+        pass
+code = program.returncode
 sys.exit(code if code >= 0 else 128 - code)
 """
 """Runs a program until it ends or the standard input is closed, as it is when our process is killed."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -146,3 +148,21 @@ def test_variables_that_point_git_elsewhere_are_scrubbed_and_those_of_the_user_k
 def test_variables_that_are_passed_on_purpose_arrive():
     script = "import os; print(os.environ['GIT_DIR'], 'PATH' in os.environ)"
     assert process.run(python(script), env={"GIT_DIR": "/x"}).text == "/x True\n"
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_is_passed_on(tmp_path):
+    """It comes to another thread here; one that comes just before the wait begins has the same effect."""
+    begun = tmp_path / "begun"
+    script = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+
+    def send() -> None:
+        while not begun.exists():
+            time.sleep(0.01)
+        time.sleep(0.1)  # by now, the main thread waits
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    code = process.attend(python(script, str(begun)), cwd=tmp_path, env={})
+    sender.join()
+    assert code == -signal.SIGTERM
