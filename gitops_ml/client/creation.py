@@ -254,7 +254,7 @@ def _in_folder(spec: Mapping[str, Any], given: GivenCode, clients: Clients) -> _
         )
     if given.project_dir is None and spec.get("predictor"):
         raise UsageError(
-            f"the code of the predictor is missing of {spec.get('name')}: give predictor=<a class>, or "
+            f"the code of the predictor of {spec.get('name')} is missing: give predictor=<a class>, or "
             "project_dir=<the folder that predictor.path is relative to>"
         )
     if given.models:
