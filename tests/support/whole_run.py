@@ -16,6 +16,8 @@ _RAM = Path("/dev/shm")
 _NEEDED = 8 << 30
 """Bytes: the largest run so far had 3 GiB of files at a time, and its workers had 4 GiB."""
 
+_failures: list[object] = []
+
 gc.disable()
 # Programs in Go that a test starts have memory to spare, and spend a sixth of their time on garbage.
 os.environ.setdefault("GOGC", "400")
@@ -55,6 +57,12 @@ def pytest_collection_finish() -> None:
     """What the modules of the tests hold stays until the end: no search for garbage looks at it again."""
     gc.freeze()
     gc.enable()
+
+
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """Keep what a failed test has left open: collected as garbage in another test, its warning would fail that one."""
+    if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+        _failures.append(call.excinfo)
 
 
 def _fits(folder: Path) -> bool:
