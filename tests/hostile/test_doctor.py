@@ -163,6 +163,6 @@ def test_a_certificate_that_is_not_trusted_is_said_with_the_remedy(
     _, context = authority(tmp_path)
     with hostile(once(page(200, b"{}")), tls=context) as host:
         project_at(ann, host, scheme="https")
-        found = findings(ann, seconds=10)
+        found = findings(ann, seconds=60)
     named = {name: "certificate" in " ".join(found[name]).lower() for name in SUBJECTS}
     assert named == dict.fromkeys(SUBJECTS, True), found
