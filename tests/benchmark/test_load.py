@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.benchmark.figures import Load
 from gitops_ml.benchmark.load import Target, measure
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,9 +125,6 @@ def test_a_late_answer_is_a_timeout() -> None:
 
 
 def test_a_server_that_is_not_there_ends_the_step_in_time() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    found = measure(target(f"http://127.0.0.1:{port}/"), Load("closed", 2), seconds=0.2)
+    found = measure(target(f"http://127.0.0.1:{free_port()}/"), Load("closed", 2), seconds=0.2)
     assert found.errors.keys() == {"connection"}
     assert found.requests < 100

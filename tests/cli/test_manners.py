@@ -20,7 +20,7 @@ from gitops_ml.cli.main import COMMANDS, Commands, main
 from tests.support.git_servers import git
 from tests.support.local_server import serving
 from tests.support.person import NO_REGISTRY, container_api, predictor_api, program, started
-from tests.support.real import free_port
+from tests.support.ports import free_port
 
 DIGEST = "sha256:" + "12345678" * 8
 

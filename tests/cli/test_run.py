@@ -19,7 +19,7 @@ import yaml
 
 from tests.support.local_server import Server, serving
 from tests.support.person import container_api, finished, predictor_api, program, started
-from tests.support.real import free_port
+from tests.support.ports import free_port
 
 
 def test_a_new_project_serves_and_predicts_at_once(ann):
@@ -124,7 +124,7 @@ def test_a_changed_python_file_starts_it_anew(ann):
 
 
 def _until(is_so: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -13,7 +13,7 @@ from gitops_ml.errors import Refused, ServerFailed, UsageError
 from tests.cluster.test_status import DEPLOYMENT, SCALED
 from tests.support import controllers as k8s
 from tests.support.kubernetes_server import TOKEN, Log, api_server
-from tests.support.real import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_followed_log_gives_each_line_as_it_comes_and_can_be_left(server, clus
     waiting = threading.Thread(target=lambda: list(lines))
     waiting.start()
     stream.close()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
     assert not stream.is_over
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.local_server import serving
 from tests.support.person import predictor_api
-from tests.support.real import free_port
+from tests.support.ports import free_port
 
 QUICK = ("--duration", "0.2", "--warm-up", "0", "--clients", "1,2")
 EXAMPLE = {"request": {"x": 21}, "response": {"answer": 1}}

@@ -21,7 +21,7 @@ from gitops_ml.project.project import GpuClass
 from tests.support import controllers as k8s
 from tests.support.http_servers import Handler, answering
 from tests.support.person import container_api
-from tests.support.real import free_port
+from tests.support.ports import free_port
 
 KEDA = {"keda.sh/v1alpha1": ["scaledobjects", "triggerauthentications"]}
 ARGO_CD = {"argoproj.io/v1alpha1": ["applications", "applicationsets", "appprojects"]}

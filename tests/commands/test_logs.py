@@ -147,7 +147,7 @@ def test_nobody_goes_on_reading_once_the_lines_are_not_wanted(life):
     assert next(lines).text == "0"
     (reading,) = [each for each in threading.enumerate() if each.name.startswith("log of iris-")]
     lines.close()
-    reading.join(10)
+    reading.join(60)
     assert not reading.is_alive()
 
 

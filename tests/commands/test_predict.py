@@ -18,7 +18,7 @@ from tests.support.http_servers import Handler, answering
 from tests.support.kubernetes_server import UNREACHABLE
 from tests.support.local_server import serving
 from tests.support.person import predictor_api
-from tests.support.real import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     import ssl

@@ -114,7 +114,7 @@ def test_a_push_that_somebody_else_overtakes_is_rendered_anew(ann, server, monke
     server.before_push = threading.Event()
 
     def overtake() -> None:
-        server.pushing.wait(20)
+        server.pushing.wait(60)
         commit_files(ann.gitops, {"README.md": "hello again\n"})
         server.before_push.set()
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.e2e.machine.processes import Processes, answers, free_port, until
+from tests.e2e.machine.processes import Processes, answers, until
 from tests.support.alert_scenarios import shortened
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

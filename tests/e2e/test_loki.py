@@ -13,7 +13,8 @@ import yaml
 from tests.e2e.machine import binaries
 from tests.support.life_of_a_release import Life
 from tests.support.person import container_api
-from tests.support.real import free_port, running
+from tests.support.ports import free_port
+from tests.support.real import running
 
 TENANT = {"X-Scope-OrgID": "ml"}
 ID = "order-0190f3c9"

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tests.e2e.load import Load
-from tests.e2e.machine.processes import Processes, answers, free_port, until
+from tests.e2e.machine.processes import Processes, answers, until
 from tests.e2e.story import answer_api
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.long
 

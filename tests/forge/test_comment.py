@@ -125,7 +125,7 @@ def test_runs_at_the_same_time_leave_one_comment(open_pull):
             found = list(listing())
             if not getattr(listed, "once", False):
                 listed.once = True
-                together.wait(20)
+                together.wait(60)
             return found
 
         page.listed = listed_together

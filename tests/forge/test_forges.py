@@ -11,8 +11,9 @@ from gitops_ml.errors import Refused, ServerFailed
 from tests.git.test_over_servers import everything_in
 from tests.support.forges.running import HEAD, adapter, branch, forge_running, kind_of, proposal
 from tests.support.forges.server import Pull, Reply
-from tests.support.git_servers import TOKEN, free_port, git
+from tests.support.git_servers import TOKEN, git
 from tests.support.http_servers import Handler, answering
+from tests.support.ports import free_port
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 

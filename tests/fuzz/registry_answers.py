@@ -136,7 +136,7 @@ class _Server:
         while True:
             connection, _ = self._listener.accept()
             with closing(connection), suppress(OSError):
-                connection.settimeout(5)
+                connection.settimeout(60)
                 connection.recv(1 << 16)
                 connection.sendall(self.answers.pop(0) if self.answers else b"")
 

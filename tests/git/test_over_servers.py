@@ -22,12 +22,12 @@ from tests.support.git_servers import (
     HttpServer,
     bare_repository,
     commit_files,
-    free_port,
     git,
     git_daemon,
     ssh_server,
     sshd_program,
 )
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -349,7 +349,7 @@ def test_the_token_is_in_no_command_line_file_or_exception(http, tmp_path):
     thread = threading.Thread(target=push)
     thread.start()
     try:
-        assert http.pushing.wait(20)
+        assert http.pushing.wait(60)
         lines = command_lines()
         http.failing = 500
     finally:

@@ -136,7 +136,7 @@ def test_both_builders_make_images_on_it_that_predict_as_nobody_on_a_read_only_d
     made = ImageRef(built["image"].rpartition(":")[0], digest=built["digest"])
     with serving(client, made, settings) as (address, container):
         ready(address, container)
-        answer = requests.post(f"{address}/predict", json={"x": 21}, timeout=10)
+        answer = requests.post(f"{address}/predict", json={"x": 21}, timeout=60)
         assert (answer.status_code, answer.json()) == (200, {"answer": 42})
         assert container.exec_run(["id", "-un"]).output.split() == [b"predictor"]
         config = client.api.inspect_container(container.id)["Config"]

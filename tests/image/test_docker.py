@@ -161,7 +161,7 @@ def test_a_predictor_is_built_pushed_skipped_and_answers(
     settings.write_text(json.dumps({"path": "predictor.py", "name": "iris"}))
     with serving(client, built, settings) as (address, container):
         ready(address, container)
-        answer = requests.post(f"{address}/predict", json={"petal_length": 5.1}, timeout=10)
+        answer = requests.post(f"{address}/predict", json={"petal_length": 5.1}, timeout=60)
         assert (answer.status_code, answer.json()) == (200, {"species": "virginica"})
         assert container.exec_run(["id", "-u"]).output.strip() == b"10001"
 

@@ -104,7 +104,7 @@ def answer_of(client: docker.DockerClient, image: ImageRef, tmp_path: Path) -> d
     settings.write_text(json.dumps({"path": "predictor.py", "name": "iris"}))
     with serving(client, image, settings) as (address, container):
         ready(address, container)
-        answer = requests.post(f"{address}/predict", json={"petal_length": 5.1}, timeout=10)
+        answer = requests.post(f"{address}/predict", json={"petal_length": 5.1}, timeout=60)
         assert answer.status_code == 200, container.logs().decode()
         assert container.exec_run(["id", "-u"]).output.strip() == b"10001"
         found: dict[str, Any] = answer.json()
@@ -366,5 +366,5 @@ def test_the_image_of_a_predictor_copies_its_models_and_serves_them(
     settings.write_text(json.dumps(document))
     with serving(client, image, settings, mounts={str(copied): "/models"}) as (address, container):
         ready(address, container)
-        answer = requests.post(f"{address}/predict", json={}, timeout=10)
+        answer = requests.post(f"{address}/predict", json={}, timeout=60)
         assert answer.json() == {"species": "b"}, container.logs().decode()

@@ -22,12 +22,12 @@ from gitops_ml.oci.credentials import DOCKER_HUB, Credentials, find_credentials
 from gitops_ml.oci.reference import ImageRef, split_repository
 from tests.support.http_servers import Handler, answering
 from tests.support.oci import registry_of
+from tests.support.ports import free_port
 from tests.support.real import (
     PASSWORD,
     USER,
     RealRegistry,
     docker_config,
-    free_port,
     registry_running,
 )
 
@@ -45,11 +45,11 @@ def put_image(host: str, name: str, tag: str, *, authorization: str = "") -> str
     headers = {"Authorization": authorization} if authorization else {}
     config = b"{}"
     digest = "sha256:" + hashlib.sha256(config).hexdigest()
-    started = requests.post(f"{server}/blobs/uploads/", headers=headers, timeout=10)
+    started = requests.post(f"{server}/blobs/uploads/", headers=headers, timeout=60)
     started.raise_for_status()
     place = started.headers["Location"]
     place += ("&" if "?" in place else "?") + f"digest={digest}"
-    requests.put(place, data=config, headers=headers, timeout=10).raise_for_status()
+    requests.put(place, data=config, headers=headers, timeout=60).raise_for_status()
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
@@ -60,7 +60,7 @@ def put_image(host: str, name: str, tag: str, *, authorization: str = "") -> str
     }  # fmt: skip
     put = requests.put(
         f"{server}/manifests/{tag}", data=json.dumps(manifest),
-        headers=headers | {"Content-Type": MANIFEST_TYPE}, timeout=10,
+        headers=headers | {"Content-Type": MANIFEST_TYPE}, timeout=60,
     )  # fmt: skip
     put.raise_for_status()
     return put.headers["Docker-Content-Digest"]

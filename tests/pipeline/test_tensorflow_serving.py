@@ -74,7 +74,7 @@ def test_tensorflow_serving_starts_when_the_predictor_has_written_its_configurat
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.1)
         (tmp_path / "models.config").write_text("model_config_list {}\n")
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert f"--model_config_file={tmp_path}/models.config" in output.decode().splitlines()
     assert (tmp_path / "batching.config").read_text() == (
         "max_batch_size { value: 4 }\nbatch_timeout_micros { value: 5000 }\n"

@@ -15,9 +15,10 @@ from gitops_ml.cluster.prometheus import Prometheus
 from gitops_ml.predictions.comparison import DIFFERENT, compare
 from gitops_ml.predictions.from_cluster import deployments_of, from_prometheus, metrics_port
 from gitops_ml.predictions.metrics_text import predictions_of, read_sums
+from tests.support.ports import free_port
 from tests.support.predictor_server import serving, until
 from tests.support.prometheus import prometheus_with
-from tests.support.real import free_port, require, running
+from tests.support.real import require, running
 
 OLD, NEW = "iris-0123456789ab", "iris-ba9876543210"
 SOURCE = """\
@@ -48,8 +49,8 @@ def test_counts_are_those_of_the_predictors(tmp_path):
                 server.predict({"x": number})
             server.predict({"x": -1})
         prometheus = stack.enter_context(scraping(tmp_path, servers))
-        until(lambda: len(deployments_of(prometheus, "iris")) == 2, seconds=30)
-        until(lambda: from_prometheus(prometheus, NEW).total == 100, seconds=30)
+        until(lambda: len(deployments_of(prometheus, "iris")) == 2)
+        until(lambda: from_prometheus(prometheus, NEW).total == 100)
         old, new = (from_prometheus(prometheus, id) for id in (OLD, NEW))
         text = servers[NEW].client.get("/metrics").text
     assert old.classes == {"low": 50, "high": 50}

@@ -127,8 +127,7 @@ def test_a_body_over_the_limit_is_413(tmp_path: Path) -> None:
 
 def test_a_head_over_the_limit_is_431_and_nonsense_400(tmp_path: Path) -> None:
     def send(data: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.settimeout(10)
+        with server.connects() as connection:
             try:
                 connection.sendall(data)
                 return connection.recv(100)
@@ -151,8 +150,7 @@ def test_requests_may_be_pipelined_and_come_in_pieces(tmp_path: Path) -> None:
         + body
     )
     with serving(tmp_path, GATED) as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.settimeout(10)
+        with server.connects() as connection:
             for part in (request[:30], request[30:70], request[70:] + request + request):
                 connection.sendall(part)
                 time.sleep(0.02)  # so that they arrive apart
@@ -164,8 +162,7 @@ def test_requests_may_be_pipelined_and_come_in_pieces(tmp_path: Path) -> None:
 
 def test_a_slow_head_is_cut_off(tmp_path: Path) -> None:
     with serving(tmp_path, GATED, headTimeoutSeconds=0.2) as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.settimeout(10)
+        with server.connects() as connection:
             connection.sendall(b"POST /predict HTTP/1.1\r\nhost:")
             assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
         assert httpx.get(f"{server.url}/livez").status_code == 200
@@ -197,7 +194,7 @@ def test_a_predictor_with_models_that_has_been_quick_may_still_wait_without_dela
     with serving(tmp_path, FETCHES_WHEN_NEW, **models) as server, ThreadPoolExecutor() as pool:
         assert {server.predict("known").text for _ in range(60)} == {"first"}
         waiting = pool.submit(server.predict, "new")
-        until(lambda: server.metric("predictor_requests_in_progress") == 1, seconds=2)
+        until(lambda: server.metric("predictor_requests_in_progress") == 1)
         assert server.status("/livez") == 200
         (tmp_path / "fetched").touch()
         assert waiting.result().text == "first"
@@ -212,7 +209,7 @@ def test_the_bytes_of_all_bodies_are_bounded(tmp_path: Path) -> None:
     with serving(tmp_path, source, **limits) as server:
         head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 70000\r\n\r\n"
         for _ in range(3):  # what a request held is free after it
-            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as slow:
+            with server.connects() as slow:
                 slow.sendall(head + b"a" * 69_000)
                 until(lambda: server.metric("predictor_body_bytes_in_flight") == 69_000)
 
@@ -229,7 +226,7 @@ def test_the_bytes_of_all_bodies_are_bounded(tmp_path: Path) -> None:
         assert server.metric("predictor_rejected_total", reason="bodies") >= 3
         answer = server.client.post("/predict", content="b" * 60_000, headers=TEXT)
         assert answer.json() == 60_000
-        left = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        left = server.connects()
         left.sendall(head + b"a" * 69_000)
         until(lambda: server.metric("predictor_body_bytes_in_flight") == 69_000)
         assert refused()
@@ -241,7 +238,7 @@ def test_the_bytes_of_all_bodies_are_bounded(tmp_path: Path) -> None:
 def test_what_is_not_http_is_counted_and_logged(tmp_path: Path) -> None:
     with serving(tmp_path, GATED) as server:
         for _ in range(3):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            with server.connects() as connection:
                 connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
                 assert b" 400 Bad Request" in connection.recv(65536)
         until(lambda: server.metric("predictor_rejected_total", reason="connection") == 3)

@@ -183,7 +183,7 @@ def test_monitoring_and_the_log_of_predictions_are_wired(tmp_path: Path) -> None
         assert server.metric("predictor_predictions_total", **{"class": "a"}) == 2
         assert server.metric("predictor_predictions_total", deployment_id="iris-0123456789ab") == 3
         server.terminate()
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
     events = (tmp_path / "events.jsonl").read_text().splitlines()
     assert len(events) == 6
     assert '"id-b"' in events[2]

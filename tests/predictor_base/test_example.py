@@ -87,7 +87,7 @@ def test_a_predictor_that_answers_its_example_becomes_ready(tmp_path: Path, mode
 )
 def test_another_one_does_not(tmp_path: Path, mode: str, message: str) -> None:
     with serving(tmp_path, SOURCE, ready=False, config={"mode": mode}, example=EXAMPLE) as server:
-        assert server.process.wait(20) == 1
+        assert server.ends() == 1
         until(lambda: server.logged("predictor.example"))
         assert message in server.logged("predictor.example")[0]["message"]
 
@@ -113,7 +113,7 @@ def test_every_kind_of_predict_can_have_one(
 
 def test_a_stream_whose_first_value_fails_is_not_ready(tmp_path: Path) -> None:
     with serving(tmp_path, STREAM, ready=False, example={"request": "{}"}) as server:
-        assert server.process.wait(20) == 1
+        assert server.ends() == 1
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_bucket_leads_to_a_request_also_in_a_real_prometheus(tmp_path: Path) -
             assert series(plain.text) == series(client.get("/metrics", headers=OPENMETRICS).text)
         address = f"127.0.0.1:{probes.base_url.port}"
         with prometheus_scraping({address: {"pod": "iris-1"}}, {"groups": []}, tmp_path) as url:
-            until(lambda: stored(url), seconds=20)
+            until(lambda: stored(url))
             (one, *_) = stored(url)
     assert one["labels"]["request_id"] in ids
     assert float(one["value"]) > 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.predictor_server import free_port, serving, until
+from tests.support.ports import free_port
+from tests.support.predictor_server import serving, until
 
 SOURCE = """
     import concurrent.futures, logging, multiprocessing, os, pathlib, threading, time
@@ -82,7 +83,7 @@ def test_what_is_forked_at_load_holds_up_no_other_worker(tmp_path: Path, way: st
         if way != "manager":
             until(lambda: server.log().count("from a child") == 2)
         server.terminate()
-        assert server.process.wait(60) == 0
+        assert server.ends() == 0
         stuck = way in ("executor", "thread")
         if stuck:
             until(lambda: server.logged("do not end"))

@@ -128,7 +128,7 @@ def test_any_bytes_on_a_connection_leave_the_server_alive(server: Server, data: 
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(data + b"\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(10)
+        connection.settimeout(60)
         try:
             while connection.recv(65536):
                 pass

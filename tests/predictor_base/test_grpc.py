@@ -9,7 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.predictor_server import free_port, serving, until
+from tests.support.ports import free_port
+from tests.support.predictor_server import serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def test_tritons_client_agrees(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="no model 'other'"):
             triton.infer("other", inputs)
         server.terminate()
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
 
 
 def test_kubernetes_health_check_is_answered(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_kubernetes_health_check_is_answered(tmp_path: Path) -> None:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=health()["HealthCheckResponse"].FromString,
         )
-        assert check(health()["HealthCheckRequest"](), timeout=10).status == 1
+        assert check(health()["HealthCheckRequest"](), timeout=60).status == 1
 
 
 def test_bytes_are_those_that_were_sent(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_bytes_are_those_that_were_sent(tmp_path: Path) -> None:
         message.inputs.add(name="x", datatype="BYTES", shape=[1]).contents.bytes_contents.append(
             b"\x89PNG\xff"
         )
-        assert call(message, timeout=10).raw_output_contents[0][4:] == b"\x89PNG\xff"
+        assert call(message, timeout=60).raw_output_contents[0][4:] == b"\x89PNG\xff"
 
 
 def test_health_checks_do_not_wait_for_predictions(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_a_replaced_worker_takes_no_call_before_it_has_loaded(tmp_path: Path) ->
                 request_serializer=lambda message: message.SerializeToString(),
                 response_deserializer=kinds["ModelInferResponse"].FromString,
             )
-            return str(infer(message, timeout=20).model_name)
+            return str(infer(message, timeout=60).model_name)
 
     arguments = ("--grpc-port", str(port))
     with serving(tmp_path, source, arguments=arguments, processesPerReplica=2) as server:

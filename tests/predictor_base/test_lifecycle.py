@@ -81,7 +81,7 @@ def test_a_failed_load_ends_the_process_with_the_reason(
     tmp_path: Path, source: str, words: str
 ) -> None:
     with serving(tmp_path, source, ready=False) as server:
-        assert server.process.wait(20) == 1
+        assert server.ends() == 1
         until(lambda: words in server.log(), what=server.log)
 
 
@@ -100,7 +100,7 @@ def test_a_terminated_server_finishes_what_runs_and_serves_on_for_the_delay(tmp_
         assert running.result().json() == {"running": 1}
         assert late.result().json() == {"late": 1}
         assert late.result().headers["connection"] == "close"
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
         assert (tmp_path / "shut down").exists()
 
 
@@ -113,7 +113,7 @@ def test_after_the_delay_nothing_is_accepted_but_what_runs_is_finished(tmp_path:
 
         def is_refused() -> bool:
             try:
-                socket.create_connection(("127.0.0.1", server.port), 1).close()
+                socket.create_connection(("127.0.0.1", server.port), 60).close()
             except OSError:
                 return True
             return False
@@ -121,7 +121,7 @@ def test_after_the_delay_nothing_is_accepted_but_what_runs_is_finished(tmp_path:
         until(is_refused)
         (tmp_path / "answer").touch()
         assert running.result().json() == {"running": 1}
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
 
 
 def test_what_does_not_finish_in_the_grace_period_is_given_up(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_what_does_not_finish_in_the_grace_period_is_given_up(tmp_path: Path) ->
         running = pool.submit(server.predict, {})
         until(lambda: (tmp_path / "started").exists())
         server.terminate()
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
         answer = running.result()
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
@@ -150,7 +150,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         server.terminate()
         until(lambda: server.status("/readyz") == 503)
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(10) == 1
+        assert server.ends() == 1
 
 
 @pytest.mark.parametrize("predictions", [0, 50])
@@ -159,7 +159,7 @@ def test_a_signal_is_heard_wherever_the_loop_runs(tmp_path: Path, predictions: i
         for _ in range(predictions):
             server.predict({})
         server.terminate()
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
         until(lambda: server.logged("stopped"))
 
 
@@ -180,14 +180,14 @@ def test_a_signal_that_is_heard_late_is_no_second_one(tmp_path: Path) -> None:
         until(lambda: server.logged("draining"))
         time.sleep(2)
         assert server.status("/livez") == 200
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
 
 
 def test_a_signal_while_loading_ends_it(tmp_path: Path) -> None:
     with serving(tmp_path, GATED, ready=False) as server:
         until(lambda: server.status("/livez") == 200)
         server.terminate()
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
 
 
 def test_an_ill_predictor_is_not_ready_but_alive(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_what_was_promised_is_done_before_the_end_and_shutdown_is_last(
         for number in range(3):
             assert server.predict(number).status_code == 200
         server.terminate()
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
         until(lambda: server.logged("stopped"))
         prints = [line.strip() for line in server.lines if not line.startswith("{")]
         expected = ["after 0", "stored 0", "after 1", "after 2", "stored 2", "shut down True"]
@@ -345,7 +345,7 @@ def test_health_is_told_by_its_truth_value_in_time(
     watch = health.HealthWatch(asked, seconds=0.1)
     watch.start(changed.set)
     try:
-        assert changed.wait(20)
+        assert changed.wait(60)
         until(lambda: len(calls) > 2 or answer == "time.sleep(600)")
         until(lambda: watch.is_healthy() is ANSWERS[answer])
     finally:
@@ -378,6 +378,6 @@ def test_traces_and_events_that_nobody_takes_do_not_delay_the_exit(
                 assert server.predict(n).status_code == 200
             started = time.monotonic()
             server.terminate()
-            assert server.process.wait(20) == 0
+            assert server.ends() == 0
             assert time.monotonic() - started < 8, "an exporter of its own accord takes ten seconds"
             assert (tmp_path / "shut down").exists()

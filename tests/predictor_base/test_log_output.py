@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from predictor_base.telemetry.log_output import LogOutput
-from tests.support.predictor_server import PLAIN, ROOT, free_port, until, write_project
+from tests.support.ports import free_port
+from tests.support.predictor_server import PLAIN, ROOT, until, write_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,7 @@ def test_a_reader_that_is_only_slow_gets_each_line(pipe: tuple[int, int]) -> Non
     reader.start()
     for line in lines:
         output.write(line)
-    reader.join(20)
+    reader.join(60)
     assert (output.lost, found.decode()) == (0, "".join(lines))
 
 
@@ -79,13 +80,13 @@ def test_a_server_whose_log_is_not_read_answers_and_ends(tmp_path: Path) -> None
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (
         subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=5, verify=PLAIN) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=PLAIN) as client,
     ):
-        until(lambda: is_ready(client), seconds=20)
+        until(lambda: is_ready(client))
         answers = [client.post("/predict", json=[each]).json() for each in range(20)]
         assert answers == [[each] for each in range(20)]
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def is_ready(client: httpx.Client) -> bool:

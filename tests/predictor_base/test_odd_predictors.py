@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -270,7 +269,7 @@ def test_ids_differ_whatever_predict_seeds(server: Server) -> None:
 
 def test_a_forked_process_keeps_no_connection_open(server: Server) -> None:
     child = "fork.Process(target=time.sleep, args=(60,), daemon=True).start()"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with server.connects() as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
         assert connection.recv(1000)
         assert ask(server, child, EXPRESS).status_code == 200
@@ -323,7 +322,7 @@ def test_no_deed_costs_a_line_of_the_log_or_the_exit_code(tmp_path: Path) -> Non
             if "json" not in deed:  # prometheus_client needs it
                 assert server.metric("predictor_requests_total", code="500") == 2 * count, deed
         server.terminate()
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
     assert server.logged("stopped")
 
 
@@ -362,7 +361,7 @@ def test_an_async_predictor_ends_neither_the_loop_nor_the_drain(tmp_path: Path) 
             assert server.predict(deed).text == "done", deed
             assert server.predict(["a" * 100_000]).text == "done", deed  # read on a thread
         server.terminate()
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
     assert server.logged("stopped")
     assert not server.logged("ended with")
 
@@ -381,7 +380,7 @@ def test_the_last_error_says_why_the_load_ended_the_process(tmp_path: Path, name
     deed, said = ENDS[name]
     source = SOURCE.replace("def predict(", f"def __init__(self): {deed}\n        def predict(")
     with serving(tmp_path, source, ready=False) as server:
-        assert server.process.wait(20) == 1
+        assert server.ends() == 1
     # `describe` shows the last error of the log.
     errors = [line for line in server.log().splitlines() if '"level":"error"' in line]
     assert said in errors[-1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -50,8 +49,7 @@ def request(payload: object) -> bytes:
 
 def exchange(server: Server, *parts: bytes, answers: int) -> bytes:
     """What comes back for these bytes, sent apart."""
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.settimeout(10)
+    with server.connects() as connection:
         for part in parts:
             connection.sendall(part)
             time.sleep(0.01)  # so that they arrive apart
@@ -121,7 +119,7 @@ def test_an_old_client_that_asks_to_keep_its_connection_is_not_left_waiting(tmp_
     )
     with serving(tmp_path, source) as server:
         for _ in range(60):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            with server.connects() as connection:
                 connection.sendall(request)
                 answer = b""
                 while part := connection.recv(65536):

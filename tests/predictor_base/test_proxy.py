@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from predictor_base.proxy.headers import response_head
-from tests.support.predictor_server import PLAIN, Server, free_port, serving, until
+from tests.support.ports import free_port
+from tests.support.predictor_server import PLAIN, Server, serving, until
 from tests.support.upstream_server import CLOSES, OK, TUNNEL, WAITS, Upstream, upstream
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def proxied(folder: Path, **settings: Any) -> Iterator[tuple[Server, Upstream, s
         ports = {"upstreamPort": container.port, "probePort": free_port()}
         with serving(folder, "", ready=False, **{**ports, **settings}) as server:
             probes = f"http://127.0.0.1:{ports['probePort']}"
-            until(lambda: _status(f"{probes}/readyz") == 200, seconds=20, what=server.log)
+            until(lambda: _status(f"{probes}/readyz") == 200, what=server.log)
             yield server, container, probes
 
 
@@ -167,7 +168,7 @@ AMBIGUOUS = (
 def test_an_ambiguous_request_reaches_no_container(
     sent: bytes, server: Server, container: Upstream
 ) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+    with server.connects() as client:
         client.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 2)  # such a head is known then
         assert _received(client, b"ok").endswith(b"ok")
         client.sendall(sent)
@@ -201,7 +202,7 @@ def test_a_head_that_is_known_means_what_it_meant_when_it_was_parsed(
     found = set()
     for data in (sent, sent, sent[:20] + b"\0" + sent[20:]):  # parsed, known, in two parts
         container.requests.clear()
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        with server.connects() as client:
             for part in data.split(b"\0"):
                 client.sendall(part)
                 time.sleep(0.02)
@@ -219,7 +220,7 @@ def test_a_head_that_is_known_means_what_it_meant_when_it_was_parsed(
 def test_an_answer_before_the_end_of_the_body_ends_the_connection(
     server: Server, container: Upstream
 ) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+    with server.connects() as client:
         client.sendall(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n")
         client.sendall(b"x" * 100_000)
         answer = b"".join(iter(lambda: client.recv(65536), b""))
@@ -230,7 +231,7 @@ def test_an_answer_before_the_end_of_the_body_ends_the_connection(
 def test_the_next_request_of_a_paused_connection_is_answered(
     server: Server, container: Upstream
 ) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+    with server.connects() as client:
         client.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
         until(lambda: len(container.requests) == 1)
         time.sleep(0.1)  # it reads nothing
@@ -244,7 +245,7 @@ def test_many_requests_of_one_connection_are_answered_in_order(
     sent = [
         b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n" + each for each in bodies
     ]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+    with server.connects() as client:
         sending = threading.Thread(target=client.sendall, args=(b"".join(sent) + b"G",))
         sending.start()
         answers, last = b"", b""
@@ -261,9 +262,9 @@ def test_a_refusal_waits_for_the_answers_before_it(tmp_path: Path) -> None:
         b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\nconnection: close\r\n\r\ntoo large"
     )
     with proxied(tmp_path, maxBodyBytesInFlight=8) as (server, container, _):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        with server.connects() as client:
             client.sendall(first + second)
-            assert container.received.wait(10)
+            assert container.received.wait(60)
             container.go.set()
             answers = b"".join(iter(lambda: client.recv(65536), b""))
         assert [each[:3] for each in answers.split(b"HTTP/1.1 ")] == [b"", b"200", b"503"]
@@ -272,14 +273,14 @@ def test_a_refusal_waits_for_the_answers_before_it(tmp_path: Path) -> None:
 def test_a_stream_or_a_body_that_pauses_for_too_long_is_ended(tmp_path: Path) -> None:
     limits = {"requestTimeoutSeconds": 0.3, "bodyTimeoutSeconds": 0.6}
     with proxied(tmp_path, **limits) as (server, container, _):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        with server.connects() as client:
             client.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf")
             answer = b"".join(iter(lambda: client.recv(65536), b""))
         assert (answer[:12], answer.count(b"HTTP/1.1")) == (b"HTTP/1.1 504", 1)
         assert container.requests == []
         with pytest.raises(httpx.RemoteProtocolError):
             server.client.get("/events")
-        assert container.left.wait(10)
+        assert container.left.wait(60)
 
 
 @pytest.mark.parametrize("path", ["/short", "/short-chunk"])
@@ -303,7 +304,7 @@ def test_a_client_of_http_1_0_gets_the_body_without_chunks(
     server: Server, container: Upstream
 ) -> None:
     container.go.set()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+    with server.connects() as client:
         client.sendall(b"GET /events HTTP/1.0\r\n\r\n")
         head, _, body = b"".join(iter(lambda: client.recv(4096), b"")).partition(b"\r\n\r\n")
     assert (body, b"chunked" in head) == (b"onetwo", False)
@@ -340,7 +341,7 @@ def test_a_stream_reaches_the_client_part_by_part(server: Server, container: Ups
 def test_a_body_reaches_the_container_while_it_is_sent(server: Server, container: Upstream) -> None:
     def parts() -> Iterator[bytes]:
         yield b"one"
-        assert container.received.wait(10)
+        assert container.received.wait(60)
         yield b"two"
 
     assert server.client.post("/echo", content=parts()).content == b"onetwo"
@@ -357,17 +358,17 @@ def test_large_bodies_arrive_whole(server: Server, container: Upstream) -> None:
 def test_what_a_client_left_is_ended_in_the_container(
     path: str, server: Server, container: Upstream
 ) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+    with server.connects() as client:
         client.sendall(b"POST %b HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx" % path.encode())
-        assert container.received.wait(10)
-    assert container.left.wait(10)
+        assert container.received.wait(60)
+    assert container.left.wait(60)
 
 
 _OFFER = b"GET %b HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: %b\r\n\r\n"
 
 
 def _offering(server: Server, path: bytes, offer: bytes = b"websocket") -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    client = server.connects()
     client.sendall(_OFFER % (path, offer))
     return client
 
@@ -392,7 +393,7 @@ def test_a_websocket_is_tunnelled_both_ways(server: Server, container: Upstream)
         sending.start()
         assert _received(client, b"end") == large + b"end"
         sending.join()
-    assert container.left.wait(10)
+    assert container.left.wait(60)
 
 
 def test_a_container_may_decline_to_change_the_protocol(
@@ -428,7 +429,7 @@ def test_tunnels_count_as_in_flight_and_end_with_the_grace_period(tmp_path: Path
         client.sendall(b"until the end")
         assert _received(client, b"end") == b"until the end"
         assert client.recv(1) == b""
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
 
 
 def _metric(probes: str, name: str) -> float:
@@ -442,7 +443,7 @@ def test_further_requests_wait_and_beyond_the_queue_are_refused(tmp_path: Path) 
         statuses: list[int] = []
 
         def ask() -> None:
-            statuses.append(httpx.get(f"{server.url}/waits", timeout=10, verify=PLAIN).status_code)
+            statuses.append(httpx.get(f"{server.url}/waits", timeout=60, verify=PLAIN).status_code)
 
         threads = [threading.Thread(target=ask) for _ in range(2)]
         for thread in threads:
@@ -477,11 +478,11 @@ def test_it_leaves_when_its_last_request_is_answered(tmp_path: Path) -> None:
         replies: list[httpx.Response] = []
         asking = threading.Thread(
             target=lambda: replies.append(
-                httpx.get(f"{server.url}/waits", timeout=10, verify=PLAIN)
+                httpx.get(f"{server.url}/waits", timeout=60, verify=PLAIN)
             )
         )
         asking.start()
-        assert container.received.wait(10)
+        assert container.received.wait(60)
         server.terminate()
         until(lambda: _status(f"{probes}/readyz") == 503)
         assert server.client.get("/").text == "ok"  # until load balancers know
@@ -489,7 +490,7 @@ def test_it_leaves_when_its_last_request_is_answered(tmp_path: Path) -> None:
         container.go.set()
         asking.join()
         assert replies[0].text == "ok"
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0
 
 
 def test_headers_that_connection_names_are_dropped_but_not_the_length() -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.support.predictor_server import PLAIN, Server, free_port, serving, until
+from tests.support.ports import free_port
+from tests.support.predictor_server import PLAIN, Server, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,7 +73,7 @@ class Balancer:
     def close(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
 
 
 class Load:
@@ -93,11 +94,11 @@ class Load:
         finally:
             self._stop.set()
             for each in threads:
-                each.join(20)
+                each.join(60)
 
     def _run(self) -> None:
         with httpx.Client(
-            base_url=f"http://127.0.0.1:{self._port}", timeout=20, verify=PLAIN
+            base_url=f"http://127.0.0.1:{self._port}", timeout=60, verify=PLAIN
         ) as client:
             while not self._stop.is_set():
                 try:
@@ -109,7 +110,7 @@ class Load:
     def until_more(self, count: int) -> None:
         """Wait until so many more requests were answered."""
         goal = self.seen.total() + count
-        until(lambda: self.seen.total() >= goal, seconds=30)
+        until(lambda: self.seen.total() >= goal)
 
 
 @pytest.mark.skipif(NGINX is None, reason="needs nginx")
@@ -135,7 +136,7 @@ def test_a_rolling_restart_under_load_loses_no_request(tmp_path: Path, processes
                 leaving.terminate()
                 load.until_more(20)
                 balancer.route_to([*new, *old[index + 1 :]])
-                assert leaving.process.wait(20) == 0
+                assert leaving.ends() == 0
             load.until_more(100)
     assert set(load.seen) == {200}, load.seen
     assert load.seen[200] > 300

@@ -85,7 +85,7 @@ def test_a_prometheus_reads_classes_of_any_name(tmp_path: Path) -> None:
         until(lambda: 'class="usual"' in probes.get("/metrics").text)
         address = f"127.0.0.1:{probes.base_url.port}"
         with prometheus_scraping({address: {}}, {"groups": []}, tmp_path) as url:
-            until(lambda: asked(url, "up"), seconds=20)
+            until(lambda: asked(url, "up"))
             health = httpx.get(f"{url}/api/v1/targets").json()["data"]["activeTargets"][0]
             assert (health["health"], health["lastError"]) == ("up", "")
             classes = {

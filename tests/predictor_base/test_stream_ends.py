@@ -142,7 +142,7 @@ def test_a_stream_of_bytes_that_fails_has_no_end(server: Server, what: str) -> N
 
 
 def test_an_old_client_is_told_by_a_reset(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with server.connects() as connection:
         head = (
             "POST /predict HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
         )

@@ -119,4 +119,4 @@ def test_the_end_of_the_grace_period_is_told_to_a_stream(tmp_path: Path) -> None
         assert next(chunks) == 'data: {"n":0}\n\n'
         server.terminate()
         assert "".join(chunks) == 'event: error\ndata: {"error":"the server is shutting down"}\n\n'
-        assert server.process.wait(10) == 0
+        assert server.ends() == 0

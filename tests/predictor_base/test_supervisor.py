@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.predictor_server import (
     PLAIN,
     ROOT,
     Server,
-    free_port,
     serving,
     until,
     write_project,
@@ -78,7 +78,7 @@ def supervised(
         serving(folder, source, probePort=port, **settings) as server,
         httpx.Client(
             base_url=f"http://127.0.0.1:{port}",
-            timeout=20,
+            timeout=60,
             verify=PLAIN,
             limits=httpx.Limits(max_keepalive_connections=0),
         ) as probes,
@@ -97,23 +97,32 @@ def slowest(probes: httpx.Client, path: str, seconds: float) -> float:
     return found
 
 
+@pytest.fixture(scope="module")
+def misused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, httpx.Client]]:
+    """A server for all deeds, one after the other; it ends in order after them."""
+    with supervised(tmp_path_factory.mktemp("misused"), graceSeconds=1) as (server, probes):
+        yield server, probes
+        server.terminate()
+        assert server.ends() == 0
+
+
 @pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
 def test_nothing_that_predict_does_costs_a_probe_or_the_next_request(
-    tmp_path: Path, deed: str
+    misused: tuple[Server, httpx.Client], deed: str
 ) -> None:
+    server, probes = misused
+
     def ask() -> None:
         with suppress(httpx.TransportError):
             server.predict(deed)
 
-    with supervised(tmp_path, graceSeconds=1) as (server, probes), ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:
         asked = pool.submit(ask)
         assert slowest(probes, "/livez", 1) < BOUND
         until(lambda: "predictor_requests_in_progress" in probes.get("/metrics").text)
         asked.result()
-        until(lambda: answers(server, "pass") == "done", what=server.log)
-        until(lambda: probes.get("/readyz").status_code == 200)
-        server.terminate()
-        assert server.process.wait(10) == 0
+    until(lambda: answers(server, "pass") == "done", what=server.log)
+    until(lambda: probes.get("/readyz").status_code == 200)
 
 
 def answers(server: Server, payload: str) -> str:
@@ -252,7 +261,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with serving(tmp_path, SOURCE, ready=False, probePort=port) as server:
-            assert server.process.wait(10) == 1
+            assert server.ends() == 1
             until(lambda: server.logged("cannot listen"))
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.support.predictor_server import Server, free_port, serving, until
+from tests.support.ports import free_port
+from tests.support.predictor_server import Server, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

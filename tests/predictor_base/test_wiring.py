@@ -30,7 +30,7 @@ def test_a_prediction_is_a_span_of_its_callers_trace(tmp_path: Path) -> None:
         header = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
         assert server.predict({"x": 1}, headers=header).json() == {"x": 1}
         server.terminate()
-        assert server.process.wait(15) == 0
+        assert server.ends() == 0
         until(lambda: f"0x{trace}" in server.log())
         assert "POST /predict" in server.log()
 

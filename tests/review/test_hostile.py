@@ -51,7 +51,7 @@ class Listener:
         # wakes up `accept`
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._thread.join(5)
+        self._thread.join(60)
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def _asked(address: str, payload: bytes, process: subprocess.Popen[bytes]) -> by
     deadline = time.monotonic() + 60
     while True:
         try:
-            urllib.request.urlopen(f"{address}/readyz", timeout=5).close()
+            urllib.request.urlopen(f"{address}/readyz", timeout=60).close()
             break
         except OSError:
             assert process.poll() is None, process.communicate()

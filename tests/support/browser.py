@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.predictor_server import free_port, until
+from tests.support.ports import free_port
+from tests.support.predictor_server import until
 
 CHROMEDRIVER = shutil.which("chromedriver")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -102,4 +103,4 @@ def browsing(profile: Path) -> Iterator[Browser]:
         found.close()
     finally:
         driver.terminate()
-        driver.wait(10)
+        driver.wait(60)

@@ -8,6 +8,7 @@ import functools
 import getpass
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.http_servers import Handler, answering
+from tests.support.ports import free_port
 
-USER, TOKEN = "x-access-token", "tok-3f9a1c77e2b84d55"
+USER, TOKEN = "x-access-token", f"tok-{secrets.token_hex(8)}"
+"""A token of this process: other tests that run now may show theirs in command lines."""
 
 
 def git(
@@ -104,12 +107,6 @@ def commit_files(
     command = ["git", "fast-import", "--quiet"]
     subprocess.run(command, cwd=repository, env=_environ(), input=b"".join(parts), check=True)
     return branches(repository)[branch]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -246,7 +243,7 @@ def _handler(server: HttpServer) -> type[Handler]:
             else:
                 if self.command == "POST" and writes and server.before_push:
                     server.pushing.set()
-                    server.before_push.wait(20)
+                    server.before_push.wait(60)
                 self._backend(user, body)
 
         def _backend(self, user: str, body: bytes) -> None:

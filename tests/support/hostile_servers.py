@@ -37,7 +37,7 @@ def hostile(
 
     def answer(connection: socket.socket) -> None:
         with suppress(OSError):
-            connection.settimeout(5)
+            connection.settimeout(60)
             received = connection.recv(1 << 16)
             if hears is not None:
                 hears(received)
@@ -66,7 +66,7 @@ def hostile(
         finally:
             is_over.set()
             for thread in (accepting, *players):
-                thread.join(10)
+                thread.join(60)
 
 
 def silent() -> Iterable[bytes]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.person import started
-from tests.support.real import free_port
+from tests.support.ports import free_port
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Server:
     def get(self, path: str) -> int:
         with contextlib.suppress(OSError):
             try:
-                return urllib.request.urlopen(f"{self.address}{path}", timeout=5).status
+                return urllib.request.urlopen(f"{self.address}{path}", timeout=60).status
             except urllib.error.HTTPError as error:
                 return error.code
         return 0
@@ -34,11 +34,11 @@ class Server:
     def predicts(self, payload: Any) -> Any:
         body, head = json.dumps(payload).encode(), {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.address}/predict", body, head)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def ready(self) -> Server:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.get("/readyz") != 200:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()

@@ -20,9 +20,33 @@ from typing import Any
 
 import httpx
 
+from tests.support.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Of a client without TLS. A client's own one reads the CAs of the web, which takes longer than a request."""
+PATIENCE = 60.0
+"""Seconds that a machine with other work may take for what is due at once."""
+
+
+class Resending(httpx.HTTPTransport):
+    """Sends a GET again where the server has closed the connection that was kept for it, as browsers and proxies do."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        steps: list[str] = []
+        request.extensions["trace"] = lambda step, _: steps.append(step)
+        try:
+            return super().handle_request(request)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if request.method != "GET" or "connection.connect_tcp.started" in steps:
+                raise
+            return super().handle_request(request)
+
+
+def client_of(port: int) -> httpx.Client:
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, transport=Resending(verify=PLAIN)
+    )
 
 
 @dataclass
@@ -52,8 +76,8 @@ class Server:
                     found += float(value)
         return found
 
-    def wait_until_ready(self, seconds: float = 20) -> None:
-        until(lambda: self.status("/readyz") == 200, seconds=seconds, what=self.log)
+    def wait_until_ready(self) -> None:
+        until(lambda: self.status("/readyz") == 200, what=self.log)
 
     def status(self, path: str) -> int:
         try:
@@ -61,8 +85,19 @@ class Server:
         except httpx.TransportError:
             return 0
 
+    def connects(self) -> socket.socket:
+        """A connection without a client of HTTP."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
+
+    def ends(self) -> int:
+        """The exit code of the process, once it has ended."""
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end in {PATIENCE} s\n{self.log()}") from None
 
     def log(self) -> str:
         return "\n".join(self.lines)
@@ -73,18 +108,12 @@ class Server:
         return [line for line in found if message in line["message"]]
 
 
-def until(condition: Any, *, seconds: float = 10, what: Any = lambda: "") -> None:
+def until(condition: Any, *, what: Any = lambda: "") -> None:
     """Wait for a condition of another process, which has no event to wait for."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"did not come true in {seconds} s\n{what()}"
+        assert time.monotonic() < deadline, f"did not come true in {PATIENCE} s\n{what()}"
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_project(folder: Path, source: str, settings: Mapping[str, Any]) -> Path:
@@ -121,7 +150,7 @@ def serving(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, verify=PLAIN) as client:
+    with client_of(port) as client:
         server = Server(process, port, client)
         reader = threading.Thread(target=_read, args=(process, server.lines), daemon=True)
         reader.start()
@@ -143,7 +172,7 @@ def _read(process: subprocess.Popen[str], lines: list[str]) -> None:
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
-        process.wait(15)
+        process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

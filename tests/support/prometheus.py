@@ -13,7 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.predictor_server import PLAIN, free_port, until
+from tests.support.ports import free_port
+from tests.support.predictor_server import PLAIN, until
 
 Sample = tuple[str, "Mapping[str, str]", float, float]
 """Name, labels, seconds since 1970, value."""
@@ -86,7 +87,7 @@ def _running(config: Path, data: Path, *more: str) -> Iterator[str]:
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
 
 
 def _is_ready(address: str) -> bool:

@@ -27,6 +27,8 @@ from typing import NoReturn
 
 import pytest
 
+from tests.support.ports import free_port
+
 PROGRAMS = ("dockerd", "docker-registry", "htpasswd", "ip", "iptables", "ldconfig")
 USER, PASSWORD = "ci", "s3cret-of-the-tests"
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -73,12 +75,6 @@ def require(*programs: str) -> None:
     lacking = [program for program in programs if not find(program)]
     if lacking:
         unavailable(f"a real neighbour is missing on this machine: {', '.join(lacking)}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

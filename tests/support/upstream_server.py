@@ -116,9 +116,9 @@ def upstream(answers: Mapping[str, bytes]) -> Iterator[Upstream]:
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
     try:
-        assert started.wait(10)
+        assert started.wait(60)
         yield made
     finally:
         made.go.set()
         ended.set()
-        thread.join(10)
+        thread.join(60)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.e2e.machine import binaries
-from tests.e2e.machine.processes import Processes, answers, free_port, until
+from tests.e2e.machine.processes import Processes, answers, until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.e2e.cluster import Cluster

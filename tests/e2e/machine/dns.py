@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.e2e.machine import binaries
-from tests.e2e.machine.processes import Processes, answers, free_port, until
+from tests.e2e.machine.processes import Processes, answers, until
 from tests.e2e.machine.services import Port, service_to
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.machine import binaries
-from tests.e2e.machine.processes import Processes, answers, free_port, until
+from tests.e2e.machine.processes import Processes, answers, until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from tests.e2e.machine import binaries, dns
 from tests.e2e.machine.keda import NAMESPACE
-from tests.e2e.machine.processes import Processes, answers, free_port, until
+from tests.e2e.machine.processes import Processes, answers, until
 from tests.e2e.machine.services import Port, service_to
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

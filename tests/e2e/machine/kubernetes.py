@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.e2e.machine import binaries
-from tests.e2e.machine.processes import Processes, free_port, until
+from tests.e2e.machine.processes import Processes, until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

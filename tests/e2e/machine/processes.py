@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -113,15 +112,6 @@ def until(
             raise Failed(f"{what}: not so after {seconds:g} seconds")
         time.sleep(pause)
     return time.monotonic() - start
-
-
-def free_port() -> int:
-    """One that the system gives to no connection: a test may use it much later."""
-    for port in random.sample(range(10_000, 30_000), 1000):
-        with suppress(OSError), socket.socket() as listener:
-            listener.bind(("", port))
-            return port
-    raise Failed("no port from 10000 to 29999 is free")
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:

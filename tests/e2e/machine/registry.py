@@ -9,7 +9,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from tests.e2e.machine import binaries
-from tests.e2e.machine.processes import Failed, Processes, answers, free_port, until
+from tests.e2e.machine.processes import Failed, Processes, answers, until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

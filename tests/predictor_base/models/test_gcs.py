@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 import urllib.error
@@ -19,6 +18,7 @@ from predictor_base.errors import StoreError
 from predictor_base.models.stores.download import fetch_file, verify
 from predictor_base.models.stores.store import Checksum, open_store
 from tests.support.model_clients import look_twice, python_client
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Bucket:
     def call(self, path: str, body: bytes, method: str = "POST") -> None:
         request = urllib.request.Request(f"{self.url}{path}", data=body, method=method)
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
 
     def put(self, name: str, content: bytes) -> None:
@@ -52,9 +52,7 @@ class Bucket:
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = (tmp_path_factory.mktemp("gcs") / "log").open("wb")
     options = ["-backend=memory", "-scheme=http", "-host=127.0.0.1", f"-port={port}"]
     url = f"http://127.0.0.1:{port}"
@@ -68,7 +66,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
 
 
 def create_bucket(bucket: Bucket) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             return bucket.call("/storage/v1/b", b'{"name": "models"}')

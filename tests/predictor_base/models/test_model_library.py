@@ -363,7 +363,7 @@ def test_the_background_thread_brings_new_versions(tmp_path: Path, predictor: Pr
     client.load(Watching())
     try:
         write(tmp_path / "iris", {"2": "two"})
-        assert loaded.wait(timeout=10)
+        assert loaded.wait(timeout=60)
     finally:
         client.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -22,6 +21,7 @@ from predictor_base.models.stores.download import fetch_file
 from predictor_base.models.stores.s3 import S3Store
 from predictor_base.models.stores.store import RemoteStore, open_store
 from tests.support.model_clients import look_twice, python_client
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,19 +35,9 @@ KEYS = {"accessKey": "AKIAIOSFODNN7EXAMPLE", "secretKey": "wJalrXUtnFEMI-K7MDENG
 MEGABYTE = 1 << 20
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def start_seaweed(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     names = ["master.port", "volume.port", "filer.port", "s3.port"]
-    ports = free_ports(2 * len(names))
+    ports = [free_port() for _ in range(2 * len(names))]
     flags = [
         f"-{name}={port}"
         for name, port in zip([*names, *(f"{n}.grpc" for n in names)], ports, strict=True)
@@ -75,7 +65,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         # it would take ten seconds to save what nobody wants
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +257,7 @@ def test_nothing_there_a_wrong_key_and_no_store_are_told_apart(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StoreError, match=r"SignatureDoesNotMatch|AccessDenied"):
         open_store("s3://models/iris").list_files()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(StoreError, match="Could not connect"):
         open_store("s3://models/iris").list_files()

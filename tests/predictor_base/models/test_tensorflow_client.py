@@ -220,7 +220,7 @@ def test_ready_waits_for_the_model_and_tells_why_it_cannot_come(
     loading.start()
     assert loading.is_alive()
     serving.models = {"iris": {1: "AVAILABLE"}}
-    loading.join(10)
+    loading.join(60)
     assert not loading.is_alive()
     serving.models = {"iris": {1: "END"}}
     with pytest.raises(LoadFailed, match="Could not find SavedModel"):
