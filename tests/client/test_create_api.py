@@ -76,7 +76,7 @@ def test_deploying_twice_changes_nothing(client, ann):
 def test_code_has_one_place(client):
     with pytest.raises(UsageError, match="give only one of predictor and project_dir"):
         client.create_api(predictor_api("iris"), predictor=object, project_dir=".")
-    with pytest.raises(UsageError, match="the code of the predictor of .* is missing"):
+    with pytest.raises(UsageError, match=r"the code of the predictor of .* is missing"):
         client.create_api(predictor_api("iris"))
     with pytest.raises(UsageError, match=r"write requirements\.txt"):
         client.create_api(predictor_api("iris"), project_dir=".", requirements=["numpy"])

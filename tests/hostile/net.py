@@ -93,7 +93,7 @@ class Listener:
 
     def _answer(self, connection: socket.socket) -> None:
         with closing(connection), suppress(OSError):
-            connection.settimeout(10)
+            connection.settimeout(60)
             head = connection.recv(1 << 16)
             if head.startswith(b"\x16"):
                 return  # it speaks no TLS

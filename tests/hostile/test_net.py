@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hostile.net import OUTSIDE, SECRET, Done, Hostile, Listener, Sandbox, complaints
+from tests.support.cost import SECONDS
 from tests.support.hostile_archives import bomb
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SHOWN = {
     "what is outside": replace(WELL, err=f"line: {OUTSIDE}: root"),
     "an escape": replace(WELL, err="\x1b[31mred"),
     "a direction": replace(WELL, out="\u202eevil"),
-    "too much time": replace(WELL, cpu=2.0),
+    "too much time": replace(WELL, cpu=2 * SECONDS),
     "too much memory": replace(WELL, grown_mib=201),
 }
 

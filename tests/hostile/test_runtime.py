@@ -283,7 +283,7 @@ def peak(pid: int) -> int:
 def asked(server: Server, data: bytes) -> int:
     """The status of the answer, or 0 where the connection is closed without one."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         with suppress(OSError):  # the server may have closed the connection
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
@@ -378,6 +378,6 @@ def test_a_hostile_message_is_answered_at_once(with_grpc: tuple[Served, int], na
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
             with suppress(grpc.RpcError):
-                call(MESSAGES[name], timeout=20, wait_for_ready=True)
+                call(MESSAGES[name], timeout=60, wait_for_ready=True)
 
     check(served, ask)
