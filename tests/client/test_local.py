@@ -165,7 +165,7 @@ def test_its_server_ends_where_the_session_is_interrupted_or_killed_while_it_loa
         session.wait()
 
 
-def ended(pid: int, *, seconds: float = 20) -> bool:
+def ended(pid: int, *, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -160,7 +160,7 @@ ODD = (
     HEAD + b"a: b\r\n c\r\n\r\n1",
     HEAD + b"transfer-encoding: chunked\r\n\r\n1",
     HEAD + b"expect: 100-continue\r\n\r\n1",
-    HEAD + b"x-request-timeout-ms: 150\r\n\r\n1",
+    HEAD + b"x-request-timeout-ms: 15000\r\n\r\n1",
     HEAD + b"x-request-id: mine\r\n\r\n1",
     HEAD + b"\r\n12",
     HEAD + b"\r\n{",

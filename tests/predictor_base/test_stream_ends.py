@@ -194,9 +194,12 @@ def test_no_text_of_an_event_is_lost_or_read_as_a_field(texts: list[str]) -> Non
 
 
 WAITING = """
-    import time
+    import pathlib, time
     class PythonPredictor:
         def predict(self, payload):
+            while "file" in payload and not pathlib.Path(payload["file"]).exists():
+                time.sleep(0.1)
+                yield "not yet"
             for number in range(payload.get("n", 1)):
                 time.sleep(payload.get("pause", 0))
                 yield str(number)
@@ -205,7 +208,7 @@ WAITING = """
 
 def test_a_waiting_stream_is_given_up_with_its_client_and_at_its_deadline(tmp_path: Path) -> None:
     with serving(tmp_path, WAITING, maxQueueLength=3, requestTimeoutSeconds=1) as server:
-        first = threading.Thread(target=server.predict, args=({"n": 12, "pause": 0.4},))
+        first = threading.Thread(target=server.predict, args=({"file": "go on"},))
         first.start()
         until(lambda: server.metric("predictor_requests_in_progress") == 1)
         for _ in range(3):
@@ -216,14 +219,15 @@ def test_a_waiting_stream_is_given_up_with_its_client_and_at_its_deadline(tmp_pa
             until(lambda: server.metric("predictor_requests_in_progress") == 1)
         assert server.predict({}).status_code == 504
         assert first.is_alive(), "its deadline came before its turn"
+        (tmp_path / "go on").touch()
         first.join()
         assert server.predict({}).status_code == 200
 
 
 def test_each_chunk_has_the_deadline_that_the_client_set(tmp_path: Path) -> None:
     with serving(tmp_path, WAITING, requestTimeoutSeconds=30, threadsPerProcess=2) as server:
-        headers = {"x-request-timeout-ms": "300"}
-        slow: Any = {"n": 3, "pause": 1}
+        headers = {"x-request-timeout-ms": "1500"}
+        slow: Any = {"n": 2, "pause": 3}
         assert server.predict(slow, headers=headers).status_code == 504
-        steady = server.predict({"n": 4, "pause": 0.15}, headers=headers)
+        steady = server.predict({"n": 4, "pause": 0.5}, headers=headers)
         assert events(steady.text) == ["0", "1", "2", "3"]
