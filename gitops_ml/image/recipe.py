@@ -298,7 +298,8 @@ def _needs(
     if dependencies and dependencies.system:
         found.append(f"Debian packages are to be installed ({', '.join(dependencies.system)})")
     found += [
-        f"{name} among the requirements is a URL or source code for pip" for name in needs_pip
+        f"{name} among the requirements is source code, which pip has to build"
+        for name in needs_pip
     ]
     if unknown_python:
         found.append(f"predictor.python_version does not name the Python of {unknown_python}")

@@ -226,8 +226,7 @@ def _malformed(text: str) -> tuple[tuple[int, str], ...]:
 def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...]:
     """The requirements below file ``name`` that only pip can install.
 
-    They are source code (``./lib``, an archive) or have an address outside of any index; wheels of
-    the project are neither.
+    They are source code (``./lib``, an archive, a repository); wheels are not, in the project or on a server.
     """
     found: dict[str, None] = {}
     for file in _inside(_requirement_files([name], read=read)[0]):
@@ -238,8 +237,11 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
                 continue
             named = value if equals else " ".join(fields[1:2])
             target = named if is_editable else _address(fields)
-            is_wheel = target.endswith(".whl") and not is_editable
-            if "://" in target or (_local_path(target, is_option=is_editable) and not is_wheel):
+            is_wheel = target.partition("#")[0].endswith(".whl") and not is_editable
+            is_address = "://" in target and not (
+                is_wheel and target.startswith(("http:", "https:"))
+            )
+            if is_address or (_local_path(target, is_option=is_editable) and not is_wheel):
                 found[without_credentials(target.partition("#")[0])] = None
     return tuple(found)
 

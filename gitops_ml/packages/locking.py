@@ -302,7 +302,7 @@ def _locked(
     from gitops_ml.packages.lock_check import hashes_by_name, unhashed_packages
 
     hashes = hashes_by_name(each for each in lines if not each.is_runtime)
-    of_index = [f"{pin.name}=={pin.version}" for pin in pins if not pin.path]
+    of_index = [pin.requirement for pin in pins if not pin.path]
     known = resolver.wheels_of(of_index) if of_index else {}
     found = [
         _of_index(pin, known[pin.name], hashes.get(pin.name), resolver)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -21,6 +21,9 @@ _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s*)(?P<pat
 _CONSTRAINT = ("-c", "--constraint")
 _WHEEL = re.compile(
     r"(?P<path>[^\s;\['\"][^;\['\"]*\.whl)(?P<extras>\[[^\]]*\])?(?P<marker>\s*;.*)?"
+)
+_WHEEL_ADDRESS = re.compile(
+    r"(?:[\w.-]+(?P<extras>\[[^\]]*\])?\s*@\s*)?(?P<url>https?://[^\s;#]+\.whl)(?:#\S*)?(?P<marker>\s+;.*)?"
 )
 _SHA256 = "sha256:"
 
@@ -38,6 +41,8 @@ class RequirementLine:
     requirement: Requirement
     path: str = ""
     """A wheel of the project, relative to its root."""
+    url: str = ""
+    """The address of a wheel on a server."""
     hashes: tuple[str, ...] = ()
     """With the algorithm: ``sha256:0a1b…``."""
     is_constraint: bool = False
@@ -118,6 +123,8 @@ def _parsed(line: str, *, place: str, is_constraint: bool) -> RequirementLine | 
     if text.startswith("-"):
         return None
     hashes = tuple(_HASH.findall(line))
+    if wheel := _WHEEL_ADDRESS.fullmatch(text):
+        return _of_wheel(wheel, place, hashes, is_constraint)
     _, at, address = text.partition("@")
     target = address.strip() if at and "://" not in text else text
     if wheel := _WHEEL.fullmatch(target):
@@ -129,6 +136,15 @@ def _parsed(line: str, *, place: str, is_constraint: bool) -> RequirementLine | 
     return RequirementLine(
         place=place, requirement=requirement, hashes=hashes, is_constraint=is_constraint
     )
+
+
+def wheel_name(url: str) -> str:
+    """The name of the file at an address.
+
+    >>> wheel_name("https://example.org/torch-2.1.0%2Bcpu-py3-none-any.whl")
+    'torch-2.1.0+cpu-py3-none-any.whl'
+    """
+    return unquote(posixpath.basename(urlsplit(url).path))
 
 
 def local_path(target: str) -> str:
@@ -143,15 +159,19 @@ def local_path(target: str) -> str:
 def _of_wheel(
     wheel: re.Match[str], place: str, hashes: tuple[str, ...], is_constraint: bool
 ) -> RequirementLine | None:
-    path = posixpath.normpath(local_path(wheel["path"]))
+    parts = wheel.groupdict()
+    url = parts.get("url") or ""
+    path = "" if url else posixpath.normpath(local_path(parts["path"]))
     try:
-        name, version, *_ = parse_wheel_filename(posixpath.basename(path))
+        name, version, *_ = parse_wheel_filename(
+            wheel_name(url) if url else posixpath.basename(path)
+        )
         requirement = Requirement(
             f"{name}{wheel['extras'] or ''}=={version}{wheel['marker'] or ''}"
         )
     except (InvalidWheelFilename, InvalidRequirement):
         return None
     return RequirementLine(
-        place=place, requirement=requirement, path=path, hashes=hashes,
+        place=place, requirement=requirement, path=path, url=url, hashes=hashes,
         is_constraint=is_constraint,
     )  # fmt: skip

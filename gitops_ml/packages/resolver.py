@@ -19,26 +19,28 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from packaging.pylock import PylockValidationError
+from packaging.pylock import Package, PackageWheel, PylockValidationError
 from packaging.tags import compatible_tags, cpython_tags, create_compatible_tags_selector
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
 from gitops_ml.http.urls import is_protected
 from gitops_ml.packages.index import IndexSettings, PackageFile, web_address
 from gitops_ml.packages.lock_file import GLIBC, MACHINES, read_pylock
-from gitops_ml.packages.requirement_files import local_path
+from gitops_ml.packages.requirement_files import local_path, wheel_name
 from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.system import process
 from gitops_ml.system.process import redacted
 
 if TYPE_CHECKING:
-    from packaging.pylock import PackageWheel
     from packaging.tags import Tag
 
 _SECONDS = 600
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)")
+_NAMED_WHEEL = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+) @ (?P<url>https?://\S+?\.whl)(?:#\S*)?(?: ;.*)?"
+)
 _NO_WHEEL = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)(?P<version>(?:[=<>!~]=?\S+)?) ha(?:s|ve) no (?:usable )?wheels"
 )
@@ -62,13 +64,19 @@ _LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinu
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pin:
-    """One line of the result: a version, or a wheel of the project by its path."""
+    """One line of the result: a version, or a wheel by its path in the project or its address."""
 
     name: str
     version: str
     path: str = ""
+    url: str = ""
+    """The address of a wheel that the requirements name."""
     required_by: tuple[str, ...] = field(default=(), compare=False)
     """Names of packages and files, as uv lists them."""
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,7 @@ class Resolver:
         return {
             package.name: IndexedPackage(
                 version=str(package.version),
-                wheels=tuple(map(self._file, package.wheels or ())),
+                wheels=tuple(map(self._file, package.wheels or _as_wheels(package))),
                 yanked=yanked.get(package.name),
             )
             for package in found.packages
@@ -317,11 +325,39 @@ def _pins(text: str) -> tuple[Pin, ...]:
             path = posixpath.normpath(local_path(line.rpartition(" @ ")[2]))
             distribution, version = path.rpartition("/")[2].split("-")[:2]
             found.append(
-                Pin(canonicalize_name(distribution), str(Version(version)), path, required_by)
+                Pin(
+                    canonicalize_name(distribution),
+                    str(Version(version)),
+                    path,
+                    required_by=required_by,
+                )
             )
+        elif (wheel := _NAMED_WHEEL.fullmatch(line)) and _has_known_form(wheel["url"]):
+            version = str(parse_wheel_filename(wheel_name(wheel["url"]))[1])
+            name = canonicalize_name(wheel["name"])
+            found.append(Pin(name, version, url=wheel["url"], required_by=required_by))
         elif line and not line.startswith(("#", "-")):
             raise GitopsMlError(f"`{line}` cannot be locked: {_NOT_PINNED}")
     return tuple(sorted(found))
+
+
+def _has_known_form(url: str) -> bool:
+    try:
+        return bool(parse_wheel_filename(wheel_name(url)))
+    except InvalidWheelFilename:
+        return False
+
+
+def _as_wheels(package: Package) -> tuple[PackageWheel, ...]:
+    """The wheel of an address, which uv lists as an archive."""
+    archive = package.archive
+    if archive is None or not archive.url:
+        return ()
+    return (
+        PackageWheel(
+            name=wheel_name(archive.url), url=archive.url, size=archive.size, hashes=archive.hashes
+        ),
+    )
 
 
 def _named_in(requirements: Iterable[Path], name: str) -> str:

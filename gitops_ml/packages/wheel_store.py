@@ -15,11 +15,14 @@ from pathlib import Path
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from gitops_ml.packages.lock_file import LockedPackage
-from gitops_ml.packages.resolver import Resolver
+from gitops_ml.packages.requirement_files import read_requirement_lines
+from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.packages.resolver import Pin, Resolver
 from gitops_ml.packages.wheels import Component
 from gitops_ml.system.cache import folder_in
 from gitops_ml.system.held_file import HeldFile, allow_open_files
 from gitops_ml.system.progress import Progress
+from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file
 
 _WORKERS = 4
 
@@ -68,7 +71,8 @@ class WheelStore:
             resolver = Resolver(
                 project=project, python=python, platform=platform, settings=settings
             )
-            found |= self._fetched(missing, resolver, progress)
+            named = _addresses(project, files)
+            found |= self._fetched(missing, resolver, named, progress)
         return tuple(wheel for wheel in found.values() if wheel)
 
     def at_hand(
@@ -103,10 +107,15 @@ class WheelStore:
         return None
 
     def _fetched(
-        self, packages: Sequence[LockedPackage], resolver: Resolver, progress: Progress
+        self,
+        packages: Sequence[LockedPackage],
+        resolver: Resolver,
+        named: Mapping[str, str],
+        progress: Progress,
     ) -> Mapping[LockedPackage, Wheel]:
-        """Wheels from the configured indexes, whatever addresses the lock has."""
-        known = resolver.wheels_of(f"{package.name}=={package.version}" for package in packages)
+        """Wheels from the configured indexes and the addresses that requirements name, whatever the lock has."""
+        pins = (Pin(each.name, each.version, url=named.get(each.name, "")) for each in packages)
+        known = resolver.wheels_of(pin.requirement for pin in pins)
         index = PackageIndex(resolver.settings)
 
         def one(package: LockedPackage) -> Wheel:
@@ -134,6 +143,18 @@ class WheelStore:
             raise _no_such_file(package)
         progress(f"fetched {file.filename}")
         return Wheel(held, package.sha256)
+
+
+def _addresses(project: Path, files: Iterable[str]) -> Mapping[str, str]:
+    """The addresses of wheels in requirement files, by package."""
+
+    def read(path: str) -> str | None:
+        content = read_file(project / path, limit=LARGEST_TEXT, inside=(project,))
+        return requirements_text(content)
+
+    texts = (path for path in files if not path.endswith(".whl") and is_file(project / path))
+    lines = (line for path in texts for line in read_requirement_lines(path, read=read))
+    return {line.name: line.url for line in lines if line.url}
 
 
 def _no_such_file(package: LockedPackage) -> GitopsMlError:

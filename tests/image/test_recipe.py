@@ -49,7 +49,7 @@ def needing(**changes: Any) -> dict[str, Dependencies]:
         (needing(system=("libgomp1", "git")), r"packages are to be installed \(libgomp1, git\)"),
         (
             {"needs_pip": ("./mypackage",)},
-            "./mypackage among the requirements is a URL or source code for pip",
+            "./mypackage among the requirements is source code, which pip has to build",
         ),
         (
             {"unknown_python": "x.test/base:1"},

@@ -126,9 +126,11 @@ def test_files_that_a_script_names_are_found(script: str, expected: tuple[str, .
         ("-r more.txt\n", ("./lib",)),
         ("./lib-1.0.tar.gz\n", ("./lib-1.0.tar.gz",)),
         ("git+https://me:s3cret@x.example/a.git#egg=a\n", ("git+https://x.example/a.git",)),
-        ("a @ https://x.example/a-1-py3-none-any.whl ; os_name == 'posix'\n",
-         ("https://x.example/a-1-py3-none-any.whl",)),
-    ],
+        ("a @ https://x.example/a-1-py3-none-any.whl ; os_name == 'posix'\n", ()),
+            ("https://x.example/a-1.tar.gz\n", ("https://x.example/a-1.tar.gz",)),
+            ("-e https://x.example/a-1-py3-none-any.whl\n",
+             ("https://x.example/a-1-py3-none-any.whl",)),
+        ],
 )  # fmt: skip
 def test_what_is_no_wheel_needs_pip(text: str, expected: tuple[str, ...]) -> None:
     texts = {"requirements.txt": text, "more.txt": "./lib[extra]\n"}

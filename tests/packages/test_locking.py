@@ -390,6 +390,40 @@ def test_a_page_of_wheels_is_read_and_each_wheel_is_locked_by_its_hash(
     assert package.sha256 == hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{url}",
+        "gamma @ {url}",
+        "gamma @ {url}#sha256={sha256}",
+        "gamma @ {url} ; python_version>'3'",
+    ],
+)
+def test_a_wheel_by_its_address_is_locked_and_fetched_by_its_hash(
+    project: Project, tmp_path: Path, line: str
+) -> None:
+    with package_server(tmp_path / "page") as page:
+        wheel = make_wheel(page.folder, "gamma", "1.0", requires=["beta"])
+        url = f"{page.url.removesuffix('/simple')}/files/{wheel.name}"
+        sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        project.requires(line.format(url=url, sha256=sha256))
+        lock = project.ensure().lock
+        (package,) = (each for each in lock.packages if each.name == "gamma")
+        assert "beta" in {each.name for each in lock.packages}
+        assert project.ensure().is_written is False  # it is what the requirements come to
+        (fetched,) = WheelStore(tmp_path / "store", environ=project.environ).fetch(
+            [package], python="3.11", platform="linux/amd64", project=project.folder,
+            files=["requirements.txt"], progress=silent,
+        )  # fmt: skip
+        assert (fetched.path.name, package.sha256, package.file) == (wheel.name, sha256, url)
+        make_wheel(page.folder, "gamma", "1.0", files={"gamma/__init__.py": "other"})
+        with pytest.raises(GitopsMlError, match="sha256 of the lock"):
+            WheelStore(tmp_path / "other", environ=project.environ).fetch(
+                [package], python="3.11", platform="linux/amd64", project=project.folder,
+                files=["requirements.txt"], progress=silent,
+            )  # fmt: skip
+
+
 def test_code_from_a_repository_is_refused_with_a_way_out(project: Project) -> None:
     project.requires("thing @ git+https://127.0.0.1:9/nobody/thing")
     assert "only packages of an index and wheels of the project" in refusal(project)
