@@ -19,12 +19,12 @@ from typing import Any
 from gitops_ml.capture import own_modules
 from gitops_ml.capture.beside import beside
 from gitops_ml.capture.collected import Collected, NoSource
-from gitops_ml.capture.comparison.patched_libraries import replaced_builtins
 from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, reason, surroundings
 from gitops_ml.capture.live_secrets import is_secret, session_secrets
 from gitops_ml.capture.live_session import MAIN, Session, current_session
 from gitops_ml.capture.of_machine import reads_local_time, seeds_in, variables_set
 from gitops_ml.capture.package_folder import keep_package
+from gitops_ml.capture.replaced import refuse_replaced_builtins
 from gitops_ml.capture.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.models.saved import modules_in_pickle, texts_in_pickle
@@ -215,21 +215,6 @@ def _conda_file(packages: Sequence[str]) -> dict[str, bytes]:
 def _zone(text: str, pod: PodEnvironment) -> str:
     is_other = time.timezone != 0 or time.daylight != 0
     return time.tzname[0] if is_other and "TZ" not in pod.env and reads_local_time(text) else ""
-
-
-def refuse_replaced_builtins(target: Any) -> None:
-    """Refuse a session in which code, also that of this package, works with other builtins.
-
-    Raises:
-        Unpackageable: the session replaced some, or added names.
-    """
-    reasons = [
-        f"this session put {name} into builtins, and so changed it for all code: give it a name in a cell "
-        f"({name} = …) instead, and restart the session"
-        for name in replaced_builtins()
-    ]
-    if reasons:
-        raise Unpackageable(getattr(target, "__name__", "the class"), reasons)
 
 
 def check_package(

@@ -10,6 +10,7 @@ import enum
 import fractions
 import functools
 import io
+import itertools
 import pathlib
 import sys
 import types
@@ -284,6 +285,36 @@ def _series(writer: _Writer, value: Any, depth: int) -> str:
     return f"{table}['values'].rename({writer.expression(value.name, depth + 1)})"
 
 
+def _extension_array(writer: _Writer, value: Any, depth: int) -> str:
+    """Numbers with gaps, categories, times with a zone."""
+    import pandas
+
+    return f"{_table(writer, pandas.DataFrame({'values': value}), depth)}['values'].array"
+
+
+def _index(writer: _Writer, value: Any, depth: int) -> str:
+    import pandas
+
+    table = _table(writer, pandas.DataFrame({"values": value.array}), depth)
+    names = {"name": value.name, "freq": getattr(value, "freqstr", None)}
+    options = [
+        f", {key}={writer.expression(each, depth + 1)}" for key, each in names.items() if each
+    ]
+    return f"{writer.reference(type(value))}({table}['values'].array{''.join(options)})"
+
+
+def _range_index(writer: _Writer, value: Any, depth: int) -> str:
+    parts = [value.start, value.stop, value.step]
+    name = f", name={writer.expression(value.name, depth + 1)}" if value.name else ""
+    return f"{writer.reference(type(value))}({writer.several(parts, depth)}{name})"
+
+
+def _polynomial(writer: _Writer, value: Any, depth: int) -> str:
+    if getattr(value, "symbol", "x") != "x":
+        raise CannotWrite
+    return writer.call(type(value), [value.coef, value.domain, value.window], depth)
+
+
 def _numpy_scalar(writer: _Writer, value: Any, depth: int) -> str:
     if value.dtype.kind not in "biufcUSmM":
         raise CannotWrite
@@ -333,6 +364,7 @@ _WRITERS: Mapping[type, Callable[[_Writer, Any, int], str]] = {
     collections.deque: _from(lambda value: [list(value), value.maxlen]),
     pathlib.PosixPath: _path,
     pathlib.WindowsPath: _path,
+    itertools.count: _from(lambda value: ast.literal_eval(f"[{repr(value)[6:-1]}]")),
     types.SimpleNamespace: lambda writer, value, depth: (
         f"{writer.reference(types.SimpleNamespace)}(**{_dict(writer, vars(value), depth)})"
     ),
@@ -353,7 +385,30 @@ def _is_numpy_scalar(value: Any) -> bool:
 _BY_SHAPE: tuple[tuple[Callable[[Any], bool], Callable[[_Writer, Any, int], str]], ...] = (
     (_named("numpy", "ndarray"), _array),
     (_is_numpy_scalar, _numpy_scalar),
+    (
+        _named("numpy", "poly1d"),
+        lambda writer, value, depth: writer.call(
+            type(value), [value.coeffs, False, value.variable], depth
+        ),
+    ),
+    (
+        _named("numpy", "Polynomial", "Chebyshev", "Legendre", "Laguerre", "Hermite", "HermiteE"),
+        _polynomial,
+    ),
     (_named("pandas", "DataFrame"), _table),
+    (
+        _named(
+            "pandas",
+            "IntegerArray",
+            "FloatingArray",
+            "BooleanArray",
+            "Categorical",
+            "DatetimeArray",
+        ),
+        _extension_array,
+    ),
+    (_named("pandas", "RangeIndex"), _range_index),
+    (_named("pandas", "Index", "DatetimeIndex", "TimedeltaIndex", "CategoricalIndex"), _index),
     (_named("pandas", "Series"), _series),
     (lambda value: isinstance(value, enum.Enum), _enum),
     (lambda value: isinstance(value, tuple) and hasattr(value, "_fields"), _from(list)),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitops_ml.capture.replaced import naming_replaced
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import (
     CallKeywords,
@@ -138,10 +139,11 @@ class Client(Reading):
             conda_packages=conda_packages, project_dir=project_dir, models=models, example=example,
         )  # fmt: skip
         chosen = DeployOptions(wait=wait, **options)
-        api = create_api(
-            self._connection, api_spec, given,
-            content=content, origin=origin, options=chosen,
-        )  # fmt: skip
+        with naming_replaced(given.predictor):
+            api = create_api(
+                self._connection, api_spec, given,
+                content=content, origin=origin, options=chosen,
+            )  # fmt: skip
         if chosen.waits and api.content == "complete":
             api.wait(timeout=chosen.timeout)
         return api

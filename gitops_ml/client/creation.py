@@ -14,6 +14,7 @@ from gitops_ml.capture.comparison.proof import Proof
 from gitops_ml.capture.notebook_origin import notebook_origin
 from gitops_ml.capture.package import Package, check_package, package
 from gitops_ml.capture.package_text import package_text
+from gitops_ml.capture.replaced import refuse_replaced_builtins
 from gitops_ml.capture.spec_of_class import (
     api_name,
     one_api,
@@ -54,6 +55,10 @@ class GivenCode:
     models: Mapping[str, Any] | None
     example: Any = ...
     """A payload to compare the answers of; by default that of the class, `None` for none."""
+
+    def __post_init__(self) -> None:
+        if self.project_dir is None:
+            refuse_replaced_builtins(self.predictor)
 
     def check(self, *, kind: object) -> None:
         """Refuse arguments of another type.

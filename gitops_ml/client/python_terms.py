@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from gitops_ml.capture.comparison.patched_libraries import replaced_builtins
 from gitops_ml.errors import GitopsMlError, InvalidDocument
 
 Class = TypeVar("Class", bound=type)
@@ -129,7 +130,8 @@ def _speaking(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return method(*positional, **named)
         except GitopsMlError as error:
-            _translate(error)
+            if not replaced_builtins():  # by which nothing works
+                _translate(error)
             raise
 
     return call

@@ -57,6 +57,21 @@ def replaced_builtins() -> list[str]:
     return [name for name, value in builtins.__dict__.items() if _is_made_in(main, value)]
 
 
+def replaced_in_python(namespace: Mapping[str, Any], source: Source) -> list[str]:
+    """What the session replaced in modules of Python, which this package uses as well: ``json.dumps``."""
+    found = {
+        each.replace(":", ".")
+        for each in Patches(namespace, source, frozenset()).references(frozenset())
+    }
+    for module in _OF_THE_PROCESS - {"builtins", "__main__", "__mp_main__"}:
+        held = vars(sys.modules[module])
+        found |= {f"{module}.{name}" for name, each in held.items() if _is_made_in(namespace, each)}
+    hooks = {f"sys.{name}" for name in _HOOKS}
+    return sorted(
+        each for each in found - hooks if each.partition(".")[0] in sys.stdlib_module_names
+    )
+
+
 def _is_made_in(main: Mapping[str, Any], value: Any) -> bool:
     while value.__class__ is types.MethodType:
         value = value.__func__

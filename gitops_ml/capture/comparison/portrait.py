@@ -166,7 +166,7 @@ def _close_resources(nodes: list[Node]) -> None:
     for number, node in enumerate(nodes):
         for _, place in node.edges if node.kind in _CARRIERS else ():
             holders.setdefault(place, []).append(number)
-    queue = [number for number, node in enumerate(nodes) if node.kind == "opaque"]
+    queue = [number for number, node in enumerate(nodes) if node.kind in ("opaque", "live")]
     seen = set(queue)
     while queue:
         for holder in holders.get(queue.pop(), ()):

@@ -67,7 +67,9 @@ def differences(here: Sequence[Node], there: Sequence[Node]) -> tuple[Difference
             found.append(Difference(path, "an object with another name too", "one of its own"))
             continue
         if (a.kind, a.text) != (b.kind, b.text):
-            found.append(Difference(path, _described(a), _described(b)))
+            here_is, there_is = _described(a), _described(b)
+            is_alike = here_is == there_is
+            found.append(Difference(path, here_is, "another one" if is_alike else there_is))
             continue
         queue.extend(_pairs(a, b, path))
         found += _unpaired(here, there, (a, b), path)
@@ -107,13 +109,17 @@ def below(path: Path, label: Label) -> Path:
 def _described(node: Node) -> str:
     if node.kind == "value":
         return node.text.partition(" ")[2]
+    if node.kind == "live":
+        return node.text
     if node.kind == "function":
         return f"a function {node.text.partition(' ')[0]}"
     if node.kind == "place":
         return "another value"
     if node.kind in ("builtin", "installed", "module"):
         return node.text or "not defined"
-    name = node.text if node.kind in ("class", "instance", "object", "opaque") else ""
+    if node.kind == "opaque":
+        return f"a {node.text}"
+    name = node.text if node.kind in ("class", "instance", "object") else ""
     return f"a {node.kind} {name}".strip()
 
 

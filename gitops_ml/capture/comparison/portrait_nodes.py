@@ -8,6 +8,7 @@ import hashlib
 import logging
 import queue
 import sys
+import threading
 import types
 import typing
 import weakref
@@ -28,6 +29,8 @@ from gitops_ml.capture.comparison.portrait import (
     globals_of,
     subclasses_of,
 )
+from gitops_ml.capture.comparison.portrait_live import generator, live, opaque, state_of
+from gitops_ml.capture.comparison.portrait_pandas import of_pandas
 from gitops_ml.capture.comparison.portrait_process import (
     cached_property,
     context,
@@ -62,6 +65,7 @@ _DESCRIPTORS = (
     types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType,
     types.MethodWrapperType,
 )  # fmt: skip
+_OF_THREADS = vars(threading.Thread()).keys()
 _WEAK_DICTS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 _DISPATCH = getattr(functools.singledispatch(repr), "__code__", None)
 
@@ -84,9 +88,17 @@ def found(value: Any, place: Surroundings) -> Found:
             return describe(value, place)
     if (kind.__module__, kind.__qualname__) == ("numpy", "ndarray"):
         return _array(value, place)
-    if place.reference(kind) is None and kind.__flags__ & _HEAP:
+    if (table := of_pandas(value, place)) is not None:
+        return table
+    if place.reference(kind) is None and kind.__flags__ & _HEAP and not _is_of_c(kind, place):
         return _own_instance(value, place)
     return _instance(value, place)
+
+
+def _is_of_c(kind: type, place: Surroundings) -> bool:
+    """Whether it is a type of a library in C which no module names, such as that of `csv.reader`."""
+    is_own = place.is_own(kind.__module__)
+    return not (is_own or kind.__dictoffset__ or "__slots__" in vars(kind))
 
 
 def _shared_method(value: Any, place: Surroundings) -> str | None:
@@ -283,7 +295,7 @@ def _virtual_subclasses(value: type, place: Surroundings) -> tuple[str, ...]:
 
 def _own_instance(value: Any, place: Surroundings) -> Found:
     edges = chain(((("class", ""), type(value)),), _state(value), _held(value, place))
-    text = ""
+    text = state_of(value, place) or ""
     for base in (str, bytes, int, float, complex):
         if isinstance(value, base):
             text = base.__repr__(value)
@@ -294,7 +306,8 @@ def _own_instance(value: Any, place: Surroundings) -> Found:
 def _state(value: Any) -> Edges:
     state = getattr(value, "__dict__", None)
     for name, each in sorted(state.items()) if isinstance(state, dict) else ():
-        yield (("attribute", str(name)), each)
+        if not (isinstance(value, threading.Thread) and name in _OF_THREADS):
+            yield (("attribute", str(name)), each)
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
@@ -315,12 +328,14 @@ def _held(value: Any, place: Surroundings) -> Edges:
 
 def _instance(value: Any, place: Surroundings) -> Found:
     """An instance of an installed class, by what pickle would keep of it."""
+    if (state := live(value, place)) is not None:
+        return state
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
     try:
         made = value.__reduce_ex__(4)
     except Exception:  # noqa: BLE001 - whatever a class does here
-        return Found("opaque", name, _state(value), has_identity=True)
+        return opaque(value, name, _state(value), place)
     if isinstance(made, str):
         return Found("named", f"{name} {made}", _bounds(value))
     has_identity = _has_identity(kind)
@@ -413,4 +428,5 @@ _BY_KIND: tuple[tuple[Any, Callable[[Any, Surroundings], Found]], ...] = (
     (logging.Logger, logger),
     (ContextVar, context_variable),
     (Context, context),
+    ((types.GeneratorType, types.CoroutineType), generator),
 )

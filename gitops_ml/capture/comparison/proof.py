@@ -22,6 +22,7 @@ from gitops_ml.capture.comparison.clean_import import JOB
 from gitops_ml.capture.comparison.patched_libraries import Patches
 from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
 from gitops_ml.capture.comparison.portrait_compare import Difference, differences
+from gitops_ml.capture.comparison.portrait_live import ANOTHER
 from gitops_ml.capture.comparison.process_state import NOT_LOADED, STATES, named_in
 from gitops_ml.capture.comparison.repairs import repaired
 from gitops_ml.capture.live_imports import Settings
@@ -217,6 +218,10 @@ def reason(difference: Difference, namespace: Mapping[str, Any] = MappingProxyTy
         return f"{difference}: this session changed it; do so by statements of their own in a cell"
     if kind == "global" and holds_state(namespace.get(name)):
         return f"the package {pass_it(name, namespace[name])}"
+    if difference.there == ANOTHER:
+        return (
+            f"{difference}: create it in __init__, or put the values that you need into the config"
+        )
     if kind == "through" or "." in name:
         return (
             f"{difference}: this session changed it, or its file changed after the import; write it in its "

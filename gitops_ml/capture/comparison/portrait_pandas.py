@@ -1,0 +1,85 @@
+"""What is a portrait of tables and columns of pandas: what they hold, not how their memory is divided into blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gitops_ml.capture.comparison.portrait import Edges, Found, Surroundings
+
+
+def of_pandas(value: Any, place: Surroundings) -> Found | None:
+    """What an object of pandas is; `None` for one that is compared as any other."""
+    kind = type(value)
+    if kind.__module__.partition(".")[0] != "pandas":
+        return None
+    if (parts := _PARTS.get(kind.__name__)) is not None:
+        return Found(f"pandas {kind.__name__}", _text(value), list(parts(value)), has_identity=True)
+    if hasattr(value, "_mask") and hasattr(value, "_data"):
+        return Found("masked array", _text(value), list(_masked(value)), has_identity=True)
+    return None
+
+
+def _text(value: Any) -> str:
+    return f"{getattr(value, 'dtype', '')} {getattr(value, 'freqstr', None) or ''}".strip()
+
+
+def _masked(value: Any) -> Edges:
+    """What is below a gap is nothing."""
+    held = value._data.copy()
+    held[value._mask] = 0
+    yield (("item", "values"), held)
+    yield (("item", "gaps"), value._mask)
+
+
+def _table(value: Any) -> Edges:
+    yield (("attribute", "columns"), value.columns)
+    yield (("attribute", "index"), value.index)
+    for number in range(value.shape[1]):
+        yield (("item", str(number)), value.iloc[:, number].array)
+    yield (("attribute", "attrs"), value.attrs)
+
+
+def _series(value: Any) -> Edges:
+    yield (("item", "values"), value.array)
+    yield (("attribute", "index"), value.index)
+    yield (("attribute", "name"), value.name)
+    yield (("attribute", "attrs"), value.attrs)
+
+
+def _index(value: Any) -> Edges:
+    yield (("item", "values"), value.array)
+    yield (("attribute", "name"), value.name)
+
+
+def _range_index(value: Any) -> Edges:
+    yield (("item", "values"), (value.start, value.stop, value.step))
+    yield (("attribute", "name"), value.name)
+
+
+def _categorical(value: Any) -> Edges:
+    yield (("attribute", "codes"), value.codes.astype("int64"))
+    yield (("attribute", "categories"), value.categories)
+    yield (("attribute", "ordered"), bool(value.ordered))
+
+
+def _wrapped(value: Any) -> Edges:
+    yield (("item", "values"), value._ndarray)
+
+
+def _texts(value: Any) -> Edges:
+    yield (("item", "values"), list(value))
+
+
+_PARTS: Mapping[str, Callable[[Any], Edges]] = {
+    "DataFrame": _table,
+    "Series": _series,
+    "RangeIndex": _range_index,
+    "Categorical": _categorical,
+    "ArrowStringArray": _texts,
+    **dict.fromkeys(("Index", "DatetimeIndex", "TimedeltaIndex", "CategoricalIndex"), _index),
+    **dict.fromkeys(
+        ("NumpyExtensionArray", "PandasArray", "DatetimeArray", "TimedeltaArray", "StringArray"),
+        _wrapped,
+    ),
+}
