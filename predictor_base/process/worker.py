@@ -32,12 +32,13 @@ from predictor_base.process.replica_state import DRAINING, READY, STALLED, UNHEA
 from predictor_base.process.routes import all_routes
 from predictor_base.serving.executor import Executor
 from predictor_base.serving.service import Service
+from predictor_base.serving.thread_settings import of_this_thread
 from predictor_base.serving.waiting import own_task
 from predictor_base.telemetry.metrics import Metrics
 from predictor_base.telemetry.tracing import start_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from predictor_base.predictor.assembly import Assembled
     from predictor_base.settings import Settings
@@ -84,6 +85,8 @@ class Worker:
         self._is_asked_to_end = False
         self._loading: asyncio.Task[None] | None = None
         self._assembled: Assembled | None = None
+        self._of_load: Mapping[str, Any] = {}
+        """What libraries have for the thread of the load."""
         self._prediction_log: Any = None
         self._grpc_address = grpc
         self._grpc: Any = None
@@ -271,6 +274,7 @@ class Worker:
         try:
             self._assembled = await job.future
             self._executor.inherit(job)
+            self._executor.settle(self._of_load)
             await self._begin(self._assembled)
         except StartFailure as error:
             logger.error("%s", error)
@@ -303,7 +307,9 @@ class Worker:
         self._app.document, self._app.signature = document, description.tensors()
         self._app.schema_hash = schema_hash(document)
         self._metrics.describe(settings, self._app.schema_hash)
-        return assemble(settings, self._metrics, folder=Path.cwd())
+        assembled = assemble(settings, self._metrics, folder=Path.cwd())
+        self._of_load = of_this_thread()
+        return assembled
 
     def _fail(self) -> None:
         self.exit_code = FAILED

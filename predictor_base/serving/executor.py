@@ -15,11 +15,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any
 
 from predictor_base.errors import text_of
+from predictor_base.serving.thread_settings import set_on_this_thread
 
 Then = Callable[[Any, BaseException | None], None]
 
@@ -128,6 +129,8 @@ class Executor:
         self._is_fork = False
         os.register_at_fork(after_in_child=self._note_fork)
         self._inherited: list[tuple[contextvars.ContextVar[Any], Any]] = []
+        self._settings: Mapping[str, Any] = {}
+        """Those of libraries for each thread."""
 
     # For the loop
 
@@ -135,6 +138,11 @@ class Executor:
         """Let later calls find what a job set in its context, such as the precision of decimals at an import."""
         here = contextvars.copy_context()
         self._inherited = [(var, value) for var, value in job.context.items() if var not in here]
+
+    def settle(self, settings: Mapping[str, Any]) -> None:
+        """Give each thread, and this one of the loop, what libraries have for the thread of the load."""
+        self._settings = settings
+        set_on_this_thread(settings)
 
     def enter(self) -> None:
         """Set that in the current context, where nothing else is set."""
@@ -230,7 +238,12 @@ class Executor:
 
     def _work(self) -> None:
         me = threading.get_ident()
+        settings = self._settings
+        set_on_this_thread(settings)
         while self._wakes.get():
+            if settings is not self._settings:
+                settings = self._settings
+                set_on_this_thread(settings)
             self._awake.add(me)
             while True:
                 self._take_jobs(me)

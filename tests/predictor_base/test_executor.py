@@ -184,3 +184,33 @@ def test_a_slow_call_after_many_quick_ones_is_charged_to_itself_alone(
         if threads > 1:
             assert server.predict("quick").status_code == 200
         assert slow.result().status_code == 504
+
+
+OF_THREADS = """
+    import threading, warnings
+    import sklearn
+
+    sklearn.set_config(assume_finite=True)
+    together = threading.Barrier(3)
+
+    class PythonPredictor:
+        def __init__(self):
+            sklearn.set_config(working_memory=77)
+        {define} predict(self, payload):
+            {wait}
+            found = sklearn.get_config()
+            return [found["assume_finite"], found["working_memory"], threading.current_thread().name]
+"""
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["threads", "loop"])
+def test_what_a_library_keeps_for_each_thread_holds_on_all(tmp_path: Path, is_async: bool) -> None:
+    define, wait = ("async def", "pass") if is_async else ("def", "together.wait(20)")
+    source = OF_THREADS.format(define=define, wait=wait)
+    with (
+        serving(tmp_path, source, threadsPerProcess=3) as server,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        answers = list(pool.map(lambda number: server.predict(number).json(), range(3)))
+    assert [each[:2] for each in answers] == [[True, 77]] * 3
+    assert len({each[2] for each in answers}) == (1 if is_async else 3)
