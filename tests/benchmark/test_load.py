@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gitops_ml.benchmark.figures import Load
 from gitops_ml.benchmark.load import Target, measure
 from tests.support.ports import free_port
@@ -86,7 +88,7 @@ def target(url: str, *, timeout: float = 5, **headers: str) -> Target:
 
 def test_a_closed_loop_has_its_clients_inside_and_no_more() -> None:
     with serving(lambda _: 200, delay=0.02) as (url, seen):
-        found = measure(target(url, host="iris.example"), Load("closed", 4), seconds=0.5)
+        found = measure(target(url, host="iris.example"), Load("closed", 4), seconds=2)
     assert seen.most == seen.connections == 4
     assert seen.bodies == {b'{"x":1}': found.requests}
     assert seen.hosts == {"iris.example"}
@@ -105,14 +107,14 @@ def test_an_open_loop_sends_what_is_due_and_counts_the_wait() -> None:
 
 def test_failures_are_counted_by_kind() -> None:
     with serving(lambda number: 503 if number % 3 else 200) as (url, _):
-        found = measure(target(url), Load("closed", 1), seconds=0.3)
+        found = measure(target(url), Load("closed", 1), seconds=1)
     assert found.errors.keys() == {"503"}
-    assert 0.5 < found.error_rate < 0.7
+    assert found.error_rate == pytest.approx(1 - found.requests // 3 / found.requests)
 
 
 def test_a_broken_connection_is_an_error_and_a_new_one_follows() -> None:
     with serving(lambda number: 200 if number % 2 else 0) as (url, seen):
-        found = measure(target(url), Load("closed", 1), seconds=0.3)
+        found = measure(target(url), Load("closed", 1), seconds=1)
     assert found.errors.keys() == {"connection"}
     assert seen.connections > 2
     assert found.latency is not None
