@@ -9,7 +9,7 @@ import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
-from gitops_ml.commands.cost import Costs, ReleaseCost, costs
+from gitops_ml.commands.cost import PRICED, Costs, ReleaseCost, costs
 from gitops_ml.facts.result_facts import costs_facts
 from gitops_ml.release.monthly_cost import money
 
@@ -27,8 +27,8 @@ from gitops_ml.release.monthly_cost import money
 def command(api: str | None, project: ProjectChoice, prometheus: str | None, output: str) -> None:
     """Show what releases have cost, how much was idle, and what would cost less.
 
-    Replicas and requests of the last week come from the cluster's Prometheus, prices from the project
-    file.
+    Replicas and requests of the last week come from the cluster's Prometheus. All of it is priced as of
+    now: with the requests of the manifests and the prices of the project file.
 
     \b
     Examples:
@@ -48,14 +48,16 @@ def command(api: str | None, project: ProjectChoice, prometheus: str | None, out
 
 
 def _show(found: Costs, api: str | None) -> None:
-    head = ("environment", "api", "last day", "last week", "month", "idle", "replica hours")
+    head = ("environment", "api", "last day", "last week", "per month", "idle", "replica hours")
     rows = [*map(_row, found.releases)]
     if len(found.releases) > 1:
         rows += _totals(found)
-    report.table(head, rows)
+    report.table(head, rows, less=("last day", "replica hours"))
+    if found.totals():
+        report.hanging("", PRICED, below=2)
     for release in found.releases:
         for line in release.savings()[: None if api else 1]:
-            report.echo(line)
+            report.hanging("", line, below=2)
 
 
 def _row(release: ReleaseCost) -> tuple[str, ...]:

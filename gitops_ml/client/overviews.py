@@ -66,9 +66,10 @@ class Costs(Result):
         prices = f"no prices: set {', '.join(self.missing)} in the project file"
         return Card(
             title="cost",
-            head=("api", "environment", "last day", "last week", "month", "idle", "saving"),
+            head=("api", "environment", "last day", "last week", "per month", "idle", "saving"),
             table=tuple(map(_row, self.releases)),
             notes=(
+                *((cost.PRICED,) if self.totals else ()),
                 *(line for each in self.releases for line in each.savings()[:1]),
                 *((prices,) if self.missing else ()),
                 *self.warnings,

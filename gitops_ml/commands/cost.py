@@ -18,6 +18,11 @@ from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 
 _WEEK = timedelta(days=7)
+PRICED = (
+    "priced as of now, with the requests of the manifests and the prices of the project file; earlier ones are "
+    "not used"
+)
+"""What amounts mean: the date of a commit is not the date from which a price holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
+from gitops_ml.documents.findings import count_of
 from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.monthly_cost import MONTH_HOURS, replica_hour
 from gitops_ml.release.replicas_over_time import Traffic, replica_hours, simulated
@@ -71,6 +72,8 @@ class Spending:
     """The share of the replicas that no request needed; `None` where requests are not recorded."""
     currency: str | None
     """`None` where a price is missing, and with it all amounts."""
+    replica_hour: float | None
+    """The price of one replica in an hour, now; all hours have it, whatever it was then."""
     day: float | None
     week: float | None
     month: float | None
@@ -90,6 +93,7 @@ def spending(spec: ReleaseSpec, cluster: ClusterSpec, usage: Usage) -> Spending:
         replica_hours=week,
         idle=_idle(usage, spec.autoscaling.target_in_flight),
         currency=hour.currency if hour else None,
+        replica_hour=hour.paid if hour else None,
         day=day * hour.paid if hour else None,
         week=week * hour.paid if hour else None,
         month=month,
@@ -197,7 +201,7 @@ def _note(
     if scaling.min_replicas:
         return ""
     starts = sum(not each.replicas and later.replicas > 0 for each, later in pairwise(steps))
-    note = f"{starts} starts from zero in the recorded time"
+    note = f"{count_of(starts, 'start')} from zero in the recorded time"
     if has_waker:
         return note
     return f"{note}; it needs KEDA's HTTP add-on or a trigger that wakes it"

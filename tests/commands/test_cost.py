@@ -104,7 +104,9 @@ def test_the_table_has_a_row_for_each_release_and_their_sum(ann, busy_by_day):
     has(ann, iris(), roses, container_api("idle"), address=busy_by_day)
     result = ann.runs("cost", "-e", "staging")
     assert result.code == 0, result
-    head, idle, first, second, total, *savings = result.out.splitlines()
+    head, idle, first, second, total, priced, *savings = result.out.splitlines()
+    assert "PER MONTH" in head
+    assert priced.startswith("priced as of now")
     assert head.split("  ")[0] == "ENVIRONMENT"
     assert idle.endswith("nothing recorded")
     assert first.split()[:8] == ["staging", "iris", "EUR", "4.80", "EUR", "34", "EUR", "146"]
@@ -116,11 +118,25 @@ def test_the_table_has_a_row_for_each_release_and_their_sum(ann, busy_by_day):
     assert "it needs KEDA's HTTP add-on or a trigger that wakes it" in line
 
 
+def test_a_new_price_is_that_of_all_hours_and_is_named(ann, busy_by_day):
+    has(ann, iris(), address=busy_by_day)
+    ann.keeps_source_in_git()
+    has(ann, iris(), address=busy_by_day, prices={**PRICES, "cpu_hour": 0.09})
+    ann.commits_source()
+    result = ann.runs("cost", "iris", "-e", "staging", "-o", "json")
+    (found,) = [each["spending"] for each in result.json["releases"]]
+    assert found["replica_hour"] == pytest.approx(0.1)
+    assert found["week"] == pytest.approx(found["replica_hours"] * 0.1)
+    text = ann.runs("cost", "iris", "-e", "staging").out
+    assert text.count("priced as of now") == 1
+
+
 def test_without_prices_it_says_so_once_and_still_has_the_replicas(ann, busy_by_day):
     has(ann, iris(), address=busy_by_day, prices=None)
     result = ann.runs("cost", "-e", "staging")
     assert result.code == 0, result
     assert result.out.splitlines()[1].split() == ["staging", "iris", "-", "-", "-", "75%", "672"]
+    assert "priced" not in result.out
     assert result.err.count("no prices: set clusters.main.prices in the project file") == 1
 
 
