@@ -16,6 +16,7 @@ from gitops_ml.cli.options import (
 )
 from gitops_ml.commands.logs import CONTAINER, follow, logs
 from gitops_ml.facts.shapes import shaped
+from gitops_ml.system.clean_text import printable_json
 
 
 @click.command("logs")
@@ -56,6 +57,6 @@ def command(
         workspace, api, clients=clients, environment=where, container=container, tail=tail
     ):
         if output == "json":
-            report.stream(json.dumps(shaped("logs", line)))
+            report.stream(printable_json(json.dumps(shaped("logs", line))))
         else:
             report.log_line(line.pod, line.text)

@@ -99,6 +99,10 @@ _STEERING = re.compile(
 )
 
 
+_CI_COMMAND = re.compile(r"#(?=#(?:vso)?\[)")
+"""What begins a command in any place of a line: ``##[name]`` for GitHub, ``##vso[name]`` for Azure."""
+
+
 def printable(text: str) -> str:
     r"""``text`` as a terminal may show it: lines and tabs stay, sequences go, the rest is visible.
 
@@ -110,7 +114,8 @@ def printable(text: str) -> str:
 
 
 def printable_json(text: str) -> str:
-    """The text of a JSON document, of the same value, as a terminal may show it."""
+    """The text of a JSON document, of the same value, as a terminal and the log of a CI system may show it."""
+    text = _CI_COMMAND.sub(r"\\u0023", text)
     return _STEERING.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 

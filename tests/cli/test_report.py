@@ -17,7 +17,7 @@ import gitops_ml.cli
 from gitops_ml.cli import report
 from gitops_ml.cli.main import _show_bug
 from gitops_ml.errors import InvalidDocument, Problem, ServerFailed
-from gitops_ml.system.clean_text import printable
+from gitops_ml.system.clean_text import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ def test_our_own_colours_are_there(terminal):
     assert shown == "\x1b[32madded\x1b[0m and plain\n"
 
 
-@given(st.text())
+@given(st.text() | st.sampled_from(["##[x]", "###vso[a]b", "#", "##vso["]))
 def test_json_keeps_its_value(text):
     stream, before = io.StringIO(), sys.stdout
     sys.stdout = stream
@@ -125,6 +125,9 @@ def test_a_ci_system_obeys_no_line_of_others(command, variable, monkeypatch, cap
     monkeypatch.setenv(variable, "true")
     report.error(ServerFailed(command))
     report.echo(command)
+    report.log_line("iris-1", command)
+    report.as_json({"text": command})
+    report.stream(printable_json(json.dumps(command)))
     lines = "".join(capsys.readouterr()).splitlines()
     assert not any(
         line.lstrip().startswith("::") or "##[" in line or "##vso[" in line for line in lines
