@@ -55,16 +55,18 @@ def _show(found: Description) -> None:
     live = found.live
     report.echo(f"{live.release.api} in {live.release.environment}: {live.status.state}")
     for name, value in _facts(found):
-        report.echo(f"  {name:<12}  {value}")
+        report.hanging(f"  {name:<12}  ", value)
     report.section(
         ("replica", "state", "deployment id", "restarts", "node", "age"),
         (_replica(replica, found) for replica in found.replicas),
         cut="node",
+        less=("deployment id", "node"),
     )
     report.section(
         ("event", "times", "last", "object", "message"),
         map(_event, found.events[-_MOST_EVENTS:]),
         cut="message",
+        less=("object",),
     )
     show_predictions(found.predictions)
     report.warnings(found.unseen)

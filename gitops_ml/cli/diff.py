@@ -11,6 +11,7 @@ from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, 
 from gitops_ml.commands.diff import Differences, diff
 from gitops_ml.commands.get import utc_now
 from gitops_ml.commands.live import Drift, ReleaseDrift, drift
+from gitops_ml.documents.findings import count_of
 from gitops_ml.facts.result_facts import differences_facts, drift_facts
 from gitops_ml.gitops.differences import unified_diff
 from gitops_ml.gitops.drift import LiveDifference
@@ -113,7 +114,7 @@ def _show_drift(found: Drift) -> None:
         _show_release(release)
     count = sum(len(release.unexpected) for release in found.releases)
     if count:
-        report.echo(f"{report.count(count, 'difference')} between Git and the cluster")
+        report.echo(f"{count_of(count, 'difference')} between Git and the cluster")
     else:
         report.echo("the cluster is as in Git")
 

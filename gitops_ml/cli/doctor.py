@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.doctor import SECONDS, Diagnosis, doctor
 from gitops_ml.doctor.outcome import FINDING, Check
+from gitops_ml.documents.findings import count_of
 from gitops_ml.facts.result_facts import diagnosis_facts
 
 _COLOURS = {FINDING: "error", "skipped": "progress"}
@@ -49,22 +48,20 @@ def command(project: ProjectChoice, timeout: float, skip: tuple[str, ...], outpu
     if output == "json":
         report.as_json(diagnosis_facts(found))
     else:
-        for line in _lines(found):
-            report.echo(line)
+        _show(found)
     report.exit_if_different(bool(found.findings))
 
 
-def _lines(found: Diagnosis) -> Iterator[str]:
+def _show(found: Diagnosis) -> None:
     for check in found.checks:
-        yield from _check_lines(check)
+        _show_check(check)
     count = len(found.findings)
-    yield f"{report.count(len(found.checks), 'check')}, {report.count(count, 'finding')}"
+    report.echo(f"{count_of(len(found.checks), 'check')}, {count_of(count, 'finding')}")
 
 
-def _check_lines(check: Check) -> Iterator[str]:
+def _show_check(check: Check) -> None:
     mark = report.styled(f"{check.outcome:<7}", _COLOURS.get(check.outcome, "add"))
     first, *rest = check.text.splitlines() or [""]
-    yield f"{mark}  {check.subject}: {first}"
-    yield from (f"         {line}" for line in rest)
-    if check.remedy:
-        yield f"         {check.remedy}"
+    report.hanging(f"{mark}  ", f"{check.subject}: {first}")
+    for line in (*rest, *filter(None, [check.remedy])):
+        report.hanging(" " * 9, line)

@@ -15,6 +15,7 @@ from gitops_ml.cli.options import (
     project_option,
 )
 from gitops_ml.commands.inspect import export
+from gitops_ml.documents.findings import count_of
 from gitops_ml.facts.result_facts import exported_facts
 
 
@@ -42,6 +43,6 @@ def command(
     if output == "json":
         report.as_json(exported_facts(exported, directory))
         return
-    report.echo(f"{report.count(len(exported.files), 'file')} written to {directory}")
+    report.echo(f"{count_of(len(exported.files), 'file')} written to {directory}")
     if exported.manifest is None and "api.yaml" not in exported.files:
         report.say("the manifest is not among them: it is not attached to the image")

@@ -52,11 +52,12 @@ def _show(overview: Overview, output: str) -> None:
             ("environment", "api", "status", "ready", "deployment id", "up to date", "last update"),
             map(_row, overview.releases),
             cut="status",
+            less=("deployment id", "up to date"),
         )
     for live in overview.releases:
         why = filter(None, (live.status.reason, live.status.remedy, *live.notes))
         if text := "; ".join(why):
-            report.say(f"{live.release.api} in {live.release.environment}: {text}")
+            report.explain(f"{live.release.api} in {live.release.environment}: ", text)
     show_predictions(overview.predictions)
     report.warnings(overview.unseen)
 

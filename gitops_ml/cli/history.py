@@ -47,6 +47,7 @@ def command(api: str, project: ProjectChoice, limit: int, output: str) -> None:
         ("", "environment", "deployment id", "when", "who", "what", "changed", "pr", "commit"),
         map(_row, found.entries),
         cut="changed",
+        less=("commit", "what"),
     )
 
 

@@ -9,6 +9,7 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
 from gitops_ml.commands.model import pull_model, push_model
+from gitops_ml.documents.findings import count_of
 from gitops_ml.facts.result_facts import pulled_model_facts, pushed_model_facts
 from gitops_ml.workspace.clients import model_store
 
@@ -56,7 +57,7 @@ def push(directory: Path, location: str, insecure: bool, output: str) -> None:
     sent = (
         f"{report.size(pushed.bytes_sent)} sent" if pushed.bytes_sent else "already in the registry"
     )
-    report.say(f"{report.count(pushed.files, 'file')}, {report.size(pushed.size)}, {sent}")
+    report.say(f"{count_of(pushed.files, 'file')}, {report.size(pushed.size)}, {sent}")
     report.echo(pushed.location)
 
 
@@ -77,4 +78,4 @@ def pull(location: str, directory: Path, insecure: bool, output: str) -> None:
     if output == "json":
         report.as_json(pulled_model_facts(pulled, directory))
         return
-    report.echo(f"{directory}: {report.count(pulled.files, 'file')}, {report.size(pulled.size)}")
+    report.echo(f"{directory}: {count_of(pulled.files, 'file')}, {report.size(pulled.size)}")

@@ -18,9 +18,13 @@ def show_predictions(found: Iterable[Predictions]) -> None:
     """A section for each deployment: classes with their shares, or the distribution of values."""
     for each in found:
         report.echo()
-        report.echo(f"{each.deployment_id}: {each.total:.0f} predictions, from {each.source}")
+        report.hanging(f"{each.deployment_id}: ", _total(each), below=2)
         if each.total:
             report.table(("predicted", "count", "share", ""), _rows(each))
+
+
+def _total(found: Predictions) -> str:
+    return f"{found.total:.0f} predictions, from {found.source}"
 
 
 def _rows(found: Predictions) -> Iterator[tuple[str, ...]]:
@@ -51,6 +55,6 @@ def show_comparison(found: Comparison) -> None:
     if found.cost:
         report.hanging(f"  {'cost':<8}  ", found.cost)
     for each in (first, second):
-        report.echo(f"  {each.deployment_id}: {each.total:.0f} predictions, from {each.source}")
+        report.hanging(f"  {each.deployment_id}: ", _total(each), below=4)
     if not found.aspects:
         report.echo("  nothing is recorded: set `monitoring` in the manifest to count predictions")

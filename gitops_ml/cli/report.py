@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import click
 
 from gitops_ml.cli import terminal, verbosity
+from gitops_ml.documents.findings import count_of
 from gitops_ml.errors import DifferencesFound, GitopsMlError, InvalidDocument, Problem
 from gitops_ml.facts.shapes import Result
 from gitops_ml.gitops.differences import FieldChange
@@ -57,12 +57,21 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(shown, err=err, nl=nl)
 
 
-def hanging(lead: str, text: str) -> None:
-    """Write a long text behind ``lead``; on a terminal in lines of words, each below the first."""
-    width = (terminal.columns() or 0) - len(lead)
-    lines = textwrap.wrap(text, width, break_on_hyphens=False) if width > _NARROW else [text]
-    for number, line in enumerate(lines):
-        echo(f"{' ' * len(lead) if number else lead}{line}")
+def hanging(lead: str, text: str, *, below: int | None = None, err: bool = False) -> None:
+    """Write a sentence behind ``lead``; on a terminal in lines of words.
+
+    The second line begins below the first, or at the column ``below``.
+    """
+    indent = terminal.width(_MARKED.sub("", lead))
+    below = indent if below is None else below
+    room = (terminal.columns() or 0) - below
+    if room <= _NARROW or indent - below > room:
+        echo(f"{lead}{text}", err=err)
+        return
+    first, *rest = terminal.wrapped(f"{'.' * (indent - below)}{text}", room) or [""]
+    echo(f"{lead}{first[indent - below :]}", err=err)
+    for line in rest:
+        echo(f"{' ' * below}{line}", err=err)
 
 
 def echo_error(text: str) -> None:
@@ -80,11 +89,11 @@ def stream(content: str | bytes, *, nl: bool = True) -> None:
 
 
 def log_line(pod: str, text: str) -> None:
-    """Write one line of a pod: unchanged, except on a terminal."""
+    """Write one line of a pod: unchanged, except on a terminal and for commands to a CI system."""
     if sys.stdout.isatty():
         echo(f"{styled(pod, 'progress')}  {text}")
     else:
-        click.echo(f"{pod}  {text}")
+        click.echo(_no_commands(f"{pod}  {text}"))
 
 
 def _ansi(colour: str) -> str:
@@ -92,11 +101,12 @@ def _ansi(colour: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    """``text`` without escape sequences and, in a CI system, without workflow commands.
+    """``text`` without escape sequences and, in a CI system, without workflow commands."""
+    return _no_commands(printable(text))
 
-    See "Workflow commands for GitHub Actions" (``::name::``, ``##[name]``) and Azure's ``##vso[``.
-    """
-    text = printable(text)
+
+def _no_commands(text: str) -> str:
+    """``text`` without "Workflow commands for GitHub Actions" (``::name::``, ``##[name]``) and Azure's ``##vso[``."""
     in_ci = os.environ.get("GITHUB_ACTIONS") or os.environ.get("TF_BUILD")
     return _COMMAND.sub(r"\1\2 ", text) if in_ci else text
 
@@ -112,6 +122,12 @@ def progress(text: str) -> None:
     level, normal = verbosity.level(), verbosity.Level.NORMAL
     if level > normal or (level == normal and sys.stderr.isatty()):
         echo(styled(text, "progress", err=True), err=True)
+
+
+def explain(lead: str, text: str) -> None:
+    """Write a sentence that is not part of the result, as `say` does; on a terminal in lines of words."""
+    if verbosity.level() > verbosity.Level.QUIET:
+        hanging(lead, text, below=2, err=True)
 
 
 def warnings(texts: Iterable[str]) -> None:
@@ -135,29 +151,32 @@ def size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 100_000 else f"{number} bytes"
 
 
-def count(number: int, thing: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, cut: str = "") -> None:
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    cut: str = "",
+    less: Sequence[str] = (),
+) -> None:
     """Columns as wide as their widest cell, with two spaces between.
 
-    Where a terminal is too narrow, the column ``cut`` is cut; if that is not enough, each row is a
-    block of lines ``name  value``.
+    Where a terminal is too narrow, the column ``cut`` is cut, and then the columns ``less`` are left out. If that is
+    not enough, each row is a block of lines ``name  value``.
     """
     cells: list[Sequence[str]] = [
         [" ".join(printable(str(cell)).split("\n")) for cell in row] for row in rows
     ]
-    head = terminal.short_head(head)
-    cells = terminal.cut_to_fit(head, cells, cut=cut)
-    if cells and terminal.is_too_wide(head, cells):
-        _blocks(head, cells)
+    found = terminal.fit(head, cells, cut=cut, less=less)
+    if found is None:
+        _blocks(terminal.short_head(head), cells)
         return
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    for row in ([name.upper() for name in head], *cells):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        echo(line.rstrip())
+    names, shown, left_out = found
+    widths = terminal.widths_of(names, shown)
+    for line in ([name.upper() for name in names], *shown):
+        padded = map(terminal.padded, line, widths)
+        echo("  ".join(padded).rstrip())
+    if left_out:
+        say(f"no room for: {', '.join(left_out)}")
 
 
 def _blocks(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -170,11 +189,17 @@ def _blocks(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
                 echo(f"{(name or '-').upper():<{width}}  {cell}")
 
 
-def section(head: Sequence[str], rows: Iterable[Sequence[object]], *, cut: str = "") -> None:
+def section(
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    cut: str = "",
+    less: Sequence[str] = (),
+) -> None:
     """A table below an empty line; nothing if it has no rows."""
     if rows := tuple(rows):
         echo()
-        table(head, rows, cut=cut)
+        table(head, rows, cut=cut, less=less)
 
 
 def fields(found: Iterable[FieldChange], *, indent: str = "  ", longest: int = 100) -> None:
@@ -235,6 +260,6 @@ def exit_if_different(is_different: bool) -> None:
 def error(failure: GitopsMlError) -> None:
     if isinstance(failure, InvalidDocument):
         problems(failure.problems)
-        echo_error(f"{count(len(failure.problems), 'problem')} found")
+        echo_error(f"{count_of(len(failure.problems), 'problem')} found")
     else:
         echo_error(f"{styled('error', 'error', err=True)}: {failure}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
 from gitops_ml.oci.reference import ImageRef
@@ -16,7 +19,9 @@ _NAMES = {
     "deployment id": "id",
     "up to date": "current",
     "last update": "age",
+    "replica hours": "hours",
 }
+_COMMAND = re.compile(r"`[^`]*`")
 _SHORT, _SHORTEST = 12, 8
 """Characters of a digest or id, as docker shows them; of one that is only compared, as git does."""
 
@@ -77,18 +82,49 @@ def since(when: str, full: str) -> str:
     return report.age(moment, now=datetime.now(timezone.utc))
 
 
-def cut_to_fit(
-    head: Sequence[str], rows: Sequence[Sequence[str]], *, cut: str
-) -> list[Sequence[str]]:
-    """The rows with the column ``cut`` as narrow as the terminal needs, if that is enough."""
-    width = columns()
-    if width is None or cut not in head:
-        return [*rows]
-    at = head.index(cut)
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    room = widths[at] + width - sum(widths) - 2 * (len(widths) - 1)
-    if room >= widths[at] or room < _LEAST:
-        return [*rows]
+def width(text: str) -> int:
+    """The columns that a terminal gives to a text: two for a character of East Asia, none for an accent on another."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
+
+
+def padded(cell: str, room: int) -> str:
+    return cell + " " * (room - width(cell))
+
+
+def widths_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[int]:
+    """How wide each column is."""
+    return [max(map(width, column)) for column in zip(head, *rows, strict=True)]
+
+
+def fit(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, cut: str, less: Sequence[str]
+) -> tuple[list[str], list[list[str]], tuple[str, ...]] | None:
+    """Head and rows that fit into the terminal, and what is left out; `None` where nothing helps.
+
+    The column ``cut`` is cut first. Then the columns ``less`` are left out, one after the other.
+    """
+    for number in range(len(less) + 1):
+        kept = [n for n, name in enumerate(head) if name not in less[:number]]
+        names = short_head([head[n] for n in kept])
+        cells = [[row[n] for n in kept] for row in rows]
+        if (found := _cut_to_fit(names, cells, cut=cut)) is not None:
+            return names, found, tuple(less[:number])
+    return None
+
+
+def _cut_to_fit(head: Sequence[str], rows: list[list[str]], *, cut: str) -> list[list[str]] | None:
+    """The rows with the column ``cut`` as narrow as the terminal needs; `None` where that is not enough."""
+    most, widths = columns(), widths_of(head, rows)
+    beyond = sum(widths) + 2 * (len(widths) - 1) - (most or 0)
+    if most is None or beyond <= 0:
+        return rows
+    if cut not in head or (room := widths[at := head.index(cut)] - beyond) < _LEAST:
+        return None
     return [[_cut(cell, room) if n == at else cell for n, cell in enumerate(row)] for row in rows]
 
 
@@ -97,12 +133,16 @@ def short_head(head: Sequence[str]) -> list[str]:
     return [*head] if columns() is None else [_NAMES.get(name, name) for name in head]
 
 
-def is_too_wide(head: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether lines of the table would be broken by the terminal."""
-    width = columns()
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return width is not None and sum(widths) + 2 * (len(widths) - 1) > width
+def wrapped(text: str, room: int) -> list[str]:
+    """Lines of words. A `command` is not broken, so that it can be copied."""
+    held = _COMMAND.sub(lambda match: match[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(held, room, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def _cut(cell: str, room: int) -> str:
-    return cell if len(cell) <= room else f"{cell[: room - 1]}…"
+    if width(cell) <= room:
+        return cell
+    while width(cell) >= room:
+        cell = cell[:-1]
+    return f"{cell}…"

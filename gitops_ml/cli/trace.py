@@ -49,11 +49,11 @@ def command(
         report.as_json(trace_facts(found, request))
         return
     if request is not None:
-        report.echo(f"{'request:':<16}{request.request_id}, answered by {request.pod}")
+        report.hanging(f"{'request:':<16}", f"{request.request_id}, answered by {request.pod}")
         for seen in request.lines:
             report.echo(f"{'log:':<16}{seen.at} {seen.text}")
     for name, value in trace_lines(found):
-        report.echo(f"{name + ':':<16}{value}")
+        report.hanging(f"{name + ':':<16}", value)
     report.echo("manifest:")
     for line in write_yaml([found.release.manifest]).splitlines():
         report.echo(f"  {line}")

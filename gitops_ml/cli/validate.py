@@ -11,6 +11,7 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, output_choice, selection
 from gitops_ml.commands.validate import validate
+from gitops_ml.documents.findings import count_of
 from gitops_ml.errors import InvalidDocument, Problem
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.workspace.workspace import Workspace
@@ -52,7 +53,7 @@ def command(project: ProjectChoice, output: str, strict: bool) -> None:
         report.problems([*errors, *warnings], err=False)
         report.echo(
             f"{'valid' if is_valid else 'invalid'}: {_contents(workspaces)}; "
-            f"{report.count(len(errors), 'error')}, {report.count(len(warnings), 'warning')}"
+            f"{count_of(len(errors), 'error')}, {count_of(len(warnings), 'warning')}"
         )
     if not is_valid:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
@@ -71,12 +72,10 @@ def _facts(
 
 def _contents(workspaces: tuple[Workspace, ...]) -> str:
     counts = [
-        report.count(sum(len(each.files) for each in workspaces), "file"),
-        report.count(sum(len(each.manifests) for each in workspaces), "API"),
-        report.count(
-            len({name for each in workspaces for name in each.environments}), "environment"
-        ),
+        count_of(sum(len(each.files) for each in workspaces), "file"),
+        count_of(sum(len(each.manifests) for each in workspaces), "API"),
+        count_of(len({name for each in workspaces for name in each.environments}), "environment"),
     ]
     if len(workspaces) > 1:
-        counts.insert(0, report.count(len(workspaces), "project"))
+        counts.insert(0, count_of(len(workspaces), "project"))
     return ", ".join(counts)

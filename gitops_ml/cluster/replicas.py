@@ -74,7 +74,8 @@ def replica_of(pod: Pod, *, wanted: str, now: datetime) -> Replica:
 
 
 _COMPUTE_REMEDIES: Remedies = (
-    (("nvidia.com", "gpu"), "every GPU is in use: wait, free one, or choose another compute.gpu_class"),
+    (("insufficient nvidia.com", "insufficient amd.com", "insufficient gpu."), "every GPU is in use: wait, free one, "
+     "or choose another compute.gpu_class"),
     (("insufficient",), "request less (compute.cpu, compute.mem), or add nodes"),
     (("taint", "affinity", "selector"), "no node fits the node selector and tolerations; check "
      "compute.node_groups and gpu_class"),
@@ -99,10 +100,19 @@ def _unschedulable(pod: Pod, *, now: datetime) -> Replica:
     message = pod.unschedulable or ""
     problem = Status(
         COMPUTE_UNAVAILABLE,
-        f"no node for {int(waited.total_seconds() // 60)} minutes: {one_line(message)}",
+        f"no node for {lasting(waited)}: {one_line(message)}",
         remedy_of(message, _COMPUTE_REMEDIES),
     )
     return Replica(pod, "stalled", problem)
+
+
+def lasting(span: timedelta) -> str:
+    """``90 seconds``, ``12 minutes``, ``5 hours``, ``3 days``."""
+    seconds = round(span.total_seconds())
+    for length, most, unit in ((1, 120, "seconds"), (60, 120, "minutes"), (3600, 48, "hours")):
+        if seconds < length * most:
+            return f"{round(seconds / length)} {unit}"
+    return f"{round(seconds / 86400)} days"
 
 
 def _age(pod: Pod, now: datetime) -> timedelta:

@@ -12,9 +12,11 @@ from gitops_ml.benchmark.figures import Advice, Load, Step, advice
 from gitops_ml.benchmark.load import Target, measure, warm_up
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
 from gitops_ml.commands.get import cluster_of
+from gitops_ml.commands.predict import other_address
 from gitops_ml.delivery.releases import current_release, release_values, repository_of
+from gitops_ml.documents.findings import count_of
 from gitops_ml.errors import ServerFailed, UsageError
-from gitops_ml.http.post import get, post
+from gitops_ml.http.post import Unreachable, get, post
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace
 
@@ -85,16 +87,17 @@ def bench_api(
     path = options.path or prediction_path(values)
     runtime = cast("Mapping[str, Any]", values.get("runtime") or {})
     example = (runtime.get("example") or {}).get("request")
-    return _bench(
-        _Api(
-            f"{endpoint.url}/{path.lstrip('/')}",
-            endpoint.host,
-            timeout_of(values),
-            example.encode() if example else None,
-        ),
-        options,
-        progress=clients.progress,
+    found = _Api(
+        f"{endpoint.url}/{path.lstrip('/')}",
+        endpoint.host,
+        timeout_of(values),
+        example.encode() if example else None,
     )
+    try:
+        return _bench(found, options, progress=clients.progress)
+    except Unreachable as error:
+        cluster = cluster_of(workspace, environment).name
+        raise ServerFailed(f"{error}. {other_address(options.address, cluster)}") from error
 
 
 def _endpoint(
@@ -185,6 +188,10 @@ def _first_answer(target: Target) -> str | None:
 
 
 def _measured(target: Target, load: Load, seconds: float, progress: Callable[[str], None]) -> Step:
-    what = f"{load.amount:g} clients" if load.loop == "closed" else f"{load.amount:g} requests/s"
+    what = (
+        count_of(int(load.amount), "client")
+        if load.loop == "closed"
+        else f"{load.amount:g} requests/s"
+    )
     progress(f"measuring {what} for {seconds:g} s")
     return measure(target, load, seconds=seconds)

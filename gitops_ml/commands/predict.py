@@ -89,7 +89,7 @@ def predict(
         try:
             answer = post(url, body=body, headers=head, seconds=seconds)
         except Unreachable as error:
-            raise ServerFailed(f"{error}. {_other_address(call, cluster.name)}") from error
+            raise ServerFailed(f"{error}. {other_address(call.address, cluster.name)}") from error
     else:
         _refuse_authorization(api, headers, cluster.name)
         url = f"the API server of {cluster.name}"
@@ -100,8 +100,9 @@ def predict(
     return _prediction(answer, who, seconds=time.monotonic() - begun)
 
 
-def _other_address(call: Call, cluster: str) -> str:
-    if call.address:
+def other_address(named: str | None, cluster: str) -> str:
+    """What to do where an API cannot be reached, at its gateway or at the address that was named."""
+    if named:
         return "Does the API have another address from here?"
     return (
         "If the gateway has another address from here, or uses plain HTTP, set "

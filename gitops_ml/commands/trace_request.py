@@ -19,6 +19,7 @@ from gitops_ml.cluster.observed import Pod
 from gitops_ml.commands.history import trace
 from gitops_ml.commands.logs import CONTAINER, LogLine
 from gitops_ml.delivery.releases import own_releases, repository_of
+from gitops_ml.documents.findings import count_of
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.gitops.release_history import FoundDeployment
 from gitops_ml.predictions.prediction_log_files import fields_of
@@ -105,7 +106,7 @@ def _nothing(searched: int) -> str:
     if not searched:
         return ""
     return (
-        f". The logs of the {searched} pods that run name no such request: the runtime writes a line about a "
+        f". The logs of {count_of(searched, 'pod')} name no such request: the runtime writes a line about a "
         "request if the predictor logs or fails, or if prediction_log.sink is stdout"
     )
 

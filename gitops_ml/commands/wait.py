@@ -22,6 +22,7 @@ from gitops_ml.cluster.observed import (
     Pod,
     Status,
 )
+from gitops_ml.cluster.replicas import lasting
 from gitops_ml.cluster.sync import named_commit, removal_status
 from gitops_ml.commands.deploy import Deployment
 from gitops_ml.commands.get import LiveRelease, Observation, cluster_of, live_release, look, utc_now
@@ -166,7 +167,7 @@ class _Waiting:
     def give_up(self, waited: timedelta) -> NoReturn:
         for wanted, status in self.statuses.items():
             if status.state not in (LIVE, GONE):
-                lead = f"after {_duration(waited)} it is still {status.state}"
+                lead = f"after {lasting(waited)} it is still {status.state}"
                 raise _not_live(wanted, status, lead=lead)
         raise AssertionError("something is not as it should be")
 
@@ -312,9 +313,9 @@ class _Waiting:
         if not looked.failures:
             return
         if not all(seen.sees_applications for seen in looked.seen.values()):
-            lasting = [each for each in looked.failures if not isinstance(each, ServerFailed)]
-            if lasting or not self.statuses:
-                raise (lasting or looked.failures)[0]
+            final = [each for each in looked.failures if not isinstance(each, ServerFailed)]
+            if final or not self.statuses:
+                raise (final or looked.failures)[0]
         elif not self.statuses:
             self.clients.progress(
                 f"Argo CD's health counts, as the pods cannot be read: {looked.unseen[0]}"
@@ -343,8 +344,3 @@ def _not_live(wanted: Expected, status: Status, *, lead: str = "") -> GitopsMlEr
         reason=status.reason,
         remedy=status.remedy,
     )
-
-
-def _duration(span: timedelta) -> str:
-    seconds = round(span.total_seconds())
-    return f"{seconds} seconds" if seconds < 120 else f"{round(seconds / 60)} minutes"

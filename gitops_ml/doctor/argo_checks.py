@@ -16,6 +16,7 @@ from gitops_ml.cluster.observed import Condition
 from gitops_ml.doctor.cluster_checks import versioned
 from gitops_ml.doctor.outcome import Check, Probe, finding, ok, skipped
 from gitops_ml.doctor.versions import ARGO_CD, written
+from gitops_ml.documents.findings import count_of
 from gitops_ml.git.object_store import parse_commit
 from gitops_ml.project.project import GitopsSpec
 from gitops_ml.workspace.clients import Clients
@@ -78,7 +79,7 @@ def environment_read(
     for problem in problems:
         yield finding(subject, problem, remedy)
     if not problems:
-        yield ok(subject, f"it reads the repository; {len(applications)} Applications")
+        yield ok(subject, f"it reads the repository; {count_of(len(applications), 'Application')}")
 
 
 def _problems(conditions: Iterable[Condition]) -> Iterator[str]:

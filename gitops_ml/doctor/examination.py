@@ -15,6 +15,7 @@ from gitops_ml.doctor.outcome import SKIPPED, Check, Probe, finding, ok, skipped
 from gitops_ml.doctor.prometheus_checks import loki_probes, prometheus_probes
 from gitops_ml.doctor.registry_checks import registry_probes
 from gitops_ml.doctor.rights_checks import argo_rights, environment_rights
+from gitops_ml.documents.findings import count_of
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace
 
@@ -68,7 +69,7 @@ def document_checks(workspace: Workspace) -> Iterator[Check]:
         )
     elif not wrong:
         apis, environments = len(workspace.manifests), ", ".join(workspace.environments)
-        yield ok("documents", f"{apis} APIs, environments {environments or 'none'}")
+        yield ok("documents", f"{count_of(apis, 'API')}, environments {environments or 'none'}")
 
 
 def without(checks: Iterable[Check], subjects: tuple[str, ...]) -> Iterator[Check]:

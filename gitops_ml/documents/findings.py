@@ -30,6 +30,11 @@ def warning(path: Path, message: str, *, rule: str) -> Finding:
     return Finding(path, message, rule, "warning")
 
 
+def count_of(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 _MOST_LISTED = 25
 """Longer lists of known names are shown only if none of them is close."""
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops_ml.documents.findings import count_of
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.predictions.metrics_text import PART, Sum, predictions_of, read_sums
 from gitops_ml.predictions.observed_predictions import Predictions
@@ -73,7 +74,9 @@ def from_prometheus(
             sums[name, sample.labels.get(part, "")] = sample.value
     pods = prometheus.query(f"count({info})")
     count = pods[0].value if pods else 0
-    source = f"Prometheus: {count:g} pods of the last {days:g} days, each since its start"
+    source = (
+        f"Prometheus: {count_of(int(count), 'pod')} of the last {days:g} days, each since its start"
+    )
     return predictions_of(sums, deployment_id=deployment_id, source=source)
 
 
@@ -119,8 +122,9 @@ def from_pods(cluster: KubernetesCluster, place: Place) -> dict[str, Predictions
 
 
 def _of_pods(deployment_id: str, texts: list[str], *, unread: int) -> Predictions:
-    left = f"; {unread} pods of the API could not be read" if unread else ""
-    source = f"{len(texts)} pods that run now, each since its start{left}"
+    left = f"; {count_of(unread, 'pod')} of the API could not be read" if unread else ""
+    pods = "1 pod that runs" if len(texts) == 1 else f"{len(texts)} pods that run"
+    source = f"{pods} now, each since its start{left}"
     return predictions_of(read_sums(texts), deployment_id=deployment_id, source=source)
 
 

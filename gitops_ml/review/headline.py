@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from gitops_ml.documents.findings import count_of
 from gitops_ml.gitops.changed_releases import KEPT, NO_RESTART
 from gitops_ml.review.review import ReleaseReview, Review
 
@@ -75,11 +76,6 @@ def _names(releases: Sequence[ReleaseReview]) -> str:
         return joined(f"{joined(apis)} in {joined(places_)}" for places_, apis in by_place.items())
     where = dict.fromkeys(each for found in places.values() for each in found)
     return f"{count_of(len(places), 'API')} in {joined(where)}"
-
-
-def count_of(number: int, thing: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def joined(parts: Iterable[str]) -> str:

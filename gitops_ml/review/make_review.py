@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gitops_ml.delivery.remembered_objects import PackedObjects, checked_objects
-from gitops_ml.documents.findings import suggestion
+from gitops_ml.documents.findings import count_of, suggestion
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.gitops.release_files import Release
 from gitops_ml.helm.engines import HelmEngine, find_helm
 from gitops_ml.policy.rule import KubernetesObjects
-from gitops_ml.review.headline import count_of
 from gitops_ml.review.read_states import States
 from gitops_ml.review.release_pairs import Comparison, Pair, changed_pairs, total_cost
 from gitops_ml.review.review import ReleaseReview, Review, State

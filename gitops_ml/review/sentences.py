@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gitops_ml.documents.findings import count_of
 from gitops_ml.packages.advisories import Advisory
 from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.release.monthly_cost import CostRange, money_range
-from gitops_ml.review.headline import count_of, joined
+from gitops_ml.review.headline import joined
 from gitops_ml.review.review import FileChange, ImageReview, PackageChange, ReleaseReview, Review
 from gitops_ml.review.rollout import ONLY_IMAGE
 

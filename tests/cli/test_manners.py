@@ -80,6 +80,49 @@ def test_one_column_is_cut_before_a_row_becomes_a_block(narrow, capsys):
     assert head.split() == ["A", "B", "C"]
 
 
+def test_columns_are_left_out_before_a_row_becomes_a_block(narrow, capsys):
+    head, row = ("api", "id", "status", "age"), ("a" * 45, "0123456789ab", "s" * 30, "5d")
+    report.table(head, [row, row], cut="status", less=("id", "age"))
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0].split() == ["API", "STATUS", "AGE"]
+    assert (len(shown.out.splitlines()), widest(shown.out)) == (3, 80)
+    assert shown.err == "no room for: id\n"
+    report.table(head, [(row[0] * 2, *row[1:])], cut="status", less=("id", "age"))
+    assert row[1] in capsys.readouterr().out, "a block has everything"
+
+
+def test_names_of_east_asia_are_as_wide_as_a_terminal_shows_them(capsys):
+    report.table(("who", "what"), [("田中 太郎", "x"), ("Zoe\u0301", "y")])
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert (head, first, second) == ("WHO        WHAT", "田中 太郎  x", "Zoe\u0301        y")
+
+
+def test_a_sentence_is_broken_between_words_and_never_within_a_command(narrow, capsys):
+    command = "`kubectl create rolebinding reader -n ml --clusterrole=reader`"
+    report.hanging(
+        "  remedy  ", f"an administrator of the cluster can allow it: {command}, or wait"
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line[:10] for line in lines] == ["  remedy  ", " " * 10, " " * 10]
+    assert command in lines[1]
+    report.hanging("iris in staging: ", "word " * 30, below=2)
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("iris in staging: word word")
+    assert rest[0].startswith("  word")
+
+
+def test_a_list_of_releases_is_a_table_whatever_the_length_of_a_name(ann, monkeypatch):
+    long = "recommendation-ranking-multilingual-v2"
+    ann.has(container_api("iris"), container_api(long))
+    ann.deploys("-e", "staging", *NO_REGISTRY)
+    monkeypatch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
+    for arguments, rows in ((("get", "-e", "staging"), 2), (("history", long), 1)):
+        result = ann.runs(*arguments)
+        assert (result.out.count("ENV "), len(result.out.splitlines())) == (1, rows + 1), result
+        assert widest(result.out) <= 80
+
+
 # -- levels ------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gitops_ml.cluster.kubernetes_objects import read_application, read_time
 from gitops_ml.cluster.observed import CODES, ExpectedRelease, Observed, Status
-from gitops_ml.cluster.replicas import last_error, replica_of
+from gitops_ml.cluster.replicas import last_error, lasting, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from tests.support import controllers as k8s
 from tests.support.workloads import read_workloads
@@ -237,6 +237,36 @@ def test_a_pod_without_a_node_is_updating_with_the_schedulers_message_and_then_s
         f"no node for 30 minutes: {NO_GPU}",
         "every GPU is in use: wait, free one, or choose another compute.gpu_class",
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("2 Insufficient nvidia.com/mig-1g.5gb.", "every GPU is in use"),
+        ("3 Insufficient cpu, 2 node(s) had untolerated taint {nvidia.com/gpu: present}.", "request less"),
+        ("2 node(s) had untolerated taint {nvidia.com/gpu: present}.", "no node fits the node selector"),
+    ],
+)  # fmt: skip
+def test_a_gpu_is_missing_only_where_the_pod_asks_for_one(message, remedy):
+    deployment = k8s.deployed(DEPLOYMENT)
+    pod = k8s.pod(deployment, created=k8s.LONG_AGO, **k8s.unschedulable(message))
+    (found,) = read_workloads([deployment], [pod], [])
+    status = status_of(wanted(), Observed(workload=found), now=NOW)
+    assert status.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7199, "120 minutes"),
+        (7200, "2 hours"),
+        (442_800, "5 days"),
+    ],
+)
+def test_a_time_has_the_unit_that_is_read_at_a_glance(seconds, text):
+    assert lasting(timedelta(seconds=seconds)) == text
 
 
 def test_what_is_broken_comes_before_what_is_slow():

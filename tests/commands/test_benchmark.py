@@ -68,6 +68,17 @@ def test_a_deployed_api_is_measured_at_its_address_with_the_example_of_git(life)
     assert len(result.out.splitlines()) == 3
 
 
+def test_a_gateway_that_cannot_be_reached_has_the_remedy_of_predict(life):
+    gateway = {"name": "public", "namespace": "gateways", "hosts": ["ml.example.org"]}
+    address = f"http://127.0.0.1:{free_port()}"
+    life.ann.configures(clusters={"main": {"gateway": {**gateway, "address": address}}})
+    life.deploys(predictor_api("iris"))
+    (life.ann.project / "body.json").write_text("{}")
+    for command in (("bench", "iris", "body.json", *QUICK), ("predict", "iris", "body.json")):
+        result = life.ann.runs(*command)
+        assert (result.code, "set clusters.main.gateway.address" in result.err) == (4, True), result
+
+
 def test_a_protected_environment_has_to_be_confirmed(life):
     life.deploys(predictor_api("iris"))
     nobody = f"http://127.0.0.1:{free_port()}"

@@ -82,11 +82,11 @@ def test_what_is_well_has_no_finding_and_nothing_is_changed(well):
     assert findings(result) == {}
     assert result.code == 0
     found = by_subject(result)
-    assert found["documents"][:2] == ("ok", "1 APIs, environments staging")
+    assert found["documents"][:2] == ("ok", "1 API, environments staging")
     assert found["cluster main: Kubernetes"][:2] == ("ok", "v1.35.2")
     for subject in ("registry", "base image", "GitOps repository", "GitOps repository: push"):
         assert found[subject][0] == "ok", subject
-    assert found["Argo CD: environment staging"][1] == "it reads the repository; 1 Applications"
+    assert found["Argo CD: environment staging"][1] == "it reads the repository; 1 Application"
     assert "list pods" in found["environment staging: rights"][1]
     assert (well.ann.head(), json.dumps(list(well.server.objects.values()))) == (before, objects)
     changing = [each for each in well.server.requests if not each.startswith("GET")]

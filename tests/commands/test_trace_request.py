@@ -85,7 +85,7 @@ def test_an_id_that_no_log_names_says_what_was_searched_and_why_there_may_be_non
     result = life.ann.runs("trace", ID)
     assert result.code == 2
     assert f"there is no deployment '{ID}'" in result.err
-    assert "The logs of the 2 pods that run name no such request" in result.err
+    assert "The logs of 2 pods name no such request" in result.err
     assert "prediction_log.sink is stdout" in result.err
 
 

@@ -58,7 +58,7 @@ def test_counts_are_those_of_the_predictors(tmp_path):
     assert (new.requests, new.errors) == ({"200": 100, "500": 1}, 1)
     assert new.latency is not None
     assert new.latency.total == 101
-    assert "1 pods of the last 7 days" in new.source
+    assert "1 pod of the last 7 days" in new.source
     own = predictions_of(read_sums([text]), deployment_id=NEW, source="")
     assert (own.classes, own.requests) == (new.classes, new.requests)
     assert compare(old, new).verdict == DIFFERENT
