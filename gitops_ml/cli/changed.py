@@ -67,6 +67,7 @@ def show(changed: ChangeResult, *, output: str) -> None:
                 (r.environment, r.api, r.pods, short_id(r.after, r.api), short_id(r.before, r.api))
                 for r in changed.releases
             ],
+            less=("before", "deployment id"),
         )
     for release in changed.releases:
         show_fields(f"{release.api}: what changes in {release.environment}", release.fields)

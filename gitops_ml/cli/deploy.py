@@ -122,6 +122,7 @@ def _show(deployment: Deployment, output: str) -> None:
                 )
                 for r in deployment.releases
             ],
+            less=("image", "deployment id"),
         )
     for directory, fields in deployment.fields(_MOST_SHOWN):
         _, environment, api = directory.split("/")

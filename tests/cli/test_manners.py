@@ -115,11 +115,11 @@ def test_a_sentence_is_broken_between_words_and_never_within_a_command(narrow, c
 def test_a_list_of_releases_is_a_table_whatever_the_length_of_a_name(ann, monkeypatch):
     long = "recommendation-ranking-multilingual-v2"
     ann.has(container_api("iris"), container_api(long))
-    ann.deploys("-e", "staging", *NO_REGISTRY)
     monkeypatch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
-    for arguments, rows in ((("get", "-e", "staging"), 2), (("history", long), 1)):
+    deploy = ("deploy", "-e", "production", *NO_REGISTRY)
+    for arguments in (deploy, ("get", "-e", "production"), ("history", long)):
         result = ann.runs(*arguments)
-        assert (result.out.count("ENV "), len(result.out.splitlines())) == (1, rows + 1), result
+        assert result.out.count("ENV ") == 1, result
         assert widest(result.out) <= 80
 
 
