@@ -12,7 +12,9 @@ from contextlib import suppress
 # Below those that Linux gives to connections and to port 0, and those of Kubernetes' services.
 _PORTS = range(10_000, 30_000)
 # The bytes of a file stand for ports: a lock on one ends with this process, however that ends.
-_taken = open(f"{tempfile.gettempdir()}/gitops-ml-tests-ports-{os.getuid()}", "ab")  # noqa: SIM115
+_taken = os.open(
+    f"{tempfile.gettempdir()}/gitops-ml-tests-ports-{os.getuid()}", os.O_WRONLY | os.O_CREAT, 0o600
+)
 
 
 def free_port() -> int:
