@@ -64,12 +64,12 @@ def hanging(lead: str, text: str, *, below: int | None = None, err: bool = False
     """
     indent = terminal.width(_MARKED.sub("", lead))
     below = indent if below is None else below
-    room = (terminal.columns() or 0) - below
-    if room <= _NARROW or indent - below > room:
+    beyond, room = max(0, indent - below), (terminal.columns() or 0) - below
+    if room <= _NARROW or beyond > room:
         echo(f"{lead}{text}", err=err)
         return
-    first, *rest = terminal.wrapped(f"{'.' * (indent - below)}{text}", room) or [""]
-    echo(f"{lead}{first[indent - below :]}", err=err)
+    first, *rest = terminal.wrapped(f"{'.' * beyond}{text}", room) or [""]
+    echo(f"{lead}{first[beyond:]}", err=err)
     for line in rest:
         echo(f"{' ' * below}{line}", err=err)
 

@@ -106,10 +106,17 @@ def test_a_sentence_is_broken_between_words_and_never_within_a_command(narrow, c
     assert max(map(len, lines)) <= 80
     assert [line[:10] for line in lines] == ["  remedy  ", " " * 10, " " * 10]
     assert command in lines[1]
-    report.hanging("iris in staging: ", "word " * 30, below=2)
-    first, *rest = capsys.readouterr().out.splitlines()
-    assert first.startswith("iris in staging: word word")
-    assert rest[0].startswith("  word")
+
+
+@pytest.mark.parametrize("lead", ["", "  ", "iris in staging: ", "a" * 77, "a" * 90])
+@pytest.mark.parametrize("below", [None, 0, 2])
+@pytest.mark.parametrize("text", ["", "word", "several words " * 20])
+def test_no_word_of_a_sentence_is_lost(narrow, capsys, lead, below, text):
+    report.hanging(lead, text, below=below)
+    shown = capsys.readouterr().out
+    assert shown.startswith(lead)
+    assert shown.removeprefix(lead).split() == text.split()
+    assert widest(shown.partition("\n")[2] or "x") <= 80
 
 
 def test_a_list_of_releases_is_a_table_whatever_the_length_of_a_name(ann, monkeypatch):
