@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -80,8 +82,6 @@ def test_sarif_names_the_line_and_describes_the_rule(validator):
 
 
 def test_a_fingerprint_stays_when_lines_move():
-    from dataclasses import replace
-
     moved = tuple(replace(each, line=each.line + 9) for each in FINDINGS)
     before, after = (
         {each["fingerprint"] for each in json.loads(FORMATS["code-quality"](review(findings=f)))}
@@ -92,8 +92,6 @@ def test_a_fingerprint_stays_when_lines_move():
 
 
 def test_two_findings_that_differ_in_their_line_only_are_both_shown():
-    from dataclasses import replace
-
     twice = (FINDINGS[0], replace(FINDINGS[0], line=9))
     entries = json.loads(FORMATS["code-quality"](review(findings=twice, problems=())))
     assert [each["location"]["lines"]["begin"] for each in entries] == [3, 9]
@@ -112,12 +110,78 @@ def test_junit_counts_failures(tmp_path):
     }
 
 
+# What an element must have, what it may have, and the elements in it: what `junit-10.xsd` of Jenkins' xUnit plugin
+# and `surefire-test-report.xsd` of Maven have in common. Both refuse everything else.
+JUNIT = {
+    "testsuites": ("", "name time tests failures errors", "testsuite"),
+    "testsuite": ("name tests failures errors skipped", "time group", "properties testcase"),
+    "testcase": ("name time", "classname group", "failure skipped error system-out system-err"),
+    "failure": ("type", "message", ""),
+    "system-out": ("", "", ""),
+}
+ATTACHED = "[[ATTACHMENT|/etc/passwd]]"
+
+
+def assert_junit(element, *, within="testsuites"):
+    needed, allowed, inside = (set(each.split()) for each in JUNIT[element.tag])
+    assert element.tag in within
+    assert needed <= set(element.attrib) <= needed | allowed, element.attrib
+    assert re.fullmatch(r"\d{1,3}(\.\d{0,3})?", element.get("time", "0"))
+    for child in element:
+        assert_junit(child, within=inside)
+
+
+@pytest.mark.parametrize("findings", [FINDINGS, ()])
+def test_junit_keeps_to_the_schemas_of_jenkins_and_surefire(findings):
+    assert_junit(ElementTree.fromstring(FORMATS["junit"](review(findings=findings))))
+
+
+def test_each_case_of_junit_has_a_name_of_its_own():
+    """GitLab shows one case of each name."""
+    problems = [Problem(file, 1, 1, "iris", "wrong", "schema") for file in ("a.yaml", "b.yaml")]
+    again = replace(FINDINGS[0], message="another label", line=9)
+    root = ElementTree.fromstring(
+        FORMATS["junit"](review(findings=(*FINDINGS, again), problems=tuple(problems)))
+    )
+    names = [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
+    assert len({*names}) == len(names) == 6
+
+
+def test_no_text_of_a_change_attaches_a_file_to_a_report():
+    problem = Problem("api.yaml", 1, 1, "iris", ATTACHED, "schema", "warning")
+    finding = replace(FINDINGS[0], message=ATTACHED)
+    assert "[[" not in FORMATS["junit"](review(findings=(finding,), problems=(problem,)))
+
+
+# `app/validators/json_schemas/codeclimate.json` of GitLab, and what its page adds to that.
+CODE_CLIMATE = {
+    "type": "object",
+    "required": ["description", "fingerprint", "severity", "location", "check_name"],
+    "properties": {
+        **{
+            name: {"type": "string", "minLength": 1}
+            for name in ("description", "fingerprint", "check_name")
+        },
+        "severity": {"enum": ["info", "minor", "major", "critical", "blocker"]},
+        "location": {
+            "type": "object",
+            "required": ["path", "lines"],
+            "properties": {
+                "path": {"type": "string", "pattern": "^(?!\\./|/).+"},
+                "lines": {
+                    "type": "object",
+                    "required": ["begin"],
+                    "properties": {"begin": {"type": "integer", "minimum": 1}},
+                },
+            },
+        },
+    },
+}
+
+
 def test_gitlab_gets_what_it_needs():
-    for entry in json.loads(FORMATS["code-quality"](review())):
-        assert entry.keys() == {"description", "check_name", "fingerprint", "severity", "location"}
-        assert entry["severity"] in ("info", "minor", "major", "critical", "blocker")
-        assert entry["location"]["lines"]["begin"] >= 1
-        assert not entry["location"]["path"].startswith(("/", "./"))
+    report = json.loads(FORMATS["code-quality"](review()))
+    jsonschema.validate(report, {"type": "array", "minItems": 5, "items": CODE_CLIMATE})
 
 
 def test_each_annotation_is_one_line_that_no_text_can_break():
