@@ -79,8 +79,16 @@ def read_record(text: str, *, file: str) -> Record:
         for number, cells in enumerate(lines, 2):
             if problems and (number == 2 or len(problems) >= _MOST_PROBLEMS):
                 break
-            if any(cells):
-                _read(dict(zip(names, cells, strict=False)), points, problems, (file, number))
+            if not any(cells):
+                continue
+            if len(cells) == len(names):
+                _read(dict(zip(names, cells, strict=True)), points, problems, (file, number))
+            else:
+                # With a decimal comma, the half of a number would count.
+                message = (
+                    f"it has {len(cells)} cells, and the first line names {len(names)} columns"
+                )
+                problems.append(_problem(file, number, f"{message}; numbers have a decimal point"))
     except csv.Error as error:
         problems.append(_problem(file, lines.line_num, f"it is no CSV: {error}"))
     if not points and not problems:
@@ -109,6 +117,8 @@ def _head(names: list[str]) -> Iterator[str]:
     for name in names:
         if name not in _NAMES:
             yield f"unknown column {name!r}; the columns are {', '.join(_NAMES)}"
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"the column {name!r} is there twice"
     if "time" not in names:
         yield "the column 'time' is missing"
     if "in_flight" not in names and not {"requests_per_second", "latency_seconds"} <= {*names}:

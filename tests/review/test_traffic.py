@@ -29,3 +29,20 @@ def test_a_time_has_a_week_before_and_after_it(time: str) -> None:
     )
     assert traffic is not None
     assert traffic.until + WEEK > traffic.since
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("time,in_flight\n2026-01-05T08:00Z,3,5\n", 2, "3 cells, and the first line names 2 columns"),
+        ("time,api,in_flight\n2026-01-05T08:00Z,3\n", 2, "2 cells"),
+        ("time,in_flight,in_flight\n2026-01-05T08:00Z,3,5\n", 1, "'in_flight' is there twice"),
+    ],
+)  # fmt: skip
+def test_a_number_that_stands_in_another_column_is_not_taken(
+    text: str, line: int, words: str
+) -> None:
+    with pytest.raises(InvalidDocument) as found:
+        read_record(text, file="traffic.csv")
+    (problem,) = found.value.problems
+    assert (problem.line, words in problem.message) == (line, True)
