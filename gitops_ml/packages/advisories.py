@@ -44,8 +44,8 @@ class Advisories:
 
     found: Mapping[tuple[str, str], tuple[Advisory, ...]]
     """By name and version."""
-    unread: int
-    """Files that are no advisories."""
+    unread: tuple[str, ...]
+    """What is wrong with files that are no advisories: vulnerabilities may be in them."""
 
 
 def read_advisories(folder: Path, packages: Iterable[tuple[str, str]]) -> Advisories:
@@ -61,11 +61,16 @@ def read_advisories(folder: Path, packages: Iterable[tuple[str, str]]) -> Adviso
         wanted.setdefault(canonicalize_name(name), set()).add(version)
     found: dict[tuple[str, str], dict[str, Advisory]] = {}
     known: set[str] = set()
-    unread = 0
-    for content in _texts(folder, wanted):
-        document = _document(content)
+    unread: list[str] = []
+    form = _form(wanted)
+    for file in _files(folder) if wanted else ():
+        try:
+            document = _document(file, about=form)
+        except (OSError, ValueError, RecursionError) as failure:
+            reason = failure.strerror if isinstance(failure, OSError) else str(failure)
+            unread.append(one_line(f"{file}: {reason}"))
+            continue
         if document is None:
-            unread += 1
             continue
         id = one_line(str(document.get("id")), most=80)
         names = {id, *map(str, _list(document.get("aliases")))}
@@ -76,34 +81,44 @@ def read_advisories(folder: Path, packages: Iterable[tuple[str, str]]) -> Adviso
             summary = one_line(str(document.get("summary") or ""), most=_LONGEST_SUMMARY)
             found.setdefault((name, version), {})[id] = Advisory(id, summary, fixed)
             known |= names
-    return Advisories({key: tuple(ids.values()) for key, ids in found.items()}, unread)
+    return Advisories({key: tuple(ids.values()) for key, ids in found.items()}, tuple(unread))
 
 
-def _texts(folder: Path, wanted: Mapping[str, object]) -> Iterator[bytes]:
-    """The files that may be about one of the packages, by path."""
-    if not wanted:
-        return
+def _form(wanted: Iterable[str]) -> re.Pattern[bytes]:
+    """What a document about one of the packages has in it."""
     names = (re.escape(name).replace(r"\-", "[-_.]+") for name in sorted(wanted))
-    form = re.compile(f'"(?:{"|".join(names)})"'.encode(), re.I)
+    return re.compile(f'"(?:{"|".join(names)})"'.encode(), re.I)
+
+
+def _files(folder: Path) -> Iterator[Path]:
     for directory, folders, files in os.walk(folder):
         folders.sort()
-        for file in sorted(files):
-            if not file.endswith(".json"):
-                continue
-            try:
-                content = read_file(Path(directory, file), limit=_LARGEST)
-            except OSError:
-                continue
-            if form.search(content):
-                yield content
+        yield from (Path(directory, file) for file in sorted(files) if file.endswith(".json"))
 
 
-def _document(content: bytes) -> Mapping[str, Any] | None:
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+def _document(file: Path, *, about: re.Pattern[bytes]) -> Mapping[str, Any] | None:
+    """An advisory; `None` where the file is about other packages.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError, RecursionError: it is not an advisory.
+    """
+    content = read_file(file, limit=_LARGEST)
+    if not about.search(content):
         return None
-    return found if isinstance(found, dict) and "id" in found else None
+    found = json.loads(content, object_pairs_hook=_object)
+    if not (
+        isinstance(found, dict) and "id" in found and isinstance(found.get("affected", []), list)
+    ):
+        raise ValueError("it has no id, or its `affected` is no list")
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has the same key twice")
+    return found
 
 
 def _affected(

@@ -13,7 +13,7 @@ from gitops_ml.review.review import FileChange, ImageReview, LayerFacts, Package
 from gitops_ml.runtime.runtime_package import APP
 
 _OWN = f"{APP}/"
-_MOST_NAMED = 5
+_MOST_NAMED, _MOST_UNREAD = 5, 3
 
 
 def image_review(before: Side | None, after: Side | None) -> ImageReview | None:
@@ -105,6 +105,11 @@ def with_advisories(review: Review, folder: Path) -> Review:
         )
         for release in review.releases
     )
-    text = f"{known.unread} files of {folder} are no advisories in the OSV format"
-    warnings = (text,) if known.unread else ()
+    warnings = [
+        f"known vulnerabilities may be missing: {each}" for each in known.unread[:_MOST_UNREAD]
+    ]
+    if rest := len(known.unread) - len(warnings):
+        warnings.append(
+            f"{rest} more files of {folder} are no advisories in the OSV format: fetch the folder again"
+        )
     return replace(review, releases=releases, warnings=(*review.warnings, *warnings))

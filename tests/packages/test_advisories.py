@@ -69,7 +69,25 @@ def test_listed_versions_count_and_what_does_not_is_left_out(tmp_path):
     )
     found = read_advisories(folder, [("numpy", "1.2")])
     assert [each.id for each in found.found["numpy", "1.2"]] == ["A-1"]
-    assert found.unread == 2
+    assert len(found.unread) == 2
+
+
+UNREAD = {
+    "no JSON": ('{"id": "numpy"', "Expecting"),
+    "another document": ('["numpy"]', "it has no id"),
+    "a key twice": ('{"id": "A", "affected": [{"package": {"name": "numpy", "name": "six"}}]}', "the same key twice"),
+    "another type": ('{"id": "A", "affected": "numpy"}', "`affected` is no list"),
+    "too large": (" " * (4 << 20) + '"numpy"', "make it smaller"),
+    "too deep": ('{"id": "numpy", "x": ' + "[" * 100_000, "recursion"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+def test_a_file_that_may_hide_a_vulnerability_is_named_with_the_reason(tmp_path, kind):
+    text, reason = UNREAD[kind]
+    (unread,) = read_advisories(kept(tmp_path, text), [("numpy", "1.2")]).unread
+    assert unread.startswith(f"{tmp_path}/000.json: ")
+    assert reason in unread
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
