@@ -10,11 +10,11 @@ import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import api_option, environment_option, joined, output_choice
-from gitops_ml.commands.check import CheckOptions, check
+from gitops_ml.commands.check import CheckOptions, check, project_of_base
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.forge.own_comment import CHECK_LINE
-from gitops_ml.project.project import Project
+from gitops_ml.project.project import Project, SourceSpec
 from gitops_ml.review.reports.formats import FORMATS
 from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.reports.markdown_comment import comment
@@ -155,7 +155,7 @@ def command(
         write_report(file, FORMATS[name](review))
     _print(review, output)
     if posts:
-        _post(review, folder or Path.cwd(), number)
+        _post(review, folder or Path.cwd(), options.base, number)
     if review.errors:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
     report.exit_if_different(bool(review.broken))
@@ -185,16 +185,21 @@ def _clients(project: Project, root: Path) -> Clients:
     )
 
 
-def _post(review: Review, folder: Path, number: int | None) -> None:
+def _post(review: Review, folder: Path, base: str | None, number: int | None) -> None:
     from gitops_ml.cli.comment import publish, sentence
     from gitops_ml.commands.comment import CommentPlace
     from gitops_ml.workspace.workspace import open_settings
 
-    file = folder / "gitops-ml.yaml"
-    done, found = publish(
-        comment(review), CommentPlace(pull_request=number),
-        project=lambda: open_settings(file if file.exists() else None),
-    )  # fmt: skip
+    def source() -> tuple[SourceSpec | None, Path]:
+        # Not of the change, which would choose where its own review is posted.
+        if base is not None:
+            project, root = project_of_base(folder, base)
+            return project.source, root
+        file = folder / "gitops-ml.yaml"
+        opened = open_settings(file if file.exists() else None)
+        return opened.project.source, opened.root
+
+    done, found = publish(comment(review), CommentPlace(pull_request=number), source=source)
     report.say(sentence(done, found))
 
 

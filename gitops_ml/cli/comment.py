@@ -20,7 +20,7 @@ from gitops_ml.commands.comment import (
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.forge.ci import repository_of_ci
 from gitops_ml.forge.own_comment import Posted
-from gitops_ml.workspace.workspace import Workspace
+from gitops_ml.project.project import SourceSpec
 
 
 @click.command("comment")
@@ -59,7 +59,12 @@ def command(
       gitops-ml comment check.md --pull-request 12 --commit "$HEAD_SHA"
     """
     place = CommentPlace(pull_request=number, commit=commit, marker=marker)
-    done, found = publish(text_of_others(file), place, project=lambda: project.open()[0])
+
+    def source() -> tuple[SourceSpec | None, Path]:
+        opened, _ = project.open()
+        return opened.project.source, opened.root
+
+    done, found = publish(text_of_others(file), place, source=source)
     if output == "json":
         url = done.comment.url or None
         report.as_json(shaped("comment", done, pull_request=found, url=url))
@@ -68,18 +73,19 @@ def command(
 
 
 def publish(
-    text: str, place: CommentPlace, *, project: Callable[[], Workspace]
+    text: str, place: CommentPlace, *, source: Callable[[], tuple[SourceSpec | None, Path]]
 ) -> tuple[Posted, int]:
     """Post ``text``; returns what became of it, and the number of the pull request.
 
-    ``project`` opens the project, which names the repository where no CI service does.
+    ``source`` reads the section of the project file that names the repository where no CI service does, and the
+    folder of the file.
     """
     number = comment_number(place, os.environ)
     if repository_of_ci(os.environ) is not None:
         forge = comment_forge(None, folder=Path.cwd(), environ=os.environ)
     else:
-        opened = project()
-        forge = comment_forge(opened.project.source, folder=opened.root, environ=os.environ)
+        spec, folder = source()
+        forge = comment_forge(spec, folder=folder, environ=os.environ)
     return post_comment(text, place, forge=forge, number=number), number
 
 

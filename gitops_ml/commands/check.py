@@ -28,8 +28,13 @@ from gitops_ml.review.review import Review, State
 from gitops_ml.review.rule_findings import with_findings
 from gitops_ml.review.scope import moved_submodules, project_folder
 from gitops_ml.review.sides import read_checkout_releases
+from gitops_ml.system.files import link_of_a_checkout
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.manifest_files import MANIFESTS, PROJECT_FILES
+
+_NO_PROJECT = (
+    "has no project file here that can be read, so the rules are those of the change itself"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +77,7 @@ def check(
     if options.base is None:
         return _check_current(folder, options, clients_of, now)
     checkout = _checkout(folder)
-    start = folder.resolve().relative_to(checkout.root).as_posix()
-    start = "" if start == "." else start
+    start = _start(folder, checkout)
     with open_source(checkout) as repository, tempfile.TemporaryDirectory(prefix="gitops-ml-") as d:
         place = Path(d).resolve()
         tip = repository.at_commit(repository.commit(options.base))
@@ -91,6 +95,10 @@ def check(
         review = _with_advisories(review, options)
         trusted = read_project_of(repository, tip, start=start, folder=place)
         rules = trusted.project if trusted.file else states.after.project
+        warnings = [*review.warnings]
+        if not trusted.file and states.after.workspace.has_project_file:
+            warnings.append(f"{options.base} {_NO_PROJECT}")
+        review = replace(review, warnings=tuple(warnings))
         is_limited = bool(rules.checks.limits and review.releases)
         review = with_findings(
             review,
@@ -104,6 +112,21 @@ def check(
             return review
         root = checkout.root / trusted.root
         return _with_hand_edits(review, pairs, lambda: clients_of(trusted.project, root))
+
+
+def project_of_base(folder: Path, base: str) -> tuple[Project, Path]:
+    """The project that ``folder`` is in, as the commit ``base`` has it, and its folder.
+
+    Raises:
+        UsageError: there is no such commit, or no source repository.
+    """
+    checkout = _checkout(folder)
+    with open_source(checkout) as repository, tempfile.TemporaryDirectory(prefix="gitops-ml-") as d:
+        tip = repository.at_commit(repository.commit(base))
+        tip = repository.followed(tip, PROJECT_FILES)
+        start = project_folder((tip.files,), _start(folder, checkout))
+        found = read_project_of(repository, tip, start=start, folder=Path(d).resolve())
+        return found.project, checkout.root / found.root
 
 
 def _check_current(
@@ -143,6 +166,11 @@ def _check_current(
 
 
 def _checkout(folder: Path) -> Checkout:
+    if link := link_of_a_checkout(folder):
+        # A change could lead the check to another project, with other rules.
+        raise UsageError(
+            f"{folder} is not checked, because {link} is a link: name the folder itself"
+        )
     try:
         checkout = find_checkout(folder)
     except Untrusted as failure:
@@ -150,6 +178,12 @@ def _checkout(folder: Path) -> Checkout:
     if checkout is None:
         raise UsageError(f"{folder} is in no Git repository, and the base is a commit of one")
     return checkout
+
+
+def _start(folder: Path, checkout: Checkout) -> str:
+    """The folder, relative to the root of the checkout; empty for the root."""
+    start = folder.resolve().relative_to(checkout.root).as_posix()
+    return "" if start == "." else start
 
 
 def _trees(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from gitops_ml.git.checkout import (
 from gitops_ml.git.commits import blob_id
 from gitops_ml.git.environment import OPTIONS, git_environment, git_program, run_git
 from gitops_ml.git.object_store import parse_blobs, parse_tree
-from gitops_ml.system.process import run
+from gitops_ml.system.process import TooMuchOutput, run
 
 LINK = "120000"
 _SUBMODULE = "160000"
@@ -34,9 +35,16 @@ _BATCH = 32 << 20
 """Bytes of blobs that are in memory at a time."""
 LARGEST_BLOB = 16 << 20
 """A larger blob is not read: its id decides whether it changes."""
+_LONGEST_LISTING = 128 << 20
+"""Bytes of the paths of a commit. A tree of a few bytes may have the same tree many times, and so on."""
 _MOST_UNTRACKED = 100_000
 _MOST_LINKS = 8
 _MOST_SUBMODULES, _DEEPEST_SUBMODULE = 100, 4
+_WHOLE_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SHORT_ID = re.compile(r"[0-9a-f]{4,64}")
+_OWN_FILE = re.compile(r"[A-Z_]*HEAD")
+"""A name that git keeps beside all branches and tags, and looks for first."""
+_AFTER_A_NAME = re.compile(r"[~^:]|@\{")
 
 
 class SourceFile(NamedTuple):
@@ -75,8 +83,9 @@ class SourceRepository:
         """The id of a commit.
 
         Raises:
-            UsageError: there is no such commit.
+            UsageError: there is no such commit, or the name is that of several.
         """
+        self._refuse_ambiguous(ref)
         try:
             text = self._git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
         except ProgramFailed as error:
@@ -85,6 +94,28 @@ class SourceRepository:
                 "(in CI, a checkout with the whole history), or name another one"
             ) from error
         return text.strip()
+
+    def _refuse_ambiguous(self, ref: str) -> None:
+        """Git takes a tag `origin/main` for `origin/main`: the author of a tag would choose the rules of a check."""
+        name = _AFTER_A_NAME.split(ref, maxsplit=1)[0]
+        if not name or name.startswith("refs/") or _OWN_FILE.fullmatch(name):
+            return
+        if _WHOLE_ID.fullmatch(name):
+            return
+        places = [
+            f"{above}{name}" for above in ("refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
+        ]
+        places.append(f"refs/remotes/{name}/HEAD")
+        form = "--format=%(refname) %(objectname) %(*objectname)"
+        lines = [line.split() for line in self._git("for-each-ref", form, *places).splitlines()]
+        found = {line[0]: line[-1] for line in lines if line[0] in places}
+        if found and _SHORT_ID.fullmatch(name):
+            ids = self._git("rev-parse", f"--disambiguate={name}").split()
+            found |= {f"the commit {id}": id for id in ids}
+        if len({*found.values()}) > 1:
+            raise UsageError(
+                f"{ref!r} is the name of several commits: {', '.join(sorted(found))}; name one of them in full"
+            )
 
     def merge_base(self, one: str, other: str) -> str | None:
         """The newest commit that both have; `None` where the history is not here."""
@@ -210,13 +241,15 @@ class SourceRepository:
             )
         return found
 
-    def blobs(self, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """The contents of blobs of at most `LARGEST_BLOB`, some at a time."""
+    def blobs(
+        self, ids: Iterable[str], *, largest: int = LARGEST_BLOB
+    ) -> Iterator[tuple[str, bytes]]:
+        """The contents of blobs of at most ``largest`` bytes, some at a time."""
         sizes = self.sizes(ids)
         batch: list[str] = []
         waiting = 0
         for id, size in sizes.items():
-            if size > LARGEST_BLOB:
+            if size > largest:
                 continue
             if batch and waiting + size > _BATCH:
                 yield from parse_blobs(self._batch("--batch", batch)).items()
@@ -232,7 +265,13 @@ class SourceRepository:
         """The files of a commit, and its submodules."""
         files: dict[str, SourceFile] = {}
         submodules: dict[str, str] = {}
-        listing = self._run("ls-tree", "-r", "-z", "--full-tree", commit, variables=variables or {})
+        command = ("ls-tree", "-r", "-z", "--full-tree", commit)
+        try:
+            listing = self._run(*command, variables=variables or {}, most=_LONGEST_LISTING)
+        except TooMuchOutput:
+            raise UsageError(
+                f"the paths of commit {commit[:12]} take more than {_LONGEST_LISTING:,} bytes: remove files from it"
+            ) from None
         for entry in parse_tree(listing):
             if entry.mode == _SUBMODULE:
                 submodules[entry.path] = entry.id
@@ -252,6 +291,7 @@ class SourceRepository:
         *arguments: str,
         input: bytes | None = None,
         variables: Mapping[str, str] | None = None,
+        most: int | None = None,
     ) -> bytes:
         return run(
             [git_program(os.environ), *OPTIONS, *arguments],
@@ -261,6 +301,7 @@ class SourceRepository:
             ),
             input=input,
             timeout=300,
+            most=most,
         ).stdout
 
 
@@ -268,8 +309,9 @@ class SourceRepository:
 def open_source(checkout: Checkout) -> Iterator[SourceRepository]:
     """The repository of a checkout, read with a configuration that names no program."""
     with replaced_configuration(checkout) as variables:
-        # An object that replaces another one would be reviewed, and the other one merged.
-        yield SourceRepository(checkout, {**variables, "GIT_NO_REPLACE_OBJECTS": "1"})
+        # An object that replaces another one would be reviewed, and the other one merged; grafts likewise for parents.
+        own = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
+        yield SourceRepository(checkout, {**variables, **own})
 
 
 def _on_disk(root: Path, changed: str) -> Iterator[str]:

@@ -6,9 +6,11 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from gitops_ml.errors import Problem
+from gitops_ml.documents.yaml_reader import LARGEST_FILE
+from gitops_ml.errors import Problem, UsageError
 from gitops_ml.git.source_tree import SourceFile, SourceRepository, SourceTree
 from gitops_ml.project.project import Project
 from gitops_ml.project.reader import default_project
@@ -20,6 +22,8 @@ from gitops_ml.workspace.workspace import no_manifest
 
 _MOST_BESIDE = 200
 """Unchanged manifests that are read because they name what a changed one names."""
+_MOST_TEXT = 64 << 20
+"""Bytes of all manifests: those of 150,000 APIs."""
 _ITEM = re.compile(rb"^-\s+\S", re.M)
 
 
@@ -139,8 +143,20 @@ def _manifest_texts(
         for path in _paths(scope, scope.manifests)
     }
     local = {**trees[0].local, **trees[1].local}
-    own = {id: local_content(local[id]) for id in ids if id in local}
-    return {**own, **dict(repository.blobs(id for id in ids if id not in local))}
+    own = (id for id in ids if id in local and local[id].lstat().st_size <= LARGEST_FILE)
+    stored = repository.blobs((id for id in ids if id not in local), largest=LARGEST_FILE)
+    texts: dict[str, bytes] = {}
+    size = 0
+    # One that is larger is refused by its reader.
+    for id, text in chain(((id, local_content(local[id])) for id in own), stored):
+        texts[id] = text
+        size += len(text)
+        if size > _MOST_TEXT:
+            raise UsageError(
+                f"the manifests before and after the change have more than {_MOST_TEXT:,} bytes: are all of these "
+                "files manifests?"
+            )
+    return texts
 
 
 def _count(texts: Mapping[str, bytes], file: SourceFile) -> int:

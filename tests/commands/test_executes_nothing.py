@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.support.git_servers import git
 from tests.support.kubernetes_server import Log, api_server
 from tests.support.life_of_a_release import Life
 from tests.support.person import NO_REGISTRY, container_api, predictor_api
+from tests.support.victim import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +48,10 @@ def test_the_list_names_verbs_of_the_client():
 class Attack:
     """Somebody's CI, in the folder of a project that tries to be executed."""
 
-    def __init__(self, mill: Mill, life: Life) -> None:
+    def __init__(self, mill: Mill, life: Life, listener: Listener) -> None:
         self.mill, self.life, self.ann = mill, life, mill.person
-        self.home = self.ann.home
-        self.trap = Trap(self.home / "marks")
+        self.home, self.listener = self.ann.home, listener
+        self.trap = Trap(self.home / "marks", f"http://127.0.0.1:{listener.port}")
         self.trap.marks.mkdir()
         self._program = launcher(self.home)
         self._log = self.home / "started"
@@ -92,16 +94,20 @@ class Attack:
             for name in started(self._log)
             if not any(fnmatch.fnmatchcase(name, pattern) for pattern in allowed)
         }
-        facts = {"executed": self.trap.sprung, "started": sorted(foreign)}
+        facts = {
+            "executed": self.trap.sprung,
+            "started": sorted(foreign),
+            "asked": self.listener.connections,
+        }
         return {key: value for key, value in facts.items() if value}
 
 
 @pytest.fixture
 def attack(mill: Mill) -> Iterator[Attack]:
-    with api_server() as server:
+    with api_server() as server, closing(Listener()) as listener:
         life = Life(mill.person, server)
         life.has_kubeconfig()
-        attack = Attack(mill, life)
+        attack = Attack(mill, life, listener)
         attack.prepares()
         yield attack
 
