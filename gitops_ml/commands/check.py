@@ -21,6 +21,7 @@ from gitops_ml.project.project import Project
 from gitops_ml.review.current import current_objects_of, current_states
 from gitops_ml.review.image_changes import with_advisories
 from gitops_ml.review.make_review import Choice, make_review
+from gitops_ml.review.preview_secrets import preview_warnings
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
 from gitops_ml.review.release_pairs import Pair
 from gitops_ml.review.release_usage import usage_of_all, usage_of_planned
@@ -95,7 +96,7 @@ def check(
         review = _with_advisories(review, options)
         trusted = read_project_of(repository, tip, start=start, folder=place)
         rules = trusted.project if trusted.file else states.after.project
-        warnings = [*review.warnings]
+        warnings = [*review.warnings, *preview_warnings(review.releases, rules)]
         if not trusted.file and states.after.workspace.has_project_file:
             warnings.append(f"{options.base} {_NO_PROJECT}")
         review = replace(review, warnings=tuple(warnings))
@@ -159,6 +160,8 @@ def _check_current(
     base = replace(base, commit=snapshot.commit)
     review, pairs = make_review(states, base, head, options.choice, objects_before=objects)
     review = _with_advisories(review, options)
+    warnings = (*review.warnings, *preview_warnings(review.releases, project))
+    review = replace(review, warnings=warnings)
     trusted = ProjectOf(project, "", "gitops-ml.yaml" if after.workspace.has_project_file else None)
     usage = usage_of_planned(after.planned.values()) if project.checks.limits else {}
     review = with_findings(review, after, trusted=trusted, before=project, now=now, usage=usage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from gitops_ml.git.commits import Change
 from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import changes_by_release
-from gitops_ml.gitops.previews import preview_list
+from gitops_ml.gitops.previews import preview_list, secrets_warning
 from gitops_ml.gitops.release_yaml import chart_of, read_fields
 from gitops_ml.project.project import Project
 
@@ -37,7 +37,9 @@ def with_preview_lists(make_plan: MakePlan[Plan], project: Project, *, head: str
                     f"a preview of this pull request shows {most} of its {len(shown)} releases in "
                     f"{environment}: environments.{environment}.previews.quota.pods is the limit"
                 )
-            warnings += _without_secrets(shown[:most], environment, plan.changes, snapshot)
+            wanted = _secrets(shown[:most], environment, plan.changes, snapshot)
+            if warning := secrets_warning(previews, environment, wanted):
+                warnings.append(warning)
             path = layout.preview_list_path(environment, head)
             changes += _file(snapshot, path, preview_list(shown[:most]) if shown else None)
         changes.sort(key=lambda change: change.path)
@@ -72,23 +74,20 @@ def _after(
     return facts, read_fields(values)
 
 
-def _without_secrets(
+def _secrets(
     shown: Iterable[tuple[str, str]],
     environment: str,
     changes: Iterable[Change],
     snapshot: GitSnapshot,
-) -> Iterator[str]:
-    """A warning for each release of a list that reads secrets: its preview has none."""
+) -> dict[str, list[tuple[str, str, str]]]:
+    """The variable, the Secret and the key of each secret that the releases of a list read, by API."""
     named = changes_by_release(changes)
+    found = {}
     for api, _ in shown:
         _, values = _after(environment, api, named[environment, api], snapshot)
-        names = [str(each.get("env")) for each in values.get("secretEnv") or ()]
-        if names:
-            are = "is" if len(names) == 1 else "are"
-            yield (
-                f"a preview of {api} in {environment} has no secrets: {', '.join(names)} {are} not set in it, so "
-                "it does not start if it needs them"
-            )
+        each = values.get("secretEnv") or ()
+        found[api] = [(str(s.get("env")), str(s.get("name")), str(s.get("key"))) for s in each]
+    return found
 
 
 def _file(snapshot: GitSnapshot, path: str, content: bytes | None) -> tuple[Change, ...]:

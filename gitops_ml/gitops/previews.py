@@ -10,7 +10,8 @@ read it at the head of the pull request:
   pull request. Its AppProject allows no namespace, quota, secret or route: a chart that the pull request
   changes cannot loosen its place.
 
-The values below are laid over those of the release: no secret, no route, no identity, no volume.
+The values below are laid over those of the release: no secret, no route, no identity, no volume. The secrets of
+previews, where the project file lists some, belong to the place.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ from gitops_ml.project.project import (
     GpuClass,
     PreviewSpec,
 )
+from gitops_ml.release.values.plain_values import without_empty
 
-CHART, CHART_VERSION = "preview", "0.1.0"
+CHART, CHART_VERSION = "preview", "0.2.0"
 """Of `charts/preview`; a test compares."""
 _REQUEUE_SECONDS = 180
 _PROJECT = "gitops-ml.dev/project"
 _PLACE_KINDS = (("", "LimitRange"), ("", "ResourceQuota"))
+_EXTERNAL_SECRET = ("external-secrets.io", "ExternalSecret")
 _NEVER = frozenset({
     "ExternalSecret", "GrafanaDashboard", "HTTPRoute", "Ingress", "Job", "PodMonitor", "PrometheusRule",
     "TriggerAuthentication",
@@ -103,6 +106,32 @@ def preview_list(releases: Iterable[tuple[str, str]]) -> bytes:
     return (head + write_yaml({"releases": items})).encode()
 
 
+def secrets_warning(
+    previews: PreviewSpec, environment: str, wanted: Mapping[str, Iterable[tuple[str, str, str]]]
+) -> str | None:
+    """What previews of some APIs lack; ``wanted`` has the variable, the Secret and its key of each secret by API."""
+    lacking = {
+        api: [
+            f"{variable} ({key} of {name})"
+            for variable, name, key in secrets
+            if previews.lacks(name, key)
+        ]
+        for api, secrets in sorted(wanted.items())
+    }
+    parts = [f"{api} has no {', '.join(each)}" for api, each in lacking.items() if each]
+    if not parts:
+        return None
+    effect = (
+        "their pods do not start"
+        if previews.secrets
+        else "these variables are not set, so an API that needs them does not start"
+    )
+    return (
+        f"previews in {environment} lack secrets, and {effect}: {'; '.join(parts)}. The owner of "
+        f"environments.{environment}.previews.secrets may list secrets that are made for previews"
+    )
+
+
 def previews_file(place: PreviewPlace) -> RenderedFile:
     """``argocd/previews/<environment>.yaml``: the AppProjects and the ApplicationSets of the previews."""
     documents = (place_project(place), preview_project(place), place_set(place), preview_set(place))
@@ -120,9 +149,10 @@ def previews_owner(content: bytes | None) -> str | None:
 
 
 def place_project(place: PreviewPlace) -> Mapping[str, Any]:
-    """The namespaces of previews and their limits; no pods."""
+    """The namespaces of previews, their limits and secrets; no pods."""
     namespaces = {"group": "", "kind": "Namespace", "name": place.previews.namespaces}
-    spec = {**_project(place, _PLACE_KINDS), "clusterResourceWhitelist": [namespaces]}
+    kinds = (*_PLACE_KINDS, *([_EXTERNAL_SECRET] if place.previews.secrets else ()))
+    spec = {**_project(place, kinds), "clusterResourceWhitelist": [namespaces]}
     return _object(place, "AppProject", place.place_name, spec)
 
 
@@ -279,13 +309,31 @@ def _limits(place: PreviewPlace) -> Mapping[str, Any]:
         "namespace": place.previews.namespace_of("{{ .number }}"),
         "pullRequest": "{{ .number }}",
         "quota": {"cpu": quota.cpu, "memory": quota.memory, "pods": quota.pods, "gpus": gpus},
+        **without_empty(externalSecrets=_external_secrets(place.previews)),
     }
 
 
+def _external_secrets(previews: PreviewSpec) -> list[Mapping[str, Any]]:
+    """One ExternalSecret for each Secret, with all of its keys."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in previews.secrets:
+        made = found.setdefault(
+            each.name, {"name": each.name, "store": each.remote.store, "data": []}
+        )
+        optional = without_empty(property=each.remote.property)
+        made["data"].append({"key": each.key, "remoteKey": each.remote.key, **optional})
+    return list(found.values())
+
+
 def preview_values(place: PreviewPlace) -> Mapping[str, Any]:
-    """The values that are laid over those of the release."""
+    """The values that are laid over those of the release.
+
+    Where previews have secrets, the variables of the release stay: they name Secrets of the preview's namespace, which
+    has no others.
+    """
+    kept = {"secretEnv"} if place.previews.secrets else set()
     return {
-        **_OVER_THE_VALUES,
+        **{key: value for key, value in _OVER_THE_VALUES.items() if key not in kept},
         "autoscaling": _autoscaling(place),
         "resources": {"gpu": _gpu(place.gpu_class)},
     }

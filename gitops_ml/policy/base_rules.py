@@ -86,6 +86,10 @@ def _of_environments(before: Project, after: Project) -> Iterator[tuple[Path, st
             continue
         if old.protected and not new.protected:
             yield (*at, "protected"), f"{name} is no longer protected"
+        known_there, named = (each.previews.secrets if each.previews else () for each in (old, new))
+        if known_there != named:
+            message = f"the secrets of previews of {name} change: {_difference(known_there, named)}"
+            yield (*at, "previews", "secrets"), message
         for was, now in zip(old.policies, new.policies, strict=False):
             for key in (k for k, v in asdict(was).items() if asdict(now)[k] != v):
                 name = _NAMES.get(key, f"policy.{key} changes")

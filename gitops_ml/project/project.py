@@ -177,6 +177,25 @@ class SecretKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSecret:
+    """Where the External Secrets operator finds a value."""
+
+    store: str
+    """A ClusterSecretStore: the namespace of a preview has no store of its own."""
+    key: str
+    property: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewSecret:
+    """A key of a Secret that the operator makes in the namespace of each preview."""
+
+    name: str
+    key: str
+    remote: RemoteSecret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewSpec:
     """Previews of labelled pull requests, each in a namespace of its own."""
 
@@ -188,6 +207,12 @@ class PreviewSpec:
     quota: PreviewQuota
     token_secret: SecretKey | None
     """The token with which Argo CD lists pull requests; ``None`` for a public repository."""
+    secrets: tuple[PreviewSecret, ...]
+    """All that previews have; without any, releases get none of their `secrets`."""
+
+    def lacks(self, name: str, key: str) -> bool:
+        """Whether the namespaces of previews have no such key of a Secret."""
+        return (name, key) not in {(each.name, each.key) for each in self.secrets}
 
     def namespace_of(self, number: str) -> str:
         """The namespace of a pull request."""

@@ -16,9 +16,9 @@ from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import current_spelling, original
 from gitops_ml.project.checks import check_relations
-from gitops_ml.project.cron import cron_findings
 from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains, toleration_error
+from gitops_ml.project.preview_checks import preview_findings
 from gitops_ml.project.prices import price_findings, with_prices
 from gitops_ml.project.project import (
     ARGO_CDS_OWN,
@@ -269,68 +269,6 @@ def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Findi
     for name, place in places:
         if message := taken_team(name):
             yield error(place, message, rule=_RULE)
-
-
-def preview_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
-    """What is wrong with the previews of the environments."""
-    if not any(each.get("previews") is not None for each in data["environments"].values()):
-        return
-    data = load_schema("project").with_defaults(data)
-    for name, environment in data["environments"].items():
-        if environment["previews"] is not None:
-            at: Path = ("environments", name, "previews")
-            yield from _environment_findings(data, environment, at)
-            yield from _hours_findings(environment["previews"]["hours"], at)
-            yield from _gpu_findings(data["clusters"] or {}, environment, at)
-            yield from _namespace_findings(data["environments"], name, at)
-
-
-def _environment_findings(
-    data: Mapping[str, Any], environment: Mapping[str, Any], at: Path
-) -> Iterator[Finding]:
-    if environment["protected"]:
-        message = "a protected environment has no previews: preview the environment before it"
-        yield error(at, message, rule=_RULE)
-    if data["gitops"] and data["gitops"]["mode"] == "manifests":
-        message = (
-            "previews lay values over those of a release, which gitops.mode `manifests` has rendered: "
-            "use the mode `chart`"
-        )
-        yield error(at, message, rule=_RULE)
-
-
-def _hours_findings(hours: Mapping[str, str] | None, at: Path) -> Iterator[Finding]:
-    if hours is not None:
-        start, end, zone = hours["start"], hours["end"], hours["time_zone"]
-        yield from cron_findings((*at, "hours"), start, end, zone, rule=_RULE, zone_key="time_zone")
-
-
-def _gpu_findings(
-    clusters: Mapping[str, Any], environment: Mapping[str, Any], at: Path
-) -> Iterator[Finding]:
-    chosen = environment["previews"]["gpu_class"]
-    cluster = environment["cluster"] or next(iter(clusters), "")
-    classes = (clusters.get(cluster) or {}).get("gpu_classes") or {}
-    if chosen is not None and chosen not in classes:
-        message = (
-            f"the cluster {cluster!r} has no GPU class {chosen!r}{suggestion(chosen, classes)}"
-        )
-        yield error((*at, "gpu_class"), message, rule=_RULE)
-
-
-def _namespace_findings(environments: Mapping[str, Any], name: str, at: Path) -> Iterator[Finding]:
-    """Previews may write to every namespace with their prefix, so that nothing else may be there."""
-    own, at = environments[name]["previews"]["namespace_prefix"], (*at, "namespace_prefix")
-    for other, each in environments.items():
-        if each["namespace"].startswith(f"{own}-pr-"):
-            message = (
-                f"previews could write to {each['namespace']!r}, the namespace of {other!r}: use "
-                "another prefix"
-            )
-            yield error(at, message, rule=_RULE)
-        if other != name and each["previews"] and each["previews"]["namespace_prefix"] == own:
-            message = f"the previews of {other!r} have the prefix {own!r}, too: use another prefix"
-            yield error(at, message, rule=_RULE)
 
 
 # -- data to values --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import yaml
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 CONTENT = {
     "predictor": ("0.2.0", "a8e718a41fef1bdf6ffe9ec4006b31529d277d94c16990c023eba474140b7d6a"),
-    "preview": ("0.1.0", "bc72373d9b656f0fb390ddc1979f1137aa7039f576b59ee16fa149dd3327ee22"),
+    "preview": ("0.2.0", "d8ef1712162dbffadd3d4d0b6b8c1068ef85b911fd9a4d5cbb132193c502a526"),
 }
 """The version of each chart, and the sha256 of its files: both change together."""
 

@@ -74,12 +74,54 @@ def test_more_releases_than_the_quota_has_pods_are_left_out_with_a_warning(shop)
     assert listed(shop, f"{HEAD}/shop") == ["churn", "fraud"]
 
 
-def test_what_reads_a_secret_is_listed_with_a_warning(shop):
-    writes(
-        shop, changed="iris", secrets=[{"env": "STORE_TOKEN", "name": "iris-store", "key": "token"}]
+SECRET = [{"env": "STORE_TOKEN", "name": "iris-store", "key": "token"}]
+LISTED = {
+    "name": "iris-store",
+    "key": "token",
+    "remote": {"store": "previews", "key": "ml/previews"},
+}
+CLUSTERS = {"main": {"external_secrets": True}}
+
+
+def lists_secrets(ann, *secrets) -> None:
+    """The owner's list of the secrets of previews."""
+    staging = {**ENVIRONMENTS["staging"], "cluster": "main", "previews": {"secrets": [*secrets]}}
+    production = {**ENVIRONMENTS["production"], "cluster": "main"}
+    ann.configures(
+        clusters=CLUSTERS,
+        environments={"staging": staging, "production": production},
+        gitops={"forge": {"type": "none"}},
     )
+
+
+@pytest.mark.parametrize(
+    ("secrets", "words"),
+    [
+        ([], "these variables are not set, so an API that needs them does not start: iris has no STORE_TOKEN"),
+        ([{**LISTED, "key": "other"}], "their pods do not start: iris has no STORE_TOKEN (token of iris-store)"),
+        ([LISTED], ""),
+    ],
+)  # fmt: skip
+def test_what_a_preview_lacks_is_one_warning_of_the_deploy_and_of_the_check(shop, secrets, words):
+    lists_secrets(shop, *secrets)
+    shop.deploys()
+    shop.keeps_source_in_git()
+    writes(shop, changed="iris", secrets=SECRET)
     tried = shop.deploys("-e", "staging", "--pull-request", "--dry-run")
-    assert "a preview of iris in staging has no secrets: STORE_TOKEN is not set in it" in tried.err
+    checked = shop.runs("check", "--base", "HEAD", "--offline")
+    for text in (tried.err, checked.out):
+        assert text.count("previews in staging lack secrets") == bool(words)
+        assert words in " ".join(text.split())
+
+
+def test_a_change_cannot_extend_the_list_that_it_is_checked_against(shop):
+    lists_secrets(shop)
+    shop.keeps_source_in_git()
+    lists_secrets(shop, LISTED)
+    writes(shop, changed="iris", secrets=SECRET)
+    checked = " ".join(shop.runs("check", "--base", "HEAD", "--offline").out.split())
+    assert "previews in staging lack secrets" in checked
+    assert "the secrets of previews of staging change: + " in checked
 
 
 def test_the_same_pull_request_again_changes_nothing(shop):

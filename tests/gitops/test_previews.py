@@ -67,10 +67,11 @@ def laid_over(values: Any, over: Any) -> Any:
     }
 
 
-def rendered(previews: str = "{}", cluster: str = "") -> dict[str, Any]:
+def rendered(previews: str = "{}", cluster: str = "", **greedy: Any) -> dict[str, Any]:
     """The objects of a preview by kind."""
     values = laid_over(
-        GREEDY, json.loads(json.dumps(preview_values(place(previews, cluster=cluster))))
+        {**GREEDY, **greedy},
+        json.loads(json.dumps(preview_values(place(previews, cluster=cluster)))),
     )
     chart = chart_path("predictor")
     found = find_helm().template(chart, release="iris", namespace="preview-pr-12", values=values)
@@ -182,6 +183,73 @@ def test_a_preview_has_no_secret_no_route_no_identity_and_one_replica():
     text = yaml.safe_dump(list(found.values()))
     for word in ("secretKeyRef", "role-arn", "vault.hashicorp.com", "nvidia.com", "gateways"):
         assert word not in text, word
+
+
+SECRETS = (
+    "{secrets: [{name: iris-db, key: password, remote: {store: previews, key: ml/previews/iris, property: password}}, "
+    "{name: iris-db, key: user, remote: {store: previews, key: ml/previews/user}}]}"
+)
+OPERATOR = "external_secrets: true"
+
+
+def test_the_secrets_of_previews_are_made_by_their_place_and_never_by_the_pull_request():
+    here = place(SECRETS, cluster=OPERATOR)
+    spaces, previews = (
+        {each["kind"] for each in made(here)["spec"]["namespaceResourceWhitelist"]}
+        for made in (place_project, preview_project)
+    )
+    assert "ExternalSecret" in spaces
+    assert not {"ExternalSecret", "Secret"} & previews
+    values = place_set(here)["spec"]["template"]["spec"]["source"]["helm"]["valuesObject"]
+    values = json.loads(json.dumps(values).replace("{{ .number }}", "12"))
+    objects = find_helm().template(
+        chart_path("preview"), release="preview", namespace="x", values=values
+    )
+    (secret,) = [each for each in objects if each["kind"] == "ExternalSecret"]
+    check_custom_resource(secret)
+    assert secret["metadata"]["namespace"] == "preview-pr-12"
+    assert secret["spec"]["secretStoreRef"] == {"name": "previews", "kind": "ClusterSecretStore"}
+    remotes = {each["secretKey"]: each["remoteRef"] for each in secret["spec"]["data"]}
+    assert {key: each["key"] for key, each in remotes.items()} == {
+        "password": "ml/previews/iris",
+        "user": "ml/previews/user",
+    }
+    assert remotes["password"]["property"] == "password"
+
+
+def test_with_secrets_a_release_reads_those_of_its_own_namespace_and_makes_none():
+    wanted = [{"env": "DB_PASSWORD", "name": "iris-db", "key": "password"}]
+    made = {"name": "iris-db", "store": {"name": "vault", "kind": "ClusterSecretStore"},
+            "data": [{"key": "password", "remoteKey": "ml/production/iris"}]}  # fmt: skip
+    greedy = {"secretEnv": wanted, "externalSecrets": [made]}
+    found = rendered(SECRETS, OPERATOR, **greedy)
+    assert "ExternalSecret" not in found
+    (container,) = [
+        each
+        for each in found["Deployment"]["spec"]["template"]["spec"]["containers"]
+        if any(env["name"] == "DB_PASSWORD" for env in each.get("env", ()))
+    ]
+    (variable,) = [each for each in container["env"] if each["name"] == "DB_PASSWORD"]
+    assert variable["valueFrom"] == {"secretKeyRef": {"name": "iris-db", "key": "password"}}
+    assert "DB_PASSWORD" not in yaml.safe_dump(rendered("{}", OPERATOR, **greedy)["Deployment"])
+
+
+@pytest.mark.parametrize(
+    ("previews", "cluster", "words"),
+    [
+        (SECRETS, "", "does not have the External Secrets operator"),
+        (SECRETS.replace("key: user", "key: password"), OPERATOR, "'password' of 'iris-db' is there twice"),
+        (SECRETS.replace("store: previews, key: ml/previews/user", "store: vault, key: x"), OPERATOR,
+         "come from different stores"),
+        ("{secrets: [{name: iris-db, key: password}]}", OPERATOR, "remote"),
+        ("{secrets: [{name: Iris, key: a, remote: {store: b, key: c}}]}", OPERATOR, "the name of a Secret"),
+        ("{secrets: [{name: a, key: a, remote: {store: b, key: c, store_kind: SecretStore}}]}", OPERATOR, "store_kind"),
+    ],
+)  # fmt: skip
+def test_secrets_of_previews_that_cannot_be_made_are_errors(previews, cluster, words):
+    change = {"    gpu_classes": f"    {cluster}\n    gpu_classes"}
+    found = problems(previews, **change)
+    assert any(words in each for each in found), found
 
 
 def test_with_hours_a_preview_has_no_replica_outside_of_them():

@@ -1,0 +1,106 @@
+"""What is wrong with the previews of the environments in a project file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gitops_ml.documents.findings import Finding, Path, error, suggestion
+from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.project.cron import cron_findings
+
+_RULE = "project"
+
+
+def preview_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong with the previews of the environments."""
+    if not any(each.get("previews") is not None for each in data["environments"].values()):
+        return
+    data = load_schema("project").with_defaults(data)
+    for name, environment in data["environments"].items():
+        if environment["previews"] is not None:
+            at: Path = ("environments", name, "previews")
+            yield from _environment_findings(data, environment, at)
+            yield from _hours_findings(environment["previews"]["hours"], at)
+            yield from _gpu_findings(data["clusters"] or {}, environment, at)
+            yield from _namespace_findings(data["environments"], name, at)
+            yield from _secret_findings(data["clusters"] or {}, environment, at)
+
+
+def _environment_findings(
+    data: Mapping[str, Any], environment: Mapping[str, Any], at: Path
+) -> Iterator[Finding]:
+    if environment["protected"]:
+        message = "a protected environment has no previews: preview the environment before it"
+        yield error(at, message, rule=_RULE)
+    if data["gitops"] and data["gitops"]["mode"] == "manifests":
+        message = (
+            "previews lay values over those of a release, which gitops.mode `manifests` has rendered: "
+            "use the mode `chart`"
+        )
+        yield error(at, message, rule=_RULE)
+
+
+def _hours_findings(hours: Mapping[str, str] | None, at: Path) -> Iterator[Finding]:
+    if hours is not None:
+        start, end, zone = hours["start"], hours["end"], hours["time_zone"]
+        yield from cron_findings((*at, "hours"), start, end, zone, rule=_RULE, zone_key="time_zone")
+
+
+def _gpu_findings(
+    clusters: Mapping[str, Any], environment: Mapping[str, Any], at: Path
+) -> Iterator[Finding]:
+    chosen = environment["previews"]["gpu_class"]
+    cluster, fields = _cluster(clusters, environment)
+    classes = fields.get("gpu_classes") or {}
+    if chosen is not None and chosen not in classes:
+        message = (
+            f"the cluster {cluster!r} has no GPU class {chosen!r}{suggestion(chosen, classes)}"
+        )
+        yield error((*at, "gpu_class"), message, rule=_RULE)
+
+
+def _namespace_findings(environments: Mapping[str, Any], name: str, at: Path) -> Iterator[Finding]:
+    """Previews may write to every namespace with their prefix, so that nothing else may be there."""
+    own, at = environments[name]["previews"]["namespace_prefix"], (*at, "namespace_prefix")
+    for other, each in environments.items():
+        if each["namespace"].startswith(f"{own}-pr-"):
+            message = (
+                f"previews could write to {each['namespace']!r}, the namespace of {other!r}: use "
+                "another prefix"
+            )
+            yield error(at, message, rule=_RULE)
+        if other != name and each["previews"] and each["previews"]["namespace_prefix"] == own:
+            message = f"the previews of {other!r} have the prefix {own!r}, too: use another prefix"
+            yield error(at, message, rule=_RULE)
+
+
+def _secret_findings(
+    clusters: Mapping[str, Any], environment: Mapping[str, Any], at: Path
+) -> Iterator[Finding]:
+    secrets, at = environment["previews"]["secrets"], (*at, "secrets")
+    cluster, fields = _cluster(clusters, environment)
+    if secrets and not fields.get("external_secrets"):
+        message = (
+            f"the cluster {cluster!r} does not have the External Secrets operator, which makes the Secrets of "
+            "previews: install it and set external_secrets: true"
+        )
+        yield error(at, message, rule=_RULE)
+    known: set[tuple[str, str]] = set()
+    stores: dict[str, str] = {}
+    for index, each in enumerate(secrets):
+        name, key, store = each["name"], each["key"], each["remote"]["store"]
+        if (name, key) in known:
+            yield error((*at, index), f"the key {key!r} of {name!r} is there twice", rule=_RULE)
+        if stores.setdefault(name, store) != store:
+            message = f"the keys of {name!r} come from different stores"
+            yield error((*at, index, "remote", "store"), message, rule=_RULE)
+        known.add((name, key))
+
+
+def _cluster(
+    clusters: Mapping[str, Any], environment: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any]]:
+    """The name and the fields of the cluster of an environment."""
+    name = environment["cluster"] or next(iter(clusters), "")
+    return name, clusters.get(name) or {}
