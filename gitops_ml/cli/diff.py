@@ -115,7 +115,7 @@ def _show_drift(found: Drift) -> None:
     count = sum(len(release.unexpected) for release in found.releases)
     if count:
         report.echo(f"{count_of(count, 'difference')} between Git and the cluster")
-    else:
+    elif found.releases:
         report.echo("the cluster is as in Git")
 
 

@@ -79,6 +79,11 @@ def drift(workspace: Workspace, *, clients: Clients, apis: Sequence[str] = ()) -
             known_here = {release.api for release in every if release.environment == environment}
             found += comparison.left(known_here)
         warnings += comparison.warnings
+    filled = {release.environment for release in every}
+    if empty := [name for name in workspace.environments if name not in filled]:
+        warnings.append(
+            f"Git has no release of the project in {' and '.join(empty)}: nothing is compared there"
+        )
     return Drift(releases=tuple(found), warnings=tuple(dict.fromkeys(warnings)))
 
 

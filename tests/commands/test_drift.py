@@ -81,6 +81,13 @@ def test_a_release_as_in_git_has_no_difference(synced, dry_run):
     assert ("no dry run" in result.err) != dry_run
 
 
+def test_an_environment_without_a_release_is_not_called_equal(ann):
+    ann.has(container_api("iris"))
+    result = ann.runs("diff", "--live", "-e", "staging")
+    assert (result.code, result.out) == (0, "")
+    assert "Git has no release of the project in staging: nothing is compared there" in result.err
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_each_difference_names_who_made_it(synced, dry_run):
     if dry_run:
