@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from gitops_ml.system.project_files import LARGEST_LOCK, read_file
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.manifest_files import PROJECT_FILES, Found
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, open_project, read_found
+
+_MOST_NAMED = 3
 
 
 @dataclass(kw_only=True)
@@ -139,16 +141,16 @@ class StateReleases:
 
     def lock_warnings(self, directories: Iterable[str]) -> Iterator[str]:
         """About locks of images without an up-to-date one: their packages are not decided yet."""
-        places: dict[str, str] = {}
+        places: dict[str, set[str]] = {}
         for directory in directories:
             image = self.images.get(directory)
             if image is not None and isinstance(image.lock, Unlocked):
                 path = image.lock.path.as_posix().removeprefix(f"{self.folder}/")
-                places[path] = image.lock.reason
-        for path, reason in sorted(places.items()):
+                places.setdefault(image.lock.reason, set()).add(path)
+        for reason, paths in sorted(places.items()):
             yield (
-                f"{path} {reason}, so the packages are resolved by the deploy: run `gitops-ml lock` and "
-                "commit it"
+                f"{_each_of(sorted(paths))} {reason}, so the packages are resolved by the deploy: run "
+                "`gitops-ml lock` and commit it"
             )
 
     def with_sources(self, side: Side, directory: str) -> Side:
@@ -287,6 +289,14 @@ def _inputs(
         known = sizes.get(posixpath.join(folder, path))
         found[f"{APP}/{path}"] = (root / path).lstat().st_size if known is None else known
     return inputs, found
+
+
+def _each_of(paths: Sequence[str]) -> str:
+    """Many folders may lack a lock for the same reason."""
+    if len(paths) == 1:
+        return paths[0]
+    more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
+    return f"each of {', '.join(paths[:_MOST_NAMED])}{more}"
 
 
 def _facts(file: Any) -> str:

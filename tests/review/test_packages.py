@@ -129,3 +129,15 @@ def test_a_lock_that_is_older_than_the_requirements_is_named(source):
     source.text("iris/requirements.txt", "numpy\npandas\n")
     (warning,) = source.checked().warnings
     assert warning.startswith("iris/pylock.toml is older than the requirements")
+
+
+def test_locks_that_are_missing_for_the_same_reason_are_one_warning(source):
+    for name in ("iris", "tulip", "rose", "lily", "fern"):
+        if name != "iris":
+            source.adds(name, "iris")
+        source.text(f"{name}/requirements.txt", "pandas\n")
+    found = [each for each in source.checked().warnings if "pylock.toml" in each]
+    assert sorted(each.partition(" pylock")[0].partition(", so ")[0] for each in found) == [
+        "each of fern/pylock.toml, lily/pylock.toml, rose/pylock.toml and 1 more is not there",
+        "iris/pylock.toml is older than the requirements",
+    ]
