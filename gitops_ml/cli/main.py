@@ -110,7 +110,8 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        is_known = not args or args[0] in COMMANDS or args[0].startswith("-")
+        if not (is_known or ctx.resilient_parsing):  # a shell that completes shows no errors
             ctx.fail(_unknown_command(args[0]))
         return super().resolve_command(ctx, args)
 
@@ -130,10 +131,16 @@ def _discard(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+_OF_OTHERS = {"status": "describe", "list": "get", "ls": "get", "apply": "deploy", "serve": "run"}
+"""Words of the Python client and of other tools, by the command here."""
+
+
 def _unknown_command(name: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    close = (
+        [_OF_OTHERS[name]] if name in _OF_OTHERS else difflib.get_close_matches(name, COMMANDS, n=1)
+    )
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"no such command {name!r}.{hint} The commands are: {', '.join(COMMANDS)}."
 

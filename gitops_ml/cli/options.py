@@ -390,6 +390,10 @@ class FileOrInput(click.ParamType):  # type: ignore[type-arg]  # older clicks ta
         if isinstance(value, NamedBytes):
             return value
         if value != "-":
+            if str(value).lstrip()[:1] in ("{", "[") and not Path(value).exists():
+                raise UsageError(
+                    f"{value!r:.40} is no file: send it by the standard input, with - in its place"
+                )
             return NamedBytes(str(value), read_named(Path(value), limit=self._limit))
         content = sys.stdin.buffer.read(self._limit + 1)
         if len(content) > self._limit:

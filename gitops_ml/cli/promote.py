@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gitops_ml.cli import completing
 from gitops_ml.cli.changed import change_command
 from gitops_ml.cli.options import chosen_apis
 from gitops_ml.commands.promote import promote
@@ -13,8 +14,20 @@ from gitops_ml.delivery.releases import Selection
 
 @click.command("promote")
 @chosen_apis
-@click.option("--from", "source", metavar="NAME", help="By default, the environment before --to.")
-@click.option("--to", "target", metavar="NAME", help="By default, the environment after --from.")
+@click.option(
+    "--from",
+    "source",
+    metavar="NAME",
+    help="By default, the environment before --to.",
+    shell_complete=completing.environments,
+)
+@click.option(
+    "--to",
+    "target",
+    metavar="NAME",
+    help="By default, the environment after --from.",
+    shell_complete=completing.environments,
+)
 @click.option("--skip", is_flag=True, help="Allow skipping an environment before a protected one.")
 @change_command
 def command(

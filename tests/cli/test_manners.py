@@ -13,10 +13,11 @@ import threading
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 from gitops_ml.cli import report
-from gitops_ml.cli.main import COMMANDS, Commands, main
+from gitops_ml.cli.main import COMMANDS, Commands, gitops_ml, main
 from tests.support.git_servers import git
 from tests.support.local_server import serving
 from tests.support.person import NO_REGISTRY, container_api, predictor_api, program, started
@@ -171,6 +172,10 @@ def test_every_command_has_the_levels():
         ("promote iris ", ["spam"]),
         ("logs iris -e st", ["staging"]),
         ("run -a s", ["spam"]),
+        ("promote iris --to ", ["production", "staging"]),
+        ("promote iris --from s", ["staging"]),
+        ("cost ", ["iris", "spam"]),
+        ("bench s", ["spam"]),
     ],
 )
 def test_names_of_the_project_are_completed(ann, monkeypatch, words, expected):
@@ -181,6 +186,42 @@ def test_names_of_the_project_are_completed(ann, monkeypatch, words, expected):
     result = ann.runs()
     assert result.out.splitlines() == [f"plain,{name}" for name in expected]
     assert result.err == ""
+
+
+def test_every_name_of_an_environment_or_api_is_completed():
+    """But those of deployments, images and files, which the project does not have."""
+    for name in COMMANDS:
+        group = gitops_ml.get_command(click.Context(gitops_ml), name)
+        for each in group.commands.values() if isinstance(group, click.Group) else (group,):
+            lacking = [
+                parameter.name
+                for parameter in each.params
+                if parameter.name in {"api", "apis", "environment", "environments", "source"}
+                and parameter._custom_shell_complete is None
+            ]
+            assert lacking == [], name
+
+
+def test_nothing_is_shown_while_a_person_completes_behind_an_unknown_command(ann, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "gitops-ml no-such-command ")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("_GITOPS_ML_COMPLETE", "bash_complete")
+    result = ann.runs()
+    assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("word", "command"), [("status", "describe"), ("list", "get"), ("apply", "deploy")]
+)
+def test_a_word_of_other_tools_leads_to_the_command(ann, word, command):
+    assert f"Did you mean {command!r}?" in ann.runs(word).err
+
+
+def test_json_in_place_of_a_file_is_answered_with_how_to_send_it(ann):
+    ann.has(container_api("iris"))
+    result = ann.runs("predict", "iris", '{"x": 1}')
+    assert result.code == 2
+    assert "is no file: send it by the standard input, with - in its place" in result.err
 
 
 def test_nothing_is_completed_and_nothing_said_where_there_is_no_project(ann, monkeypatch):
