@@ -236,6 +236,23 @@ def test_a_printed_page_has_the_details_that_are_closed_on_the_screen(
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
+def test_a_printed_page_of_many_releases_has_the_details_of_those_to_look_at_first(
+    browser: Browser, tmp_path: Path
+) -> None:
+    releases = [dataclasses.replace(changed(), api=f"model-{n}") for n in range(60)]
+    (tmp_path / "page.html").write_text(page_of(*releases))
+    browser.opens(tmp_path / "page.html", width=1200)
+    shown = (
+        "[...document.querySelectorAll('main > details')].filter(e => e.checkVisibility()).length"
+    )
+    assert browser.run(shown) == 60
+    browser.run("document.querySelectorAll('main > details')[40].open = true")
+    browser.tells("Emulation.setEmulatedMedia", media="print")
+    assert browser.run(shown) == 21
+    assert browser.run("document.querySelector('.paper').checkVisibility()")
+    assert browser.run("document.querySelectorAll('#releases ~ div tbody tr').length") >= 60
+
+
 def test_many_releases_have_bars_for_those_that_change_most_and_the_same_finding_once() -> None:
     releases = [
         dataclasses.replace(

@@ -31,6 +31,8 @@ from gitops_ml.system.resources import template
 
 _OPEN = 5
 """Releases that are shown with all their details at first."""
+_MOST_PRINTED = 20
+"""Releases whose details are on paper as well, where they are not open: one takes about two pages."""
 _MOST_FIELDS = 100
 _MOST_DETAILED, _MOST_ROWS = 300, 2000
 """Releases with pictures and differences, and rows of the table; a browser has to show them."""
@@ -71,6 +73,7 @@ def html_page(
             )
             for each in details
         ],
+        printed=min(len(details), _MOST_PRINTED),
         hidden=len(review.releases) - len(details),
         charts=cost_charts(review.releases),
         price_note=_price_note(review, tuple(prices)),
