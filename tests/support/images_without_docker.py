@@ -68,8 +68,8 @@ def mill(
     for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    # An index that is not there is not there a second later.
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    # Not four times, as for an index on the web; but what is lost once on a busy machine is asked for again.
+    monkeypatch.setenv("UV_HTTP_RETRIES", "1")
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     own = f"{registry.host}/{uuid4().hex}"
     with package_server(tmp_path / "index") as index:
