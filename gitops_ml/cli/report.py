@@ -58,14 +58,15 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
 
 
 def hanging(lead: str, text: str, *, below: int | None = None, err: bool = False) -> None:
-    """Write a sentence behind ``lead``; on a terminal in lines of words.
+    """Write a sentence behind ``lead``; on a terminal in lines of words, unless it has lines of its own.
 
     The second line begins below the first, or at the column ``below``.
     """
     indent = terminal.width(_MARKED.sub("", lead))
     below = indent if below is None else below
-    beyond, room = max(0, indent - below), (terminal.columns() or 0) - below
-    if room <= _NARROW or beyond > room:
+    columns = 0 if err and not sys.stderr.isatty() else terminal.columns() or 0
+    beyond, room = max(0, indent - below), columns - below
+    if room <= _NARROW or beyond > room or "\n" in text:
         echo(f"{lead}{text}", err=err)
         return
     first, *rest = terminal.wrapped(f"{'.' * beyond}{text}", room) or [""]
@@ -132,7 +133,7 @@ def explain(lead: str, text: str) -> None:
 
 def warnings(texts: Iterable[str]) -> None:
     for text in texts:
-        echo_error(f"{styled('warning', 'warning', err=True)}: {text}")
+        hanging(f"{styled('warning', 'warning', err=True)}: ", text, below=2, err=True)
 
 
 def as_json(result: Result) -> None:
@@ -262,4 +263,4 @@ def error(failure: GitopsMlError) -> None:
         problems(failure.problems)
         echo_error(f"{count_of(len(failure.problems), 'problem')} found")
     else:
-        echo_error(f"{styled('error', 'error', err=True)}: {failure}")
+        hanging(f"{styled('error', 'error', err=True)}: ", str(failure), below=2, err=True)

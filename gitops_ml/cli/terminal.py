@@ -19,7 +19,6 @@ _NAMES = {
     "deployment id": "id",
     "up to date": "current",
     "last update": "age",
-    "replica hours": "hours",
 }
 _COMMAND = re.compile(r"`[^`]*`")
 _SHORT, _SHORTEST = 12, 8

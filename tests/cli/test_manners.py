@@ -18,6 +18,7 @@ import pytest
 
 from gitops_ml.cli import report
 from gitops_ml.cli.main import COMMANDS, Commands, gitops_ml, main
+from gitops_ml.errors import GitopsMlError
 from tests.support.git_servers import git
 from tests.support.local_server import serving
 from tests.support.person import NO_REGISTRY, container_api, predictor_api, program, started
@@ -107,6 +108,23 @@ def test_a_sentence_is_broken_between_words_and_never_within_a_command(narrow, c
     assert max(map(len, lines)) <= 80
     assert [line[:10] for line in lines] == ["  remedy  ", " " * 10, " " * 10]
     assert command in lines[1]
+
+
+def test_warnings_and_errors_are_sentences_of_a_terminal_and_lines_of_a_file(
+    narrow, capsys, monkeypatch
+):
+    words = "the registry refuses it: " + "log in " * 20
+    report.warnings([words])
+    report.error(GitopsMlError(f"{words}\nsecond line"))
+    assert [len(each) > 80 for each in capsys.readouterr().err.splitlines()] == [True, True, False]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    report.warnings([words])
+    report.error(GitopsMlError(words))
+    shown = capsys.readouterr().err
+    assert widest(shown) <= 80
+    assert shown.startswith("warning: the registry")
+    assert "\nerror: the registry" in shown
 
 
 @pytest.mark.parametrize("lead", ["", "  ", "iris in staging: ", "a" * 77, "a" * 90])
