@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictor_base.errors import BadRequest, PredictFailed
 from predictor_base.jsontext import dump, parse
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from starlette.datastructures import FormData
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -31,11 +26,6 @@ _CHARSETS = frozenset(
 )
 _CODECS = {"macintosh": "mac_roman"}
 _CHARSET = re.compile(rb";[ \t]*charset[ \t]*=[ \t]*\"?([^;\", \t]{0,40})")
-_BOUNDARY = re.compile(
-    rb";[ \t]*boundary=(?:\"([^\"\\]{1,70})\"|([^;\" \t,]{1,70}))[ \t]*(?:;|\Z)", re.IGNORECASE
-)
-PIECE_BYTES = 2**18
-"""Bytes of a form that are read before another thread gets the interpreter."""
 
 
 def decode(content_type: bytes, body: bytes) -> Any:
@@ -46,7 +36,10 @@ def decode(content_type: bytes, body: bytes) -> Any:
     if kind.startswith(b"text/plain"):
         return _text(charset_of(kind), body)
     if kind.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
-        return _form(content_type, charset_of(kind), body)
+        # imported late, because Starlette takes a tenth of a second at the start
+        from predictor_base.http.forms import read_form
+
+        return read_form(content_type, charset_of(kind), body)
     return body
 
 
@@ -92,56 +85,3 @@ def _text(charset: str, body: bytes) -> str:
     except UnicodeError as error:
         reason = getattr(error, "reason", "")
         raise BadRequest(f"the body is not {charset} text: {reason}") from None
-
-
-def _form(content_type: bytes, charset: str, body: bytes) -> FormData:
-    from starlette.datastructures import Headers
-    from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
-
-    async def chunks() -> Any:
-        for start in range(0, len(body), PIECE_BYTES):
-            yield body[start : start + PIECE_BYTES]
-        yield b""  # the parser's last callback
-
-    parser: FormParser | MultiPartParser
-    ends: list[bool] = []
-    if content_type.lower().startswith(b"multipart/"):
-        # written again from the parsed parts, so that the parser finds nothing else in it
-        content_type = b'multipart/form-data; boundary="%b"; charset=%b' % (
-            _boundary(content_type),
-            charset.encode(),
-        )
-        parser = MultiPartParser(Headers(raw=[(b"content-type", content_type)]), chunks())
-        parser.spool_max_size = len(body) + 1  # it is in memory already
-        parser.on_end = lambda: ends.append(True)  # type: ignore[method-assign]
-    else:
-        parser = FormParser(Headers(raw=[]), chunks())
-        ends.append(True)
-    try:
-        form = _finished(parser.parse())
-    except MultiPartException as error:
-        raise BadRequest(f"the form cannot be read: {error.message}") from None
-    except (KeyError, ValueError) as error:
-        raise BadRequest(f"the form cannot be read: {error}") from None
-    if not ends:  # the parser drops a part that is cut off
-        raise BadRequest("the form cannot be read: its last boundary is missing")
-    return form
-
-
-def _finished(parsing: Coroutine[Any, Any, FormData]) -> FormData:
-    """What it returns; it waits for nothing, because the body is in memory."""
-    try:
-        parsing.send(None)
-    except StopIteration as parsed:
-        form: FormData = parsed.value
-        return form
-    raise AssertionError("the parser waits for more than the body")
-
-
-def _boundary(content_type: bytes) -> bytes:
-    found = _BOUNDARY.search(content_type)
-    if found is None:
-        raise BadRequest(
-            "the form cannot be read: content-type has no boundary of up to 70 characters"
-        )
-    return found[1] or found[2]

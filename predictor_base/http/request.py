@@ -43,6 +43,8 @@ BODY_IS_LATE = "predictor_base.body_is_late"
 
 LARGE_BYTES = 65536
 """A larger body is read on a thread, not on the event loop."""
+MOST_PARTS = 1000
+"""Parts of a body that are kept apart: a client may send it byte by byte."""
 
 Answer = TypeVar("Answer")
 
@@ -214,17 +216,21 @@ class Exchange:
             )
 
     async def _read_rest(self, first: bytes, limit: int, bodies: Bodies) -> bytes:
-        body = bytearray(first)
-        while len(body) <= limit:
+        parts, small, size = [first], [], len(first)
+        while size <= limit:
             message = await self.part()
             part: bytes = message.get("body", b"")
             self.held += bodies.hold(len(part))
-            body += part
+            size += len(part)
+            small.append(part)
+            if len(small) == MOST_PARTS:
+                parts.append(b"".join(small))
+                small.clear()
             if not message.get("more_body"):
                 break
             if time.perf_counter() > self.deadline:
                 raise TimedOut("the request took longer than it may while its body arrived")
-        return bytes(body)
+        return b"".join(parts + small)
 
     async def part(self) -> MutableMapping[str, Any]:
         """The next message; the server closes the connection where none arrives in time."""

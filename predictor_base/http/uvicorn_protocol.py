@@ -194,6 +194,12 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.opening.exchange.body = body
                 return
             self._start()  # only whole bodies take the lane
+        cycle: Any = self.cycle
+        if not (cycle.body or cycle.response_complete):
+            cycle.body = body  # of bytes, `receive` makes no copy
+            body = b""
+        elif type(cycle.body) is bytes:
+            cycle.body = bytearray(cycle.body)
         HttpToolsProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:

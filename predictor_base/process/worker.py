@@ -295,11 +295,13 @@ class Worker:
                 self._grpc.start(self._grpc_address)
 
     def _assemble(self) -> Assembled:
-        # A late import, so that the server answers its first probe before these modules are loaded.
+        # Late imports, so that the server answers its first probe before these modules are loaded.
         from predictor_base.predictor.assembly import assemble
         from predictor_base.predictor.schema import describe, openapi, schema_hash
+        from predictor_base.process.memory import keep_freed_memory
 
         settings = self.settings
+        keep_freed_memory(settings.max_request_bytes, os.environ)
         description = describe(Path(settings.path), settings.class_name)
         if settings.example is not None:
             description = description.with_example(settings.example)
