@@ -210,3 +210,17 @@ class MissingExtra(StartFailure):
 
     def __init__(self, what: str, *, package: str) -> None:
         super().__init__(f"{what} needs the package {package}; add it to requirements.txt")
+
+
+_ADVICE = {
+    "signal only works in main thread": "a predictor is imported, constructed and called on a thread, because the main"
+    " thread answers requests and handles the signals of the process; set no signal handler, and end what is open in"
+    " shutdown()",
+    "[Errno 30]": "only /tmp is writable; predictor.writable: true of the manifest gives the predictor a writable copy"
+    " of its project",
+}
+
+
+def advice(problem: str) -> str:
+    """What to add to an error of a predictor whose own text does not say what to do."""
+    return "".join(f": {text}" for name, text in _ADVICE.items() if name in problem)

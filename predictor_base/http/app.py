@@ -291,7 +291,7 @@ class App:
         status = status_of(error)
         if status == 500:
             cause = error.__cause__ or error
-            logger.error("predict failed: %s", error, exc_info=cause)
+            logger.error("predict failed: %s%s", error, errors.advice(str(error)), exc_info=cause)
             message = "internal server error"
             return Reply(500, dump({"error": message, "request_id": exchange.request_id}))
         message = errors.shortened(str(error), errors.MESSAGE_CHARACTERS)

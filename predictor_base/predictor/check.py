@@ -13,10 +13,11 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from predictor_base.errors import RuntimeFailure
+from predictor_base.errors import RuntimeFailure, advice
 from predictor_base.predictor.loader import check_class, load_class
 from predictor_base.settings import Settings
 
@@ -25,6 +26,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 _MOST_LINES = 12
 _MOST_BYTES = 4096
 """What Kubernetes keeps."""
+_NOT_THE_USERS = re.compile(r"importlib|predictor_base|concurrent[/\\]futures")
 _NEEDS_ACCELERATOR = re.compile(
     r"lib(?:cuda|nvidia-ml|nrt)\.so|Found no NVIDIA driver|No (?:CUDA|HIP) GPUs are available"
     r"|no CUDA-capable device|CUDA driver version is insufficient|CUDA_ERROR_NO_DEVICE"
@@ -40,9 +42,8 @@ def main(arguments: Sequence[str] = (), environ: Mapping[str, str] = os.environ)
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.from_environ(environ)
-        check_class(load_class(settings, folder=Path.cwd()), settings)
-        if options.load:
-            _load(settings)
+        # on a thread, as a server does: some code works only on the main thread
+        ThreadPoolExecutor(1).submit(_check, settings, has_to_load=options.load).result()
     except RuntimeFailure as failure:
         code, problem = 3, str(failure)
     except BaseException:  # noqa: BLE001 - also what a module's `sys.exit` raises
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] = (), environ: Mapping[str, str] = os.environ)
     if options.without_accelerator and _NEEDS_ACCELERATOR.search(problem):
         _report(f"not decided, because it needs an accelerator: {problem.splitlines()[-1]}")
         return 0
-    _report(problem if code == 3 else _users_part(problem))
+    _report(problem if code == 3 else _users_part(problem, advice(problem)))
     return code
 
 
@@ -71,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(settings: Settings, *, has_to_load: bool) -> None:
+    check_class(load_class(settings, folder=Path.cwd()), settings)
+    if has_to_load:
+        _load(settings)
+
+
 def _load(settings: Settings) -> None:
     from predictor_base.predictor.assembly import assemble
     from predictor_base.predictor.example import predict_example
@@ -85,11 +92,10 @@ def _load(settings: Settings) -> None:
         assembled.close()
 
 
-def _users_part(trace: str) -> str:
-    """The end of a traceback; the user's frames are useful, the runtime's are not."""
-    lines = trace.splitlines()
-    shown = [line for line in lines if "importlib" not in line and "predictor_base" not in line]
-    return "\n".join(shown[-_MOST_LINES:])
+def _users_part(trace: str, reason: str) -> str:
+    """The end of a traceback; the user's frames are useful, those of the runtime and of its thread are not."""
+    shown = [line for line in trace.splitlines() if not _NOT_THE_USERS.search(line)]
+    return "\n".join(shown[-_MOST_LINES:]) + reason
 
 
 def _report(text: str) -> None:

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from email.utils import formatdate
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from uvicorn.config import Config
 
-from predictor_base.errors import StartFailure
+from predictor_base.errors import StartFailure, advice
 from predictor_base.http.app import App
 from predictor_base.http.connections import Connections
 from predictor_base.http.example import check_example
@@ -280,7 +281,8 @@ class Worker:
             logger.error("%s", error)
             self._fail()
         except Exception:
-            logger.exception("the predictor failed to load")
+            reason = advice(traceback.format_exc())  # the text of an error may fail itself
+            logger.exception("the predictor failed to load%s", reason)
             self._fail()
 
     async def _begin(self, assembled: Assembled) -> None:

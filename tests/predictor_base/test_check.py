@@ -53,6 +53,7 @@ def test_an_import_does_not_construct_and_a_load_does(tmp_path: Path) -> None:
         ("x = 1", 3, "predictor.py: expected one class with predict, found none"),
         (GOOD.replace("payload)", "body)"), 3, "unknown argument 'body'"),
         ("def f(:", 1, "SyntaxError: invalid syntax"),
+        ("import signal\nsignal.signal(15, print)", 1, "set no signal handler"),
     ],
 )
 def test_what_cannot_be_served_is_named(

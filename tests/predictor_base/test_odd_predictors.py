@@ -371,6 +371,11 @@ ENDS: dict[str, tuple[str, str]] = {
     "sys.exit": ("sys.exit('no weights')", "SystemExit: no weights"),
     "os._exit": ("os._exit(0)", "ended with 0 before it was ready"),
     "a crash": ("__import__('ctypes').string_at(0)", "ended with -11 before it was ready"),
+    "a signal handler": ("__import__('signal').signal(15, print)", "set no signal handler"),
+    "a file beside the code": (
+        "raise OSError(30, 'Read-only file system', 'x')",
+        "predictor.writable: true",
+    ),
     "an exception without a text": ("raise Mute()", "predictor.py"),
 }
 
@@ -384,6 +389,17 @@ def test_the_last_error_says_why_the_load_ended_the_process(tmp_path: Path, name
     # `describe` shows the last error of the log.
     errors = [line for line in server.log().splitlines() if '"level":"error"' in line]
     assert said in errors[-1]
+
+
+def test_the_log_says_what_to_do_about_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    source = """
+        class PythonPredictor:
+            def predict(self, payload):
+                raise OSError(30, "Read-only file system", "cache.json")
+    """
+    with serving(tmp_path, source) as server:
+        assert server.predict(1).status_code == 500
+        until(lambda: server.logged("predictor.writable: true"))
 
 
 def test_a_limit_of_threads_costs_no_request(tmp_path: Path) -> None:
