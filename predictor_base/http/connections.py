@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.server import ServerState
 
@@ -45,3 +45,15 @@ class Connections(ServerState):
     """The default headers as lines."""
     last_host = b""
     """The Host that was checked last: most requests have the same."""
+
+    def make_room(self, newest: Any) -> None:
+        """Close the connection that has been idle longest; the newest one where none is idle."""
+        waiting: list[Any] = [
+            each
+            for each in self.connections
+            if each is not newest and not each.is_busy  # type: ignore[union-attr]
+        ]
+        if waiting:
+            min(waiting, key=lambda each: each.since).transport.close()
+        else:
+            newest.refuse(503, "there are too many connections")

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import struct
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from predictor_base.http.request import BREAK_OFF, WRITE_REPLY
+
+_REFUSALS = {
+    400: "Bad Request",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+}
+
+
+def extensions_of(cycle: RequestResponseCycle) -> Any:
+    """What an application may do beyond ASGI messages."""
+    return {WRITE_REPLY: partial(write_reply, cycle), BREAK_OFF: partial(break_off, cycle)}
+
+
+def whole_request(protocol: Any, scope: Any) -> RequestResponseCycle:
+    """The cycle of a request whose body is read already; as HttpToolsProtocol makes it."""
+    cycle = RequestResponseCycle(
+        scope=scope,
+        transport=protocol.transport,
+        flow=protocol.flow,
+        logger=protocol.logger,
+        access_logger=protocol.access_logger,
+        access_log=protocol.access_log,
+        default_headers=protocol.server_state.default_headers,
+        message_event=asyncio.Event(),
+        expect_100_continue=False,
+        keep_alive=True,
+        on_response=protocol.on_response_complete,
+    )
+    cycle.more_body, cycle.disconnected = False, protocol.transport.is_closing()
+    return cycle
 
 
 async def send_unchunked(cycle: RequestResponseCycle, message: Any) -> None:
@@ -63,3 +100,13 @@ def break_off_connection(transport: Any, *, has_chunks: bool) -> None:
 def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) -> bytes:
     length = b"content-length: %d\r\n\r\n" % len(body)
     return b"".join((STATUS_LINE[status], default_lines, headers, length, body))
+
+
+def refusal_bytes(status: int, message: str) -> bytes:
+    """The last reply of a connection."""
+    body = b'{"error":"%s"}' % message.encode()
+    head = (
+        f"HTTP/1.1 {status} {_REFUSALS[status]}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body

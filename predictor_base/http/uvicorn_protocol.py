@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections import deque
@@ -13,9 +12,16 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from predictor_base.http.connections import Connections
+from predictor_base.http.half_closed import watch_half_closed
 from predictor_base.http.heads import FIRST_LETTER, Known, lines_without_offers, origin_form
-from predictor_base.http.raw_replies import break_off, reply_bytes, send_unchunked, write_reply
-from predictor_base.http.request import BODY_IS_LATE, BREAK_OFF, WRITE_REPLY
+from predictor_base.http.raw_replies import (
+    extensions_of,
+    refusal_bytes,
+    reply_bytes,
+    send_unchunked,
+    whole_request,
+)
+from predictor_base.http.request import BODY_IS_LATE
 from predictor_base.serving.waiting import own_task
 
 if TYPE_CHECKING:
@@ -34,14 +40,6 @@ LEAVING_SECONDS = 0.5
 IDLE, HEAD, BODY = range(3)
 """What a connection reads: nothing, a head, or a body."""
 
-_REASONS = {
-    400: "Bad Request",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-    505: "HTTP Version Not Supported",
-}
 logger = logging.getLogger("predictor_base")
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
@@ -86,7 +84,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.server_state.express is not None:
             self.known = self.server_state.express.known
         if len(self.connections) > self.server_state.settings.max_connections:
-            self._make_room()
+            self.server_state.make_room(self)
 
     @property
     def is_busy(self) -> bool:
@@ -259,7 +257,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False  # RFC 9110, 10.1.1
             self.cycle.send = partial(send_unchunked, self.cycle)  # type: ignore[method-assign]
-        self.scope["extensions"] = _extensions(self.cycle)
+        self.scope["extensions"] = extensions_of(self.cycle)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         task = own_task(cycle.run_asgi(app), self.loop)
@@ -273,6 +271,29 @@ class GuardedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+
+    # Half closed
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection for the answers to what is whole."""
+        is_old = self.parser.get_http_version() == "1.0"  # it has no interim responses
+        if self.phase != IDLE or self.refused or is_old or not self.is_busy or self._is_begun():
+            return False
+        self._close_after_last()
+        watch_half_closed(self)
+        return True
+
+    def _is_begun(self) -> bool:
+        """Whether a part of the last answer is sent."""
+        return self.direct is None and self.cycle.response_started
+
+    def _close_after_last(self) -> None:
+        self._leave_express()
+        self.cycle.keep_alive = False
+
+    def is_silent(self) -> bool:
+        """Whether an interim response may be sent: nothing of the present answer is."""
+        return not self.pipeline and not self._is_begun()
 
     # The express lane
 
@@ -302,21 +323,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def answer_by_task(self, scope: Any, application: Any) -> None:
         self.direct = None
         scope |= {"client": self.client, "server": self.server, "scheme": self.scheme}
-        self.cycle = cycle = RequestResponseCycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=True,
-            on_response=self.on_response_complete,
-        )
-        cycle.more_body, cycle.disconnected = False, self.transport.is_closing()
-        scope["extensions"] = _extensions(cycle)
+        self.cycle = cycle = whole_request(self, scope)
+        scope["extensions"] = extensions_of(cycle)
         self._start_asgi_task(cycle, application)
 
     def _leave_express(self) -> None:
@@ -373,13 +381,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _write_refusal(self) -> None:
         if self.refused_since is not None or self.transport.is_closing():
             return
-        status, message = self.refusal
-        body = b'{"error":"%s"}' % message.encode()
-        head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        self.transport.write(refusal_bytes(*self.refusal))
         # an immediate close would reset the connection before the client has read this
         self.transport.write_eof()
         self.flow.resume_reading()
@@ -438,19 +440,3 @@ class GuardedProtocol(HttpToolsProtocol):
         self.unsent = unsent
         limit = self.server_state.settings.write_timeout_seconds
         return unsent > 0 and now - self.unsent_since > limit
-
-    def _make_room(self) -> None:
-        """Close the connection that has been idle longest; this one where none is idle."""
-        waiting: list[Any] = [
-            each
-            for each in self.connections
-            if each is not self and not each.is_busy  # type: ignore[union-attr]
-        ]
-        if waiting:
-            min(waiting, key=lambda each: each.since).transport.close()
-        else:
-            self.refuse(503, "there are too many connections")
-
-
-def _extensions(cycle: RequestResponseCycle) -> Any:
-    return {WRITE_REPLY: partial(write_reply, cycle), BREAK_OFF: partial(break_off, cycle)}

@@ -243,6 +243,17 @@ class ForwardingProtocol(GuardedProtocol):
         if not self.passages:
             self._end()
 
+    # Half closed
+
+    def _is_begun(self) -> bool:
+        return self._tunnel is not None or self.passages[-1].has_started
+
+    def _close_after_last(self) -> None:
+        self.passages[-1].closes = True
+
+    def is_silent(self) -> bool:
+        return bool(self.passages) and not self.passages[0].has_started
+
     # Tunnels
 
     def _ignore_offer(self, rest: bytes) -> None:

@@ -290,6 +290,7 @@ def asked(server: Server, data: bytes) -> int:
         with suppress(ConnectionError):
             while piece := connection.recv(1 << 16):
                 answer += piece
+    answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")  # where the answer takes long
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.") else 0
 
 
