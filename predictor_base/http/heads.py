@@ -11,6 +11,8 @@ FIRST_LETTER = 65
 """What begins with another byte, such as the end of a line, is read by the parser."""
 UNIQUE = frozenset((b"x-request-id", b"traceparent"))
 """A head with one of these is not read again."""
+SINGLE = frozenset((b"content-type", b"inference-header-content-length"))
+"""They decide how a body is read; two of different values mean one thing here and another to a proxy before us."""
 MOST_KNOWN = 256
 LONGEST_KNOWN = 2048
 

@@ -25,11 +25,15 @@ _CHARSETS = frozenset(
     )
 )
 _CODECS = {"macintosh": "mac_roman"}
+_TYPES = re.compile(rb"(?:[^\",]|\"(?:[^\"\\]|\\.)*\"?)+", re.DOTALL)
+"""The members of a list of media types, which two headers become on their way."""
 _CHARSET = re.compile(rb";[ \t]*charset[ \t]*=[ \t]*\"?([^;\", \t]{0,40})")
 
 
 def decode(content_type: bytes, body: bytes) -> Any:
     """The predictor's payload for this body."""
+    if b"," in content_type:
+        content_type = _only_type(content_type)
     kind = content_type.lower()
     if kind.startswith(b"application/json"):
         return parse(body)  # always in UTF-8: RFC 8259 allows no other
@@ -41,6 +45,13 @@ def decode(content_type: bytes, body: bytes) -> Any:
 
         return read_form(content_type, charset_of(kind), body)
     return body
+
+
+def _only_type(content_type: bytes) -> bytes:
+    types = {each.strip(b" \t") for each in _TYPES.findall(content_type)} - {b""}
+    if len(types) > 1:
+        raise BadRequest("content-type: there are several; send one")
+    return types.pop() if types else b""
 
 
 def encode(result: object) -> tuple[bytes, bytes]:

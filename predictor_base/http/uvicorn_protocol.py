@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from predictor_base.http.connections import Connections
 from predictor_base.http.half_closed import watch_half_closed
-from predictor_base.http.heads import FIRST_LETTER, Known, lines_without_offers, origin_form
+from predictor_base.http.heads import FIRST_LETTER, SINGLE, Known, lines_without_offers, origin_form
 from predictor_base.http.raw_replies import (
     extensions_of,
     refusal_bytes,
@@ -215,6 +215,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _check_head(self) -> None:
         """Refuse a head that could mean one thing here and another to a proxy before us."""
         hosts, codings, is_plain = [], b"", self.parser.should_keep_alive()
+        single: dict[bytes, bytes] = {}
         for name, value in self.headers:
             if name == b"host":
                 hosts.append(value)
@@ -222,6 +223,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 codings = value.lower()
             elif name == b"connection":
                 is_plain = False
+            elif name in SINGLE and single.setdefault(name, value) != value:
+                self._fail_head(f"the request has several values of {name.decode()}")
         # without a Connection header, only HTTP/1.1 keeps the connection
         version = "1.1" if is_plain else self.parser.get_http_version()
         if version == "1.1":

@@ -313,6 +313,20 @@ def _raw_rows() -> Iterator[Row]:
         yield Row(name, chunked(b"0\r\n\r\n", *lines))
     yield Row("chunks of HTTP/1.0", chunked(b"0\r\n\r\n").replace(b"HTTP/1.1", b"HTTP/1.0"))
     yield Row("a folded header", get(host, b"X: a\r\n b"))
+    for name, line in {
+        "two content types": b"Content-Type: text/plain",
+        "a list of content types": b"X: y",
+    }.items():
+        kind = b"application/json, text/plain" if line == b"X: y" else b"application/json"
+        head = [b"POST /predict HTTP/1.1", host, b"Content-Type: " + kind, line]
+        yield Row(name, b"\r\n".join([*head, b"Content-Length: 2", b"", b"{}"]), (400,))
+    twice = "application/json\r\nContent-Type: application/json"
+    yield Row("a content type twice", post(b"{}", twice), (200,))
+    yield Row(
+        "a list of one content type", post(b"{}", "application/json,application/json"), (200,)
+    )
+    lengths = {"Inference_Header_Content_Length": "2\r\nInference-Header-Content-Length: 3"}
+    yield Row("two lengths of a tensor's head", post(b"{} ", path=INFER, **lengths), (400,))
     yield Row("bare line feeds", b"GET /livez HTTP/1.1\nHost: x\n\n")
     yield Row("a bare carriage return", get(b"Host: x\rX: y"))
     yield Row("NUL in a header", get(host, b"X: a\x00b"))
