@@ -137,7 +137,7 @@ def test_the_proxy_answers_as_well_and_notices_who_has_left(tmp_path: Path) -> N
     with upstream(answers) as container:
         ports = {"upstreamPort": container.port, "probePort": free_port()}
         with serving(tmp_path, "", ready=False, **ports) as server:
-            until(lambda: server.status("/") == 200, seconds=20, what=server.log)
+            until(lambda: server.status("/") == 200, what=server.log)
             with half_closed(server.port, request(1, path="/") * 2) as client:
                 assert re.findall(rb"HTTP/1.1 (\d+)", rest(client)) == [b"200"] * 2
             container.received.clear()
