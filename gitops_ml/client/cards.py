@@ -121,6 +121,10 @@ def _in_terms(value: Any, own: Any) -> Any:
     return value
 
 
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def text(card: Card) -> str:
     lines = [card.title + (f"  [{card.state}]" if card.state else "")]
     width = max((len(row.name) for row in card.shown_rows), default=0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from gitops_ml.client.cards import Card, Result
+from gitops_ml.client.cards import Card, Result, counted
 from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands import cost, doctor, get
 from gitops_ml.facts.result_facts import costs_facts, diagnosis_facts, overview_facts
@@ -23,7 +23,7 @@ class Overview(Result, get.Overview):
 
     def _card(self) -> Card:
         return Card(
-            title=f"{len(self.releases)} releases",
+            title=counted(len(self.releases), "release"),
             head=("api", "environment", "status", "ready", "deployment"),
             table=tuple(
                 (

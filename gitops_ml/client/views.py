@@ -253,7 +253,7 @@ class Logs(Shown, tuple["LogLine", ...]):
 
     def _card(self) -> cards.Card:
         return cards.Card(
-            title=f"{len(self)} lines",
+            title=cards.counted(len(self), "line"),
             head=("replica", "line"),
             table=tuple((line.pod, line.text) for line in self),
         )

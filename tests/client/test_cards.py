@@ -237,3 +237,17 @@ def test_no_field_of_a_card_is_obeyed(name):
         assert page.text.count(evil) >= 8
     # Jupyter would set what is between dollars as a formula.
     assert "mathjax_ignore" in made
+
+
+def test_a_long_cell_of_a_table_breaks_and_a_short_one_does_not():
+    card = cards.Card(title="t", head=("a", "b"), table=(("short", "long " * 20),))
+    short, long = cards.html(card).split("<td ")[1:]
+    assert "white-space: nowrap" in short
+    assert "white-space: pre-wrap" in long
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 releases"), (1, "1 release"), (2, "2 releases")]
+)
+def test_a_title_counts_as_people_do(count, words):
+    assert cards.counted(count, "release") == words
