@@ -288,7 +288,7 @@ def test_very_many_releases_have_details_for_those_to_look_at_first() -> None:
     stops = dataclasses.replace(changed(), api="stops", after=None, action="delete")
     releases = [dataclasses.replace(one, api=f"model-{n:04}") for n in range(2100)]
     page = html_page(review_of([*releases, stops]))
-    assert page.count("<details open") + page.count("<details>\n<summary><b>") == 300
+    assert len(re.findall(r"<details[^>]*>\n<summary><b>", page)) == 300
     assert "<summary><b>stops</b>" in page
     assert "1801 more are in the table only" in page
     assert "… and 101 more." in page
