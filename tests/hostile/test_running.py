@@ -75,8 +75,6 @@ MIB = 600
 @pytest.fixture
 def two(life: Life) -> tuple[Life, dict[str, str]]:
     """Two deployments in Git of which the second one runs, and what the words of `COMMANDS` stand for."""
-    for name, value in HASTE.items():
-        life.ann.monkeypatch.setenv(name, value)
     life.ann.monkeypatch.setenv("LOKI_TOKEN", LOKI_TOKEN)
     tracked = {"monitoring": {"model_type": "classification"}}
     old = life.deploys(predictor_api("iris", **tracked))
@@ -88,7 +86,9 @@ def two(life: Life) -> tuple[Life, dict[str, str]]:
 
 
 def seat(life: Life, what: str, address: str) -> None:
-    """The server at ``address`` becomes the API server, the Prometheus or the Loki."""
+    """The server at ``address``, which is given up soon, becomes the API server, the Prometheus or the Loki."""
+    for name, value in HASTE.items():
+        life.ann.monkeypatch.setenv(name, value)
     if what == "Kubernetes":
         file = life.has_kubeconfig()
         file.write_text(file.read_text().replace(life.server.address, address))
