@@ -47,6 +47,17 @@ def test_large_input_and_output_do_not_block_each_other():
     assert process.run(python(script), input=data).stdout == data
 
 
+def test_a_program_that_writes_without_end_is_ended():
+    done = process.run(python("print('x' * 10); import sys; sys.stderr.write('e')"), most=11)
+    assert (done.text, done.stderr) == ("x" * 10 + "\n", "e")
+    with pytest.raises(process.TooMuchOutput):
+        process.run(python("while True: print('x' * 10)"), most=1 << 20)
+    with pytest.raises(ProgramFailed, match="did not end within"):
+        process.run(python("import time; time.sleep(600)"), most=11, timeout=0.5)
+    with pytest.raises(ProgramFailed, match="no such thing"):
+        process.run(python("import sys; sys.exit('no such thing')"), most=11)
+
+
 def test_arguments_are_never_seen_by_a_shell(tmp_path):
     done = process.run(
         python("import sys; print(sys.argv[1])", "$(touch x); `touch y`"), cwd=tmp_path
