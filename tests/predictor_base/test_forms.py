@@ -37,7 +37,7 @@ LINES = (
     *(b"Content-Transfer-Encoding: base64", b"Content-Disposition: form-data; filename*=UTF-8''z"),
 )
 FORM = (
-    b'--xx\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xx \t\r\n'
+    b'--xx\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xx\r\n'
     b'content-disposition: form-data; name="f"; filename="x.png"\r\nContent-Type: image/png\r\n\r\n'
     b"\r\n--x\r\n--xxy\0\r\n--xx--\r\nafter"
 )
