@@ -20,7 +20,7 @@ from tests.capture.alike import ALIKE
 from tests.capture.generated import sessions
 from tests.support.proof_here import ProofHere, staged
 
-EXAMPLES = int(os.environ.get("GENERATED_SESSIONS", "150"))
+EXAMPLES = int(os.environ.get("GENERATED_SESSIONS", "100"))
 
 
 def ran(cells):
