@@ -438,7 +438,7 @@ def _metric(probes: str, name: str) -> float:
 
 
 def test_further_requests_wait_and_beyond_the_queue_are_refused(tmp_path: Path) -> None:
-    limits = {"maxConcurrency": 1, "maxQueueLength": 1, "requestTimeoutSeconds": 2}
+    limits = {"maxConcurrency": 1, "maxQueueLength": 1, "requestTimeoutSeconds": 8}
     with proxied(tmp_path, **limits) as (server, container, probes):
         statuses: list[int] = []
 
