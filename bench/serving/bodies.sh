@@ -2,7 +2,8 @@
 # Bodies of 4 MB beside ASGI alone that reads the same bytes: a JPEG, the same in a form with parts, a binary tensor of Open Inference.
 #   bench/serving/bodies.sh     wants wrk on PATH; run.sh starts it at the end
 #   PYTHON=python3   the interpreter that has predictor_base, numpy and uvicorn      SECS=6   seconds of load for each
-# Columns: requests/s at 4 connections, share of ASGI alone, p99. The machine is shared, so each is measured three times in turn; the best counts.
+# Columns: requests/s at 4 connections, share of ASGI alone (with the defaults of its libc), p99. The machine is shared, so each is
+# measured three times in turn; the best counts.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
