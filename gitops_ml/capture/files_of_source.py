@@ -60,7 +60,7 @@ def named_files(
                 taken.update({each: held for each, held in content.items() if each not in known})
             elif is_read:
                 refused.add(name)
-            elif place.is_file():
+            else:
                 others.add(name)
     return NamedFiles(taken, tuple(sorted(refused)), tuple(sorted(others - refused)))
 
@@ -77,7 +77,11 @@ def _place(name: str, folders: tuple[Path, ...], *, is_read: bool) -> Path | Non
     for folder in folders:
         place = Path(os.path.normpath(folder / Path(name).expanduser()))
         try:
-            if place.is_file() or (is_read and place.is_dir() and place not in folders):
+            if place.is_file():
+                return place
+            # A whole path is of this machine, also where only another text is made of it.
+            is_whole = name.startswith("/") and name.count("/") > 1
+            if (is_whole or (is_read and place not in folders)) and place.is_dir():
                 return place
         except (OSError, ValueError):
             return None

@@ -16,7 +16,7 @@ from gitops_ml.capture.statements import Source, Statement, touched
 
 _SETS = re.compile(
     r"seed|manual_seed\w*|set(?!trace|profile)\w+|filterwarnings|simplefilter|register\w*|add_\w+|use_\w+"
-    r"|(?:en|dis)able_\w+|tzset|basicConfig|copyreg\.(?:pickle|constructor)|patch_\w+|tqdm\.pandas"
+    r"|(?:en|dis)able_\w+|unregister\w*|addLevelName|field_size_limit|tzset|basicConfig|copyreg\.(?:pickle|constructor)|patch_\w+|tqdm\.pandas"
 )
 """Functions that set something for the whole process."""
 WHOLE_PROCESS = frozenset({"codecs", "copyreg", "locale", "socket", "sys", "warnings"})

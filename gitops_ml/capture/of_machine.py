@@ -119,6 +119,16 @@ def seeds_in(text: str) -> list[str]:
 _SEEDING = frozenset({"seed", "manual_seed", "manual_seed_all", "set_seed"})
 
 
+# -- what differs in each process --------------------------------------------------------------------
+
+
+def of_each_process(text: str) -> list[str]:
+    """Which of `hash` and `id` a text calls: their answers differ in each process, for most objects."""
+    calls = (each.func for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Call))
+    names = {each.id for each in calls if isinstance(each, ast.Name)}
+    return sorted(names & {"hash", "id"})
+
+
 # -- the local time --------------------------------------------------------------------------------
 
 

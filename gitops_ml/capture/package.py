@@ -22,7 +22,7 @@ from gitops_ml.capture.collected import Collected, NoSource
 from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, reason, surroundings
 from gitops_ml.capture.live_secrets import is_secret, session_secrets
 from gitops_ml.capture.live_session import MAIN, Session, current_session
-from gitops_ml.capture.of_machine import reads_local_time, seeds_in, variables_set
+from gitops_ml.capture.of_machine import of_each_process, reads_local_time, seeds_in, variables_set
 from gitops_ml.capture.package_folder import keep_package
 from gitops_ml.capture.replaced import refuse_replaced_builtins
 from gitops_ml.capture.statements import imported_modules
@@ -117,6 +117,11 @@ class Package:
             notes.append(
                 f"each replica starts with {', '.join(seeds)}: the random numbers that this session drew after "
                 "it are not drawn again"
+            )
+        if calls := of_each_process(self.source):
+            notes.append(
+                f"it calls {' and '.join(calls)}, whose answers for most objects are others in each process: where "
+                "they are compared with those of this session, use hashlib or a key of your own"
             )
         if self.zone:
             notes.append(

@@ -294,6 +294,46 @@ SHAPES: dict[str, Shape] = {
         body="len(words)",
         reason="words",
     ),
+    "a column of whole numbers with gaps": _packaged(
+        "import pandas as pd\ns = pd.Series([1, 2, 3], dtype='Int64')",
+        "s[1] = pd.NA",
+        body="(s.isna().tolist(), str(s.dtype), int(s.sum()))",
+        answer=([False, True, False], "Int64", 4),
+    ),
+    "a table with gaps and categories": _packaged(
+        "import pandas as pd\ndf = pd.DataFrame({'a': pd.array([1, None], dtype='Int64'), 'b': pd.Categorical(['x', 'y'])})",
+        "df['c'] = pd.array([True, None], dtype='boolean')",
+        body="(df['a'].isna().tolist(), df['b'].cat.categories.tolist(), df['c'].isna().tolist())",
+        answer=([False, True], ["x", "y"], [False, True]),
+    ),
+    "an array of pandas and indexes": _packaged(
+        "import pandas as pd\na = pd.array([1.5, None], dtype='Float64')\ni = pd.Index(['x', 'y'], name='k')\nd = pd.date_range('2020-01-01', periods=3)\nr = pd.RangeIndex(1, 9, 2)",
+        body="(a.isna().tolist(), i.name, i.tolist(), d.freqstr, str(d[-1].date()), list(r))",
+        answer=([False, True], "k", ["x", "y"], "D", "2020-01-03", [1, 3, 5, 7]),
+    ),
+    "a flag of a table": _packaged(
+        "import pandas as pd\ndf = pd.DataFrame({'a': [1]})",
+        "df.flags.allows_duplicate_labels = False",
+        body="df.flags.allows_duplicate_labels",
+        answer=False,
+    ),
+    "a polynomial": _packaged(
+        "import numpy as np\np = np.poly1d([1, 2, 3])",
+        "p += 1",
+        body="float(p(payload))",
+        answer=12.0,
+    ),
+    "a limit of a reader of csv": _packaged(
+        "import csv\ncsv.field_size_limit(77)",
+        body="csv.field_size_limit()",
+        answer=77,
+        undo="csv.field_size_limit(131072)",
+    ),
+    "a name of a level of logs": _packaged(
+        "import logging\nlogging.addLevelName(5, 'SHAPE')",
+        body="logging.getLevelName(5)",
+        answer="SHAPE",
+    ),
     # -- names
     "words in annotations": _packaged(
         "from typing import Annotated, Literal\ndef f(device: Literal['cpu', 'cuda'] = 'cpu') -> Annotated[str, 'score']: return device",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gitops_ml.capture.files_of_source import LARGEST, NamedFiles, named_files
@@ -32,6 +34,8 @@ CASES = {
     "no file": ("open('other.txt')", {}, (), ()),
     "a word that is a folder": ("key = 'data'", {}, (), ()),
     "a file of the system": ("open('/etc/hostname')", {}, (), ()),
+    "a whole path of a folder": ("BASE = '{whole}'", {}, (), ("{whole}",)),
+    "a route": ("ROUTE = '/data'", {}, (), ()),
     "no Python": ("open('a.txt'", {}, (), ()),
 }  # fmt: skip
 
@@ -44,5 +48,11 @@ def test_files_that_a_text_names(tmp_path, text, taken, refused, others):
     (folder / "a.txt").write_text("a")
     (folder / "data/b.json").write_text("[]")
     (folder / "large.bin").write_bytes(bytes(LARGEST + 1))
+    whole = str(tmp_path / "elsewhere" / "data")
+    Path(whole).mkdir(parents=True)
+    text, others = (
+        text.replace("{whole}", whole),
+        tuple(each.replace("{whole}", whole) for each in others),
+    )
     found = named_files([text], (folder,), packaged=())
     assert found == NamedFiles(taken, refused, others)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.capture.of_machine import reads_local_time, seeds_in
+from gitops_ml.capture.of_machine import of_each_process, reads_local_time, seeds_in
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,11 @@ from gitops_ml.capture.of_machine import reads_local_time, seeds_in
 )
 def test_a_time_without_a_zone_is_that_of_the_machine(text, expected):
     assert reads_local_time(text) is expected
+
+
+def test_calls_whose_answers_differ_in_each_process_are_found():
+    text = "H = 3\nclass P:\n    def predict(self, x): return hash(x) == H, x.id(1), id"
+    assert of_each_process(text) == ["hash"]
 
 
 def test_seeds_of_a_module_are_found():

@@ -37,14 +37,19 @@ def _table(value: Any) -> Edges:
     yield (("attribute", "index"), value.index)
     for number in range(value.shape[1]):
         yield (("item", str(number)), value.iloc[:, number].array)
-    yield (("attribute", "attrs"), value.attrs)
+    yield from _labels(value)
 
 
 def _series(value: Any) -> Edges:
     yield (("item", "values"), value.array)
     yield (("attribute", "index"), value.index)
     yield (("attribute", "name"), value.name)
+    yield from _labels(value)
+
+
+def _labels(value: Any) -> Edges:
     yield (("attribute", "attrs"), value.attrs)
+    yield (("shows", "allows_duplicate_labels"), value.flags.allows_duplicate_labels)
 
 
 def _index(value: Any) -> Edges:
