@@ -74,7 +74,7 @@ def request(payload: object, version: str = "1.1", path: str = "/predict") -> by
 
 
 def half_closed(port: int, data: bytes) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
     client.sendall(data)
     client.shutdown(socket.SHUT_WR)
     return client
@@ -148,6 +148,6 @@ def test_the_proxy_answers_as_well_and_notices_who_has_left(tmp_path: Path) -> N
             for event in (container.go, container.left, container.received):
                 event.clear()
             with half_closed(server.port, request(1, path="/waits")):
-                assert container.received.wait(10)
-            assert container.left.wait(10)
+                assert container.received.wait(60)
+            assert container.left.wait(60)
             container.go.set()

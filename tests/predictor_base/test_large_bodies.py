@@ -64,7 +64,7 @@ def test_a_body_that_comes_in_small_parts_is_whole(server: Server, part: int) ->
         for piece in (body[start : start + part] for start in range(0, len(body), part))
     ]
     head = b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.sendall(head)
         for chunk in chunks:
