@@ -6,9 +6,7 @@ import gc
 import importlib
 import io
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -19,6 +17,7 @@ import click
 
 from gitops_ml._version import __version__
 from gitops_ml.cli import verbosity
+from gitops_ml.cli.signals import ended_in_order
 from gitops_ml.cli.verbosity import with_verbosity
 from gitops_ml.errors import GitopsMlError, InvalidDocument, RulesBroken, ServerFailed
 from gitops_ml.system.process import absolute_path
@@ -166,30 +165,11 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     sys.excepthook = _show_bug
     try:
-        with _ended_in_order():
+        with ended_in_order():
             _main(args)
     except OSError as error:
         _show_output_failure(error)
         sys.exit(ServerFailed.exit_code)
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """On SIGTERM, as a cancelled job of CI gets it, temporary files go as they do on Ctrl-C."""
-    is_default = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if not is_default or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGTERM, _end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _end(number: int, _: object) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
-    sys.exit(128 + number)
 
 
 def _main(args: Sequence[str] | None) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shlex
+import signal
 import socket
 import sys
 import tempfile
@@ -52,7 +53,8 @@ def serve_predictor(
         progress(f"  {curl_line(spec, directory, host=host, port=port)}")
         is_outdated = PythonFiles(directory).have_changed if reloads else None
         lines = (lambda line: show(readable_log(line).rstrip("\n"))) if show else None
-        return attend(command, cwd=directory, env=_env(spec), is_outdated=is_outdated, show=lines)
+        code = attend(command, cwd=directory, env=_env(spec), is_outdated=is_outdated, show=lines)
+        return 0 if code == -signal.SIGTERM else code  # stopped before it listened for signals
 
 
 class LocalServer:

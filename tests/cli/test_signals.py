@@ -1,0 +1,56 @@
+"""A signal ends a command, whatever Python does when it comes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SEND = "import os, sys\ndef send(*_): os.kill(os.getpid(), int(sys.argv[1]))\n"
+IMPORTED = {
+    "a callback": "import weakref\nclass A: pass\na = A()\nkept = weakref.ref(a, send)\ndel a\n",
+    "the creation of a class": "class A:\n    __set_name__ = send\nclass B:\n    a = A()\n",
+    "a statement": "send()\n",
+    "an import within": "import another\n",
+}
+COMMAND = """
+import time
+from gitops_ml.cli.signals import ended_in_order
+with ended_in_order():
+    try:
+        import imported
+        while True:
+            time.sleep(0.01)
+    finally:
+        print("in order")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("code", IMPORTED.values(), ids=IMPORTED)
+def test_a_signal_within_an_import_is_neither_lost_nor_another_error(
+    tmp_path: Path, code: str, number: signal.Signals
+) -> None:
+    (tmp_path / "imported.py").write_text(SEND + code)
+    (tmp_path / "another.py").write_text(SEND + "send()\n")
+    (tmp_path / "command.py").write_text(COMMAND)
+    done = subprocess.run(
+        [sys.executable, "command.py", str(int(number))],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "in order\n"
+    assert done.returncode == (128 + number if number == signal.SIGTERM else -number)
+    assert "ignored" not in done.stderr
+
+
+def test_an_import_that_does_not_end_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "imported.py").write_text(SEND + "send()\nwhile True: pass\n")
+    (tmp_path / "command.py").write_text(COMMAND)
+    done = subprocess.run(
+        [sys.executable, "command.py", str(int(signal.SIGTERM))],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "in order\n"), done.stderr
