@@ -16,7 +16,7 @@ _LONGEST = 200
 """Characters of a text that may be the name of a file."""
 _LONGEST_MODE = 3
 _DEEPEST = 8
-_OF_A_SYSTEM = ("/dev/", "/etc/", "/proc/", "/sys/", "/usr/", "/opt/", "/lib/", "/bin/")
+_OF_A_SYSTEM = re.compile("/(dev(?!/shm/)|etc|proc|sys|usr|opt|lib|bin)/")
 _READS = re.compile(
     r"open|read\w*|load\w*|from_\w+|fromfile|loadtxt|genfromtxt|imread|memmap|connect|\w+Session|iterdir|r?glob|listdir"
 )
@@ -70,7 +70,7 @@ def _is_below(path: str) -> bool:
 
 
 def _place(name: str, folders: tuple[Path, ...], *, is_read: bool) -> Path | None:
-    if not 0 < len(name) <= _LONGEST or not name.isprintable() or name.startswith(_OF_A_SYSTEM):
+    if not 0 < len(name) <= _LONGEST or not name.isprintable() or _OF_A_SYSTEM.match(name):
         return None
     if not is_read and not (PurePosixPath(name).suffix or "/" in name):
         return None

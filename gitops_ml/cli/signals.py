@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+_LOSING = frozenset(
+    {"_frozen_importlib", "importlib._bootstrap", "gitops_ml.documents.json_schema"}
+)
+"""Modules that call, or are called by, what loses exceptions."""
 _AGAIN_SECONDS = 0.01
-_LONGEST_IMPORT_SECONDS = 5
+_LATEST_SECONDS = 5
 """An import that takes longer after a signal is interrupted."""
 
 Handler = Callable[[int, FrameType | None], object]
@@ -20,10 +23,10 @@ Handler = Callable[[int, FrameType | None], object]
 
 @contextmanager
 def ended_in_order() -> Iterator[None]:
-    """End on SIGTERM, as a cancelled job of CI gets it, as on Ctrl-C: by an exception, but by none within an import.
+    """End on SIGTERM, as a cancelled job of CI gets it, as on Ctrl-C: by an exception, but not where it would be lost.
 
-    There, an exception of a handler may be lost (in a callback of the import system's locks) or become another one, and
-    the command went on or showed a traceback.
+    Callbacks of the import system's locks and of the JSON Schema library lose an exception of a handler, and an import
+    may make another one of it: the command went on or showed a traceback.
     """
     replaced = []
     if threading.current_thread() is threading.main_thread():
@@ -33,7 +36,7 @@ def ended_in_order() -> Iterator[None]:
         ):
             if signal.getsignal(number) == usual:
                 replaced.append((number, usual))
-                signal.signal(number, _outside_of_imports(handler))
+                signal.signal(number, _where_it_is_heard(handler))
     try:
         yield
     finally:
@@ -46,14 +49,14 @@ def _end(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _outside_of_imports(handler: Handler) -> Handler:
-    """``handler``, but later where the signal comes within an import."""
+def _where_it_is_heard(handler: Handler) -> Handler:
+    """``handler``, but later where its exception would be lost."""
     first: list[float] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         first.append(time.monotonic())
-        is_late = first[-1] - first[0] > _LONGEST_IMPORT_SECONDS
-        if is_late or not _is_importing(frame):
+        is_late = first[-1] - first[0] > _LATEST_SECONDS
+        if is_late or not _loses(frame):
             first.clear()
             handler(number, frame)
             return
@@ -64,9 +67,9 @@ def _outside_of_imports(handler: Handler) -> Handler:
     return handle
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def _loses(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code.co_filename == _IMPORT_SYSTEM:
+        if frame.f_globals.get("__name__") in _LOSING:
             return True
         frame = frame.f_back
     return False

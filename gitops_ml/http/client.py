@@ -7,7 +7,6 @@ wait for the network.
 from __future__ import annotations
 
 import http.client
-import select
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Literal, Protocol
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from gitops_ml._version import __version__
-from gitops_ml.http.connections import Connections, address
+from gitops_ml.http.connections import Connections, address, has_data
 from gitops_ml.http.deadlines import Watch, WatchedSocket
 from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed, secrets_sent, without
 from gitops_ml.http.urls import is_loopback, is_same_server
@@ -222,7 +221,7 @@ def _origin(url: str) -> str:
 
 def _has_answered(connection: http.client.HTTPConnection) -> bool:
     """Whether a server that stopped reading has answered: its answer explains a broken pipe."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError):
         sock = connection.sock
-        return bool(select.select([sock], [], [], 0.5)[0] and sock.recv(1, socket.MSG_PEEK))
+        return has_data(sock, seconds=0.5) and bool(sock.recv(1, socket.MSG_PEEK))
     return False

@@ -73,7 +73,7 @@ class Connections:
                 if not waiting:
                     return None
                 connection = waiting.pop()
-            if connection.sock and not select.select([connection.sock], [], [], 0)[0]:
+            if connection.sock and not has_data(connection.sock):
                 return connection
             connection.close()
 
@@ -130,6 +130,15 @@ class Connections:
         if proxy.scheme != "http":
             raise http.client.HTTPException("a proxy whose address does not begin with http://")
         return proxy
+
+
+def has_data(connection: socket.socket, *, seconds: float = 0) -> bool:
+    """Whether something comes from the server in this time, if only its end; true for a closed one."""
+    if connection.fileno() < 0:
+        return True
+    look = select.poll()  # `select.select` refuses descriptors above 1023
+    look.register(connection, select.POLLIN)
+    return bool(look.poll(seconds * 1000))
 
 
 def address(text: str, what: str) -> SplitResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,16 @@ from tests.capture.test_proof import neutral, ran
 from tests.support.proof_here import ProofHere, staged
 
 # ruff: noqa: E501 - a cell is one text
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collected():
+    """Collect what the sessions left open here, where its warnings fail no test."""
+    yield
+    gc.collect()
+
 
 IN = "class A:\n    def __init__(s): s.x = {}\na = A()"
 """An object of the user's own class that holds it."""
@@ -62,7 +73,6 @@ def session_of(cells, body):
 
 
 @pytest.mark.parametrize(("cells", "body"), CARRIED.values(), ids=CARRIED)
-@pytest.mark.filterwarnings("ignore")
 def test_a_package_has_it_as_the_session_does(cells, body):
     namespace, session = session_of(cells, body)
     found = ProofHere().collect(namespace["P"], session, title="T.", stage=staged)
@@ -116,7 +126,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("cells", "reason"), REFUSED.values(), ids=REFUSED)
-@pytest.mark.filterwarnings("ignore")
 def test_what_cannot_be_carried_is_refused_by_its_name(cells, reason):
     names = [name for name in "xaf" if f"\n{name} = " in "\n".join(["", *cells])]
     namespace, session = session_of(cells, names[0] if names else "f()")

@@ -27,6 +27,36 @@ with ended_in_order():
     finally:
         print("in order")
 """
+SCHEMA = """
+import os, sys, time
+from gitops_ml.cli.signals import ended_in_order
+from gitops_ml.documents import json_schema
+json_schema._Whole.__init__ = lambda *_: os.kill(os.getpid(), int(sys.argv[1]))
+with ended_in_order():
+    try:
+        json_schema.compile_check({"type": "integer"})
+        while True:
+            time.sleep(0.01)
+    finally:
+        print("in order")
+"""
+
+
+def ended(folder: Path, command: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
+    (folder / "command.py").write_text(command)
+    return subprocess.run(
+        [sys.executable, "command.py", str(int(number))],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_not_lost_in_a_library_that_calls_ours(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    done = ended(tmp_path, SCHEMA, number)
+    assert done.stdout == "in order\n"
+    assert done.returncode == (128 + number if number == signal.SIGTERM else -number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -36,11 +66,7 @@ def test_a_signal_within_an_import_is_neither_lost_nor_another_error(
 ) -> None:
     (tmp_path / "imported.py").write_text(SEND + code)
     (tmp_path / "another.py").write_text(SEND + "send()\n")
-    (tmp_path / "command.py").write_text(COMMAND)
-    done = subprocess.run(
-        [sys.executable, "command.py", str(int(number))],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = ended(tmp_path, COMMAND, number)
     assert done.stdout == "in order\n"
     assert done.returncode == (128 + number if number == signal.SIGTERM else -number)
     assert "ignored" not in done.stderr
@@ -48,9 +74,5 @@ def test_a_signal_within_an_import_is_neither_lost_nor_another_error(
 
 def test_an_import_that_does_not_end_is_interrupted(tmp_path: Path) -> None:
     (tmp_path / "imported.py").write_text(SEND + "send()\nwhile True: pass\n")
-    (tmp_path / "command.py").write_text(COMMAND)
-    done = subprocess.run(
-        [sys.executable, "command.py", str(int(signal.SIGTERM))],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = ended(tmp_path, COMMAND, signal.SIGTERM)
     assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "in order\n"), done.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
+import resource
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler
@@ -76,6 +78,18 @@ def test_one_connection_serves_one_request_after_the_other() -> None:
         assert get(client, f"http://{address}/last").ok
     assert len(set(seen)) == 1
     assert client.requests_sent == 5
+
+
+def test_a_process_with_thousands_of_open_files_asks_as_any_other() -> None:
+    """Its sockets have descriptors above 1023, which `select` refuses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+        file = opened.enter_context(open(os.devnull))
+        while file.fileno() < 1024:
+            file = opened.enter_context(open(os.devnull))
+        test_one_connection_serves_one_request_after_the_other()
 
 
 def test_a_connection_that_the_server_closed_is_not_used_again() -> None:

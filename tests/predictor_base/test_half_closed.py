@@ -87,6 +87,11 @@ def rest(client: socket.socket) -> bytes:
     return found
 
 
+def statuses(received: bytes) -> list[bytes]:
+    """Those of the answers: an interim one comes where an answer takes longer, as on a busy machine."""
+    return re.findall(rb"HTTP/1.1 ([2-5]\d+)", received)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_is_whole_is_answered_and_the_connection_closed(
     made: tuple[Server, Path], folder: Path, count: int
@@ -95,7 +100,7 @@ def test_what_is_whole_is_answered_and_the_connection_closed(
     data = b"".join(request(f"text{n}") for n in range(count))
     with half_closed(made[0].port, data) as client:
         received = rest(client)
-    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200"] * count
+    assert statuses(received) == [b"200"] * count
     assert re.findall(rb"text\d", received) == [b"text%d" % n for n in range(count)]
 
 
@@ -139,7 +144,7 @@ def test_the_proxy_answers_as_well_and_notices_who_has_left(tmp_path: Path) -> N
         with serving(tmp_path, "", ready=False, **ports) as server:
             until(lambda: server.status("/") == 200, what=server.log)
             with half_closed(server.port, request(1, path="/") * 2) as client:
-                assert re.findall(rb"HTTP/1.1 (\d+)", rest(client)) == [b"200"] * 2
+                assert statuses(rest(client)) == [b"200"] * 2
             container.received.clear()
             with half_closed(server.port, request(1, path="/waits")) as client:
                 assert client.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 100"
