@@ -177,7 +177,12 @@ def _short_directory() -> Iterator[Path]:
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="gm", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+        try:
+            yield Path(name)
+        finally:  # dockerd leaves the namespace of its network mounted there
+            for line in Path("/proc/mounts").read_text().splitlines():
+                if (place := line.split()[1]).startswith(f"{name}/"):
+                    subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
 @contextmanager
