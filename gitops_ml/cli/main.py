@@ -131,7 +131,7 @@ def _discard(stream: TextIO) -> None:
 
 
 _OF_OTHERS = {"status": "describe", "list": "get", "ls": "get", "apply": "deploy", "serve": "run"}
-"""Words of the Python client and of other tools, by the command here."""
+"""The command for a name that the Python client or another tool uses."""
 
 
 def _unknown_command(name: str) -> str:

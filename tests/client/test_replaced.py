@@ -41,13 +41,13 @@ BUILTINS = {
 @pytest.mark.parametrize("name", IN_PYTHON)
 def test_a_failure_names_the_function_of_python_that_was_replaced(ann, name):
     ann.configures()
-    said = sessions.script(BEGIN + PACKAGES.format(cell=IN_PYTHON[name]), cwd=ann.project)
-    assert f"this session replaced {name}, which the packaging uses as well" in said
+    output = sessions.script(BEGIN + PACKAGES.format(cell=IN_PYTHON[name]), cwd=ann.project)
+    assert f"this session replaced {name}, which the packaging uses as well" in output
 
 
 @pytest.mark.parametrize("name", BUILTINS)
 def test_a_replaced_builtin_is_refused_before_anything_works_with_it(ann, name):
     ann.configures()
     cell = f"import builtins\nbuiltins.{name} = {BUILTINS[name]}"
-    said = sessions.script(BEGIN + PACKAGES.format(cell=cell), cwd=ann.project)
-    assert f"this session put {name} into builtins, and so changed it for all code" in said
+    output = sessions.script(BEGIN + PACKAGES.format(cell=cell), cwd=ann.project)
+    assert f"this session put {name} into builtins, and so changed it for all code" in output

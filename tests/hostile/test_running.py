@@ -74,7 +74,7 @@ MIB = 600
 
 @pytest.fixture
 def two(life: Life) -> tuple[Life, dict[str, str]]:
-    """Two deployments in Git of which the second one runs, and what the words of `COMMANDS` stand for."""
+    """Two deployments in Git of which the second one runs, and the values of the placeholders of `COMMANDS`."""
     life.ann.monkeypatch.setenv("LOKI_TOKEN", LOKI_TOKEN)
     tracked = {"monitoring": {"model_type": "classification"}}
     old = life.deploys(predictor_api("iris", **tracked))
@@ -103,12 +103,12 @@ def complaints(
     two: tuple[Life, dict[str, str]], what: str, *, most: int | None = None
 ) -> list[str]:
     """What is wrong with the commands that ask the server."""
-    life, words = two
+    life, values = two
     found = []
     for line in COMMANDS[what][:most]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
-            result = life.ann.runs(*(words.get(word, word) for word in line.split()))
+            result = life.ann.runs(*(values.get(word, word) for word in line.split()))
         except Exception as error:  # noqa: BLE001 — each one is a fault
             found.append(f"{line}: {type(error).__name__}: {error}")
             continue
@@ -180,21 +180,21 @@ class Screen(io.StringIO):
 
 @pytest.fixture
 def lying(two: tuple[Life, dict[str, str]]) -> Iterable[tuple[Life, dict[str, str]]]:
-    """Everything that the cluster states in words is a text that steers terminals and pages."""
-    life, words = two
+    """Each text that the cluster states tries to steer terminals and pages."""
+    life, values = two
     life.runs(k8s.ready(), k8s.crashes(TEXT, restarts=3))
-    life.pod(0)["metadata"]["labels"]["gitops-ml.dev/deployment-id"] = words["OLD"]
+    life.pod(0)["metadata"]["labels"]["gitops-ml.dev/deployment-id"] = values["OLD"]
     life.pod(0)["spec"]["nodeName"] = life.pod(1)["spec"]["nodeName"] = TEXT
     pod = life.pod(1)["metadata"]["name"]
     life.server.has(k8s.warning(life.pod(1), TEXT, TEXT, count=4))
     life.argo_cd_says({**k8s.synced(life.ann.head()), "message": TEXT})
-    line = json.dumps({"request_id": ID, "deployment_id": words["NEW"], "message": "x"}) + TEXT
+    line = json.dumps({"request_id": ID, "deployment_id": values["NEW"], "message": "x"}) + TEXT
     for previous in (False, True):
         life.server.logs[pod, "predictor", previous] = Log(
             [f"2026-11-25T12:00:00.0Z {line}".replace("\n", " ")]
         )
     counts = dict.fromkeys(("setosa", "virginica", "ok", "failed", "quick"), 9)
-    metrics = METRICS.format(id=words["OLD"], **counts).replace('"setosa"', LABEL).encode()
+    metrics = METRICS.format(id=values["OLD"], **counts).replace('"setosa"', LABEL).encode()
 
     class Pod(Handler):
         def do_GET(self) -> None:
@@ -204,7 +204,7 @@ def lying(two: tuple[Life, dict[str, str]]) -> Iterable[tuple[Life, dict[str, st
         for number in range(2):
             life.pod(number)["status"]["phase"] = "Running"
             life.server.services[life.pod(number)["metadata"]["name"]] = f"http://{host}"
-        yield life, words
+        yield life, values
 
 
 @pytest.mark.parametrize(
@@ -214,13 +214,13 @@ def lying(two: tuple[Life, dict[str, str]]) -> Iterable[tuple[Life, dict[str, st
 def test_no_word_of_a_cluster_steers_a_terminal(
     lying: tuple[Life, dict[str, str]], line: str
 ) -> None:
-    life, words = lying
+    life, values = lying
     screen = Screen()
     with life.ann.monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", screen)
         patch.setattr(sys, "stderr", screen)
         patch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
-        life.ann.runs(*(words.get(word, word) for word in line.split()))
+        life.ann.runs(*(values.get(word, word) for word in line.split()))
     shown = screen.getvalue()
     assert "red" in shown, shown
     assert all(c.isprintable() or c in "\n\t" for c in without_our_colours(shown)), shown
@@ -236,14 +236,14 @@ class Tags(HTMLParser):
 
 
 def test_no_word_of_a_cluster_is_a_tag_of_a_card(lying: tuple[Life, dict[str, str]]) -> None:
-    _, words = lying
+    _, values = lying
     client = gml.client("staging")
     shown = [
         client.list_apis(),
         client.get_api("iris"),
         client.status("iris"),
         client.get_api("iris").predictions(),
-        client.compare(words["OLD"], words["NEW"]),
+        client.compare(values["OLD"], values["NEW"]),
         client.trace(ID),
     ]
     tags, named = Tags(), 0
