@@ -193,15 +193,15 @@ class App:
 
     def read(self, method: Method, exchange: Exchange) -> Form:
         """The payload of a plain route, by content type."""
-        kind, body = exchange.header.get(b"content-type", b""), exchange.body
-        payload = parse(body) if kind == JSON else decode(kind, body)
+        kind = exchange.header.get(b"content-type", b"")
+        payload = parse(exchange.body) if kind == JSON else decode(kind, exchange)
         exchange.payload = self.typed(method, payload)
         return PLAIN
 
     async def read_and_answer(self, method: Method, exchange: Exchange, read: Read) -> Reply:
         """Call the method with what `read` makes of the body."""
-        body = await exchange.read_body(self.bodies)
-        form = await off_loop(len(body), read, method, exchange)
+        size = await exchange.read_body(self.bodies)
+        form = await off_loop(size, read, method, exchange)
         return await self.answer(method, exchange, form)
 
     def typed(self, method: Method, payload: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -15,16 +15,14 @@ from predictor_base.errors import BadRequest
 _BOUNDARY = re.compile(
     rb";[ \t]*boundary=(?:\"([^\"\\]{1,70})\"|([^;\" \t,]{1,70}))[ \t]*(?:;|\Z)", re.IGNORECASE
 )
-PIECE_BYTES = 2**23
-"""Bytes of a form that are searched before another thread gets the interpreter; a smaller body is not copied for it."""
 
 
 class WholeParts(MultiPartParser):
-    """Starlette's parser, but the content of a file is a slice of the body, and is not written into the file."""
+    """Starlette's parser, but a file's content is joined once, of the pieces of the body, and not written into it."""
 
-    def __init__(self, content_type: bytes, body: bytes) -> None:
+    def __init__(self, content_type: bytes, body: Sequence[bytes]) -> None:
         super().__init__(Headers(raw=[(b"content-type", content_type)]), _pieces(body))
-        self.spool_max_size = len(body) + 1  # it is in memory already
+        self.spool_max_size = sum(map(len, body)) + 1  # it is in memory already
         self.has_end = False
         self._content: list[bytes] = []
 
@@ -32,7 +30,7 @@ class WholeParts(MultiPartParser):
         if self._current_part.file is None:
             super().on_part_data(data, start, end)
         else:
-            self._content.append(data[start:end])
+            self._content.append(data[start:end])  # no copy of a piece that is whole
 
     def on_part_end(self) -> None:
         upload = self._current_part.file
@@ -47,8 +45,8 @@ class WholeParts(MultiPartParser):
         self.has_end = True
 
 
-def read_form(content_type: bytes, charset: str, body: bytes) -> FormData:
-    """The form in the body, which is urlencoded or has parts.
+def read_form(content_type: bytes, charset: str, body: Sequence[bytes]) -> FormData:
+    """The form in the pieces of a body, which is urlencoded or has parts.
 
     Raises:
         BadRequest: it cannot be read.
@@ -72,9 +70,9 @@ def read_form(content_type: bytes, charset: str, body: bytes) -> FormData:
     return form
 
 
-async def _pieces(body: bytes) -> AsyncGenerator[bytes, None]:
-    for start in range(0, len(body), PIECE_BYTES):
-        yield body[start : start + PIECE_BYTES]
+async def _pieces(body: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
+    for piece in body:
+        yield piece
     yield b""  # the parser's last callback
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from predictor_base.errors import BadRequest, PredictFailed
+from predictor_base.http.request import Exchange
 from predictor_base.jsontext import dump, parse
 
 JSON = b"application/json"
@@ -30,21 +31,21 @@ _TYPES = re.compile(rb"(?:[^\",]|\"(?:[^\"\\]|\\.)*\"?)+", re.DOTALL)
 _CHARSET = re.compile(rb";[ \t]*charset[ \t]*=[ \t]*\"?([^;\", \t]{0,40})")
 
 
-def decode(content_type: bytes, body: bytes) -> Any:
-    """The predictor's payload for this body."""
+def decode(content_type: bytes, exchange: Exchange) -> Any:
+    """The predictor's payload for the body."""
     if b"," in content_type:
         content_type = _only_type(content_type)
     kind = content_type.lower()
     if kind.startswith(b"application/json"):
-        return parse(body)  # always in UTF-8: RFC 8259 allows no other
+        return parse(exchange.body)  # always in UTF-8: RFC 8259 allows no other
     if kind.startswith(b"text/plain"):
-        return _text(charset_of(kind), body)
+        return _text(charset_of(kind), exchange.body)
     if kind.startswith((b"multipart/form", b"application/x-www-form-urlencoded")):
         # imported late, because Starlette takes a tenth of a second at the start
         from predictor_base.http.forms import read_form
 
-        return read_form(content_type, charset_of(kind), body)
-    return body
+        return read_form(content_type, charset_of(kind), exchange.pieces)
+    return exchange.body
 
 
 def _only_type(content_type: bytes) -> bytes:

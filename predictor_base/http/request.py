@@ -8,7 +8,7 @@ import os
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -120,7 +120,8 @@ class Exchange:
     # Defaults on the class: most requests never set these, and each assignment takes time.
     parameters: Mapping[str, str] = MappingProxyType({})
     payload: Any = None
-    body = b""
+    pieces: Sequence[bytes] = (b"",)
+    """The body as it arrived; `body` joins it."""
     held = 0
     """Bytes of its body that count as in flight."""
     pre_seconds = 0.0
@@ -162,6 +163,12 @@ class Exchange:
         self.deadline = self.started + timeout
 
     @property
+    def body(self) -> bytes:
+        if len(self.pieces) > 1:
+            self.pieces = (b"".join(self.pieces),)
+        return self.pieces[0]
+
+    @property
     def headers(self) -> Headers:
         from starlette.datastructures import Headers
 
@@ -187,8 +194,8 @@ class Exchange:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def read_body(self, bodies: Bodies, *, limit: int | None = None) -> bytes:
-        """The whole body, if it is not compressed, not too large, and arrives in time."""
+    async def read_body(self, bodies: Bodies, *, limit: int | None = None) -> int:
+        """Read the body, if it is not compressed, not too large, and arrives in time; returns its bytes."""
         if b"content-encoding" in self.header:
             self._check_encoding()
         limit = bodies.largest if limit is None else min(limit, bodies.largest)
@@ -197,13 +204,13 @@ class Exchange:
             raise TooLarge(f"the body has {int(length)} bytes, more than {limit}")
         message = await self.part()
         body: bytes = message.get("body", b"")
-        self.held = bodies.hold(len(body))
+        size = self.held = bodies.hold(len(body))
+        self.pieces = (body,)
         if message.get("more_body"):
-            body = await self._read_rest(body, limit, bodies)
-        if len(body) > limit:
+            size = await self._read_rest(body, limit, bodies)
+        if size > limit:
             raise TooLarge(f"the body has more than {limit} bytes")
-        self.body = body
-        return body
+        return size
 
     def _check_encoding(self) -> None:
         """Refuse a compressed body; the header may be there several times, and is a list."""
@@ -215,7 +222,7 @@ class Exchange:
                 f"content-encoding: cannot read {name}; send the body as it is"
             )
 
-    async def _read_rest(self, first: bytes, limit: int, bodies: Bodies) -> bytes:
+    async def _read_rest(self, first: bytes, limit: int, bodies: Bodies) -> int:
         parts, small, size = [first], [], len(first)
         while size <= limit:
             message = await self.part()
@@ -230,7 +237,8 @@ class Exchange:
                 break
             if time.perf_counter() > self.deadline:
                 raise TimedOut("the request took longer than it may while its body arrived")
-        return b"".join(parts + small)
+        self.pieces = parts + small
+        return size
 
     async def part(self) -> MutableMapping[str, Any]:
         """The next message; the server closes the connection where none arrives in time."""

@@ -147,7 +147,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begin to answer a request whose head is known."""
         assert self.server_state.express is not None
         request = self.server_state.express.request(head)
-        request.exchange.body = body
+        request.exchange.pieces = (body,)
         if self.is_busy or not request.begin(self):
             return False
         self.direct = request
@@ -189,7 +189,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.body_bytes += len(body)
         if self.opening is not None:
             if self.opening.head.length == len(body):
-                self.opening.exchange.body = body
+                self.opening.exchange.pieces = (body,)
                 return
             self._start()  # only whole bodies take the lane
         cycle: Any = self.cycle

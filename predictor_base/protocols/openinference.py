@@ -154,7 +154,8 @@ class OpenInference:
         """Pass the true outcome to the predictor's feedback method, if it has one, and log it."""
         self._check_model(exchange)
         predictor = self._app.service.predictor
-        payload = _json_object(await exchange.read_body(self._app.bodies, limit=FEEDBACK_BYTES))
+        await exchange.read_body(self._app.bodies, limit=FEEDBACK_BYTES)
+        payload = _json_object(exchange.body)
         id = payload.get("id")
         if not isinstance(id, str):
             raise BadRequest("id: the x-request-id of the prediction is required")

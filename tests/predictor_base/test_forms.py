@@ -13,16 +13,18 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
 from predictor_base.errors import BadRequest
-from predictor_base.http import forms
 from predictor_base.http.payload import decode
+from predictor_base.http.request import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, MutableMapping
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 KIND = b'multipart/form-data; boundary="xx"; charset=%b'
 URLENCODED = b"application/x-www-form-urlencoded"
+WHOLE = 2**30
+"""A piece that is larger than each body here."""
 NO_END = "the form cannot be read: its last boundary is missing"
 
 NAMES = ("a", "é", "a b", 'a"b', "a;b", "a\\b", "", "C:\\x\\y.png", "\\\\host\\y", "=?utf-8?q?x?=")
@@ -96,13 +98,22 @@ def of_starlette(body: bytes, charset: str) -> object:
 
 
 def of_ours(body: bytes, kind: bytes, *, piece: int) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forms, "PIECE_BYTES", piece)
-        try:
-            form = decode(kind, body)
-        except BadRequest as error:
-            return str(error)
-    return content(form)
+    try:
+        return content(form_in(body, kind, piece=piece))
+    except BadRequest as error:
+        return str(error)
+
+
+def form_in(body: bytes, kind: bytes, *, piece: int = WHOLE) -> FormData:
+    """The form in a body that arrives in pieces of so many bytes."""
+    exchange = Exchange({"headers": []}, receive, timeout=60)
+    exchange.pieces = [body[start : start + piece] for start in range(0, len(body), piece)]
+    form: FormData = decode(kind, exchange)
+    return form
+
+
+async def receive() -> MutableMapping[str, Any]:
+    raise AssertionError("the body is read already")
 
 
 def content(form: FormData) -> list[object]:
@@ -120,11 +131,11 @@ def value_of(value: str | UploadFile) -> object:
 @given(bodies(), st.sampled_from(["utf-8", "latin-1", "utf-16"]), st.integers(1, 90) | st.none())
 def test_a_form_is_what_starlette_makes_of_it(body: bytes, charset: str, piece: int | None) -> None:
     if piece is None or b"preamble" in body:  # the library skips it where one piece has all of it
-        piece = forms.PIECE_BYTES
+        piece = WHOLE
     assert of_ours(body, KIND % charset.encode(), piece=piece) == of_starlette(body, charset)
 
 
-@pytest.mark.parametrize("piece", [1, 7, forms.PIECE_BYTES])
+@pytest.mark.parametrize("piece", [1, 7, WHOLE])
 def test_a_form_that_is_cut_anywhere_is_what_starlette_makes_of_it(piece: int) -> None:
     found = [of_ours(FORM[:end], KIND % b"utf-8", piece=piece) for end in range(len(FORM) + 1)]
     assert found == [of_starlette(FORM[:end], "utf-8") for end in range(len(FORM) + 1)]
@@ -158,7 +169,7 @@ def test_an_urlencoded_form_is_what_starlette_makes_of_it(body: bytes, piece: in
 )
 def test_a_form_beyond_a_limit_is_refused_for_the_same_reason(body: bytes, reason: str) -> None:
     body += b"\r\n--xx--\r\n"
-    ours = of_ours(body, KIND % b"utf-8", piece=forms.PIECE_BYTES)
+    ours = of_ours(body, KIND % b"utf-8", piece=WHOLE)
     assert ours == of_starlette(body, "utf-8")
     assert reason in str(ours)
 
@@ -189,15 +200,15 @@ USES: dict[str, Callable[[UploadFile], Any]] = {
 def test_a_file_of_a_form_is_used_as_one_of_starlette(use: str) -> None:
     headers = Headers(raw=[(b"content-type", KIND % b"utf-8")])
     theirs = asyncio.run(MultiPartParser(headers, in_one_piece(FORM)).parse())
-    ours = decode(KIND % b"utf-8", FORM)
+    ours = form_in(FORM, KIND % b"utf-8")
     with theirs["f"].file, ours["f"].file:  # type: ignore[union-attr]
         assert USES[use](ours["f"]) == USES[use](theirs["f"])  # type: ignore[arg-type]
 
 
 def test_the_content_of_a_file_is_not_copied_again_when_it_is_read() -> None:
-    (file,) = decode(
-        KIND % b"utf-8",
+    (file,) = form_in(
         b'--xx\r\nContent-Disposition: a; name="a"; filename="f"\r\n\r\n%b\r\n--xx--' % bytes(5000),
+        KIND % b"utf-8",
     ).values()
     first = file.file.read()
     file.file.seek(0)
