@@ -20,6 +20,7 @@ from predictor_base.http.payload import decode
 from predictor_base.jsontext import parse
 from predictor_base.protocols import grpc_messages, grpc_server
 from predictor_base.protocols.openinference import plain_inputs, read_infer
+from tests.support.exchanges import exchange_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,7 +236,7 @@ def test_messages_cost_what_their_size_allows(message: bytes) -> None:
 
 def _decode(kind: bytes) -> Callable[[bytes], object]:
     def read(body: bytes) -> None:
-        found = decode(kind, body)
+        found = decode(kind, exchange_of(body))
         if hasattr(found, "close"):
             asyncio.run(found.close())
 

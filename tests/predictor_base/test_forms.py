@@ -14,10 +14,10 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 
 from predictor_base.errors import BadRequest
 from predictor_base.http.payload import decode
-from predictor_base.http.request import Exchange
+from tests.support.exchanges import exchange_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, MutableMapping
+    from collections.abc import AsyncGenerator, Callable
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -105,15 +105,8 @@ def of_ours(body: bytes, kind: bytes, *, piece: int) -> object:
 
 
 def form_in(body: bytes, kind: bytes, *, piece: int = WHOLE) -> FormData:
-    """The form in a body that arrives in pieces of so many bytes."""
-    exchange = Exchange({"headers": []}, receive, timeout=60)
-    exchange.pieces = [body[start : start + piece] for start in range(0, len(body), piece)]
-    form: FormData = decode(kind, exchange)
+    form: FormData = decode(kind, exchange_of(body, piece=piece))
     return form
-
-
-async def receive() -> MutableMapping[str, Any]:
-    raise AssertionError("the body is read already")
 
 
 def content(form: FormData) -> list[object]:
