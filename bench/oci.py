@@ -166,7 +166,7 @@ def _docker_context(world: World, project: Path) -> Path:
     from gitops_ml.delivery.images import plan_images
     from gitops_ml.image import planner as images
     from gitops_ml.image.context import build_inputs
-    from gitops_ml.image.dockerfile import render_dockerfile
+    from gitops_ml.image.recipe import render_dockerfile
     from gitops_ml.packages.build_settings import build_settings
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import open_project

@@ -12,7 +12,7 @@ from gitops_ml.capture.own_modules import OwnModules, follow
 from gitops_ml.capture.own_secrets import secret_reasons
 from gitops_ml.errors import Unpackageable
 from gitops_ml.models.saved import is_of_session
-from gitops_ml.system.pointer_files import HEAD, pointer_fault
+from gitops_ml.system.project_files import HEAD, pointer_fault
 
 
 def beside(

@@ -16,7 +16,7 @@ from packaging.pylock import is_valid_pylock_path
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.system.cache import cache_folder, folder_in
 from gitops_ml.system.files import written
-from gitops_ml.system.kept_folder import listing, remove
+from gitops_ml.system.seal import listing, remove
 
 _KEPT = 10
 """The number of packages per API in the cache."""

@@ -10,7 +10,7 @@ import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, dry_run_option, frozen_option, selection
-from gitops_ml.cli.terminal import short_digest, short_image
+from gitops_ml.cli.report import short_digest, short_image
 from gitops_ml.commands.build import BuildOptions, Built, build
 from gitops_ml.facts.result_facts import builds_facts
 

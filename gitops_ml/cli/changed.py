@@ -9,7 +9,7 @@ from typing import Any
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, change_options, output_option, project_option
-from gitops_ml.cli.terminal import short_id
+from gitops_ml.cli.report import short_id
 from gitops_ml.delivery.awaited import Expected
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, ChangeResult
 from gitops_ml.facts.result_facts import changed_facts

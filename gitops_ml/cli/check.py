@@ -10,7 +10,7 @@ import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import api_option, environment_option, joined, output_choice
-from gitops_ml.commands.check import CheckOptions, check, project_of_base
+from gitops_ml.commands.check import CheckOptions, check, explain, project_of_base
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.forge.own_comment import CHECK_LINE
@@ -37,8 +37,6 @@ def _reports(
 
 def _explain(context: click.Context, parameter: click.Parameter, rule: str | None) -> None:
     if rule is not None:
-        from gitops_ml.commands.explain import explain
-
         report.echo(explain(rule), nl=False)
         context.exit()
 

@@ -19,7 +19,7 @@ from gitops_ml.cli.options import (
     selection,
     wait_options,
 )
-from gitops_ml.cli.terminal import brief, short_id, short_image
+from gitops_ml.cli.report import brief, short_id, short_image
 from gitops_ml.commands.deploy import Deployment, deploy
 from gitops_ml.delivery.change import ChangeContext
 from gitops_ml.delivery.plan import DeployOptions

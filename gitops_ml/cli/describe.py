@@ -17,10 +17,9 @@ from gitops_ml.cli.options import (
     watch_option,
 )
 from gitops_ml.cli.recorded import show_predictions
-from gitops_ml.cli.terminal import brief, short_id
+from gitops_ml.cli.report import brief, short_id
 from gitops_ml.cluster.observed import Event
-from gitops_ml.cluster.preflight import preflight_note
-from gitops_ml.cluster.replicas import Replica
+from gitops_ml.cluster.replicas import Replica, preflight_note
 from gitops_ml.commands.get import Description, describe, utc_now
 from gitops_ml.facts.result_facts import description_facts
 from gitops_ml.system.clean_text import one_line

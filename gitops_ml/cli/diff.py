@@ -8,9 +8,8 @@ import click
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, offline_option, output_option, selection
-from gitops_ml.commands.diff import Differences, diff
+from gitops_ml.commands.diff import Differences, Drift, ReleaseDrift, diff, drift
 from gitops_ml.commands.get import utc_now
-from gitops_ml.commands.live import Drift, ReleaseDrift, drift
 from gitops_ml.documents.findings import count_of
 from gitops_ml.facts.result_facts import differences_facts, drift_facts
 from gitops_ml.gitops.differences import unified_diff

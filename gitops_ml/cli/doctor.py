@@ -7,7 +7,7 @@ import click
 from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
 from gitops_ml.commands.doctor import SECONDS, Diagnosis, doctor
-from gitops_ml.doctor.outcome import FINDING, Check
+from gitops_ml.doctor.probes import FINDING, Check
 from gitops_ml.documents.findings import count_of
 from gitops_ml.facts.result_facts import diagnosis_facts
 

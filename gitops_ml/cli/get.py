@@ -14,7 +14,7 @@ from gitops_ml.cli.options import (
     watch_option,
 )
 from gitops_ml.cli.recorded import show_predictions
-from gitops_ml.cli.terminal import short_id
+from gitops_ml.cli.report import short_id
 from gitops_ml.commands.get import LiveRelease, Overview, list_live, utc_now
 from gitops_ml.facts.result_facts import overview_facts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.cli import report, terminal
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
     api_argument,
@@ -56,9 +56,9 @@ def _row(entry: Entry) -> tuple[str, ...]:
     return (
         mark,
         environment,
-        terminal.short_id(id, entry.api),
-        terminal.since(entry.when, when),
-        terminal.short_name(who),
+        report.short_id(id, entry.api),
+        report.since(entry.when, when),
+        report.short_name(who),
         *others,
-        terminal.short_commit(commit),
+        report.short_commit(commit),
     )

@@ -10,8 +10,7 @@ from click.core import ParameterSource
 
 from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
-from gitops_ml.commands.ci_files import FILES, TOKEN_ENV, write_ci
-from gitops_ml.commands.init import Scaffolded, init, not_applied
+from gitops_ml.commands.init import FILES, TOKEN_ENV, Scaffolded, init, not_applied, write_ci
 from gitops_ml.errors import UsageError
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.git.failures import EXAMPLE

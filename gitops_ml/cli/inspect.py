@@ -12,7 +12,7 @@ from gitops_ml.cli.options import (
     platform_option,
     project_option,
 )
-from gitops_ml.cli.terminal import short_digest
+from gitops_ml.cli.report import short_digest
 from gitops_ml.commands.inspect import Inspection, Previews, inspect, preview
 from gitops_ml.errors import UsageError
 from gitops_ml.facts.result_facts import inspection_facts, previews_facts

@@ -1,4 +1,4 @@
-"""The command `gitops-ml`: find the subcommand; turn errors into messages and exit codes."""
+"""The command `gitops-ml`: find the subcommand; turn errors and signals into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import gc
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, TextIO
 
 import click
 
 from gitops_ml._version import __version__
 from gitops_ml.cli import verbosity
-from gitops_ml.cli.signals import ended_in_order
 from gitops_ml.cli.verbosity import with_verbosity
 from gitops_ml.errors import GitopsMlError, InvalidDocument, RulesBroken, ServerFailed
 from gitops_ml.system.process import absolute_path
@@ -203,11 +205,7 @@ def _main(args: Sequence[str] | None) -> None:
 
 
 def _show_output_failure(error: OSError) -> None:
-    """Report that stdout or stderr cannot be written, such as to a full disk.
-
-    Raises:
-        OSError: ``error``, where it has another cause.
-    """
+    """Report that stdout or stderr cannot be written, such as to a full disk."""
     from gitops_ml.cli import report
 
     if _failing_module(error) != click.echo.__module__:
@@ -294,3 +292,68 @@ def _facts(error: GitopsMlError) -> Mapping[str, Any]:
     if isinstance(error, InvalidDocument | RulesBroken):
         facts["problems"] = list(map(asdict, error.problems))
     return facts
+
+
+_LOSING = frozenset(
+    {"_frozen_importlib", "importlib._bootstrap", "gitops_ml.documents.json_schema"}
+)
+"""Modules that call, or are called by, what loses exceptions."""
+_AGAIN_SECONDS = 0.01
+_LATEST_SECONDS = 5
+"""An import that takes longer after a signal is interrupted."""
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """End on SIGTERM, as a cancelled job of CI gets it, as on Ctrl-C: by an exception, but not where it would be lost.
+
+    Callbacks of the import system's locks and of the JSON Schema library lose an exception of a handler, and an import
+    may make another one of it: the command went on or showed a traceback.
+    """
+    replaced = []
+    if threading.current_thread() is threading.main_thread():
+        for number, usual, handler in (
+            (signal.SIGTERM, signal.SIG_DFL, _end),
+            (signal.SIGINT, signal.default_int_handler, signal.default_int_handler),
+        ):
+            if signal.getsignal(number) == usual:
+                replaced.append((number, usual))
+                signal.signal(number, _where_it_is_heard(handler))
+    try:
+        yield
+    finally:
+        for number, usual in replaced:
+            signal.signal(number, usual)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+    sys.exit(128 + number)
+
+
+def _where_it_is_heard(handler: Handler) -> Handler:
+    """``handler``, but later where its exception would be lost."""
+    first: list[float] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        first.append(time.monotonic())
+        is_late = first[-1] - first[0] > _LATEST_SECONDS
+        if is_late or not _loses(frame):
+            first.clear()
+            handler(number, frame)
+            return
+        # To the handler of then: by that time, a program may run to which signals are passed on.
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    return handle
+
+
+def _loses(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _LOSING:
+            return True
+        frame = frame.f_back
+    return False

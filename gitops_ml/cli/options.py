@@ -355,11 +355,7 @@ watch_option = click.option(
 
 
 def looks(watch: bool, *, output: str) -> Iterator[None]:
-    """One look, or one every two seconds on an empty screen.
-
-    Raises:
-        UsageError: JSON has no end then.
-    """
+    """One look, or one every two seconds on an empty screen; JSON has no end then."""
     if watch and output == "json":
         raise click.UsageError(
             "--watch needs --output text; with --output json, call the command repeatedly"

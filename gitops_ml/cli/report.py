@@ -2,26 +2,30 @@
 
 Results go to stdout, everything else to stderr. Output has no colours if it is not a terminal or
 ``NO_COLOR`` is set. `echo` is the only way out: the texts of servers, pods, commits and files go
-through it, and nothing in them controls a terminal or a CI system.
-"""
+through it, and nothing in them controls a terminal or a CI system. What a terminal has no room for is
+shortened; pipes and files get everything, and so does `--output json`."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
+import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import click
 
-from gitops_ml.cli import terminal, verbosity
+from gitops_ml.cli import verbosity
 from gitops_ml.documents.findings import count_of
 from gitops_ml.errors import DifferencesFound, GitopsMlError, InvalidDocument, Problem
 from gitops_ml.facts.shapes import Result
 from gitops_ml.gitops.differences import FieldChange
+from gitops_ml.oci.reference import ImageRef
 from gitops_ml.system.clean_text import printable, printable_json
 
 _COLOURS = {
@@ -62,14 +66,14 @@ def hanging(lead: str, text: str, *, below: int | None = None, err: bool = False
 
     The second line begins below the first, or at the column ``below``.
     """
-    indent = terminal.width(_MARKED.sub("", lead))
+    indent = width(_MARKED.sub("", lead))
     below = indent if below is None else below
-    columns = 0 if err and not sys.stderr.isatty() else terminal.columns() or 0
-    beyond, room = max(0, indent - below), columns - below
+    most = 0 if err and not sys.stderr.isatty() else columns() or 0
+    beyond, room = max(0, indent - below), most - below
     if room <= _NARROW or beyond > room or "\n" in text:
         echo(f"{lead}{text}", err=err)
         return
-    first, *rest = terminal.wrapped(f"{'.' * beyond}{text}", room) or [""]
+    first, *rest = wrapped(f"{'.' * beyond}{text}", room) or [""]
     echo(f"{lead}{first[beyond:]}", err=err)
     for line in rest:
         echo(f"{' ' * below}{line}", err=err)
@@ -81,7 +85,7 @@ def echo_error(text: str) -> None:
 
 
 def stream(content: str | bytes, *, nl: bool = True) -> None:
-    """Write content that programs may read: unchanged, except on a terminal."""
+    """Write content that programs may read: unchanged, except on a"""
     if sys.stdout.isatty():
         text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
         echo(text, nl=nl)
@@ -167,27 +171,26 @@ def table(
     cells: list[Sequence[str]] = [
         [" ".join(printable(str(cell)).split("\n")) for cell in row] for row in rows
     ]
-    found = terminal.fit(head, cells, cut=cut, less=less)
+    found = fit(head, cells, cut=cut, less=less)
     if found is None:
-        _blocks(terminal.short_head(head), cells)
+        _blocks(short_head(head), cells)
         return
     names, shown, left_out = found
-    widths = terminal.widths_of(names, shown)
+    widths = widths_of(names, shown)
     for line in ([name.upper() for name in names], *shown):
-        padded = map(terminal.padded, line, widths)
-        echo("  ".join(padded).rstrip())
+        echo("  ".join(map(padded, line, widths)).rstrip())
     if left_out:
         say(f"no room for: {', '.join(left_out)}")
 
 
 def _blocks(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    width = max(map(len, head))
+    longest = max(map(len, head))
     for number, row in enumerate(rows):
         if number:
             echo()
         for name, cell in zip(head, row, strict=True):
             if cell:
-                echo(f"{(name or '-').upper():<{width}}  {cell}")
+                echo(f"{(name or '-').upper():<{longest}}  {cell}")
 
 
 def section(
@@ -264,3 +267,136 @@ def error(failure: GitopsMlError) -> None:
         echo_error(f"{count_of(len(failure.problems), 'problem')} found")
     else:
         hanging(f"{styled('error', 'error', err=True)}: ", str(failure), below=2, err=True)
+
+
+_LEAST = 16
+"""Characters that a column which may be cut keeps."""
+_NAMES = {
+    "environment": "env",
+    "deployment id": "id",
+    "up to date": "current",
+    "last update": "age",
+}
+_CODE = re.compile(r"`[^`]*`")
+_SHORT, _SHORTEST = 12, 8
+"""Characters of a digest or id, as docker shows them; of one that is only compared, as git does."""
+
+
+def columns() -> int | None:
+    """The width of the terminal that stdout is; `None` where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def short_id(deployment_id: str | None, api: str) -> str:
+    """The id without the name of its API, which `trace` and `rollback` take as well."""
+    if not deployment_id or columns() is None:
+        return deployment_id or "-"
+    return deployment_id.removeprefix(f"{api}-")
+
+
+def short_digest(digest: str) -> str:
+    """``sha256:…`` or a tag ``h-…`` in its first characters."""
+    if columns() is None:
+        return digest
+    return digest.removeprefix("sha256:").removeprefix("h-")[:_SHORT]
+
+
+def short_image(image: object) -> str:
+    """The digest of an image, else its tag; the names of the image and the API are alike."""
+    text = str(image or "-")
+    if columns() is None or text == "-":
+        return text
+    name, _, digest = text.partition("@")
+    return short_digest(digest or name.rpartition("/")[2].rpartition(":")[2])[:_SHORTEST]
+
+
+def short_commit(commit: str) -> str:
+    """A commit as `git log --oneline` shows it."""
+    return commit if columns() is None else commit[:_SHORTEST]
+
+
+def short_name(name: str) -> str:
+    """The name of a person, without its end where it is long."""
+    return name if columns() is None else _cut(name, _LEAST)
+
+
+def brief(image: object) -> str:
+    """An image with its name, and the first characters of its digest."""
+    return str(image) if columns() is None else ImageRef.parse(str(image)).brief
+
+
+def since(when: str, full: str) -> str:
+    """The time since a moment in ISO 8601, in its largest unit; ``full`` where there is room."""
+    if columns() is None:
+        return full
+    try:
+        moment = datetime.fromisoformat(when)
+    except ValueError:
+        return full
+    return age(moment, now=datetime.now(timezone.utc))
+
+
+def width(text: str) -> int:
+    """The columns that a terminal gives to a text: two for a character of East Asia, none for an accent on another."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
+
+
+def padded(cell: str, room: int) -> str:
+    return cell + " " * (room - width(cell))
+
+
+def widths_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[int]:
+    """How wide each column is."""
+    return [max(map(width, column)) for column in zip(head, *rows, strict=True)]
+
+
+def fit(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, cut: str, less: Sequence[str]
+) -> tuple[list[str], list[list[str]], tuple[str, ...]] | None:
+    """Head and rows that fit into the terminal, and what is left out; `None` where nothing helps.
+
+    The column ``cut`` is cut first. Then the columns ``less`` are left out, one after the other.
+    """
+    for number in range(len(less) + 1):
+        kept = [n for n, name in enumerate(head) if name not in less[:number]]
+        names = short_head([head[n] for n in kept])
+        cells = [[row[n] for n in kept] for row in rows]
+        if (found := _cut_to_fit(names, cells, cut=cut)) is not None:
+            return names, found, tuple(less[:number])
+    return None
+
+
+def _cut_to_fit(head: Sequence[str], rows: list[list[str]], *, cut: str) -> list[list[str]] | None:
+    """The rows with the column ``cut`` as narrow as the terminal needs; `None` where that is not enough."""
+    most, widths = columns(), widths_of(head, rows)
+    beyond = sum(widths) + 2 * (len(widths) - 1) - (most or 0)
+    if most is None or beyond <= 0:
+        return rows
+    if cut not in head or (room := widths[at := head.index(cut)] - beyond) < _LEAST:
+        return None
+    return [[_cut(cell, room) if n == at else cell for n, cell in enumerate(row)] for row in rows]
+
+
+def short_head(head: Sequence[str]) -> list[str]:
+    """The names of columns, shorter on a"""
+    return [*head] if columns() is None else [_NAMES.get(name, name) for name in head]
+
+
+def wrapped(text: str, room: int) -> list[str]:
+    """Lines of words. A `command` is not broken, so that it can be copied."""
+    held = _CODE.sub(lambda match: match[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(held, room, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
+
+
+def _cut(cell: str, room: int) -> str:
+    if width(cell) <= room:
+        return cell
+    while width(cell) >= room:
+        cell = cell[:-1]
+    return f"{cell}…"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from gitops_ml.client.cards import Card, Result
 from gitops_ml.client.python_terms import in_python
 from gitops_ml.commands import diff as comparison
-from gitops_ml.commands import live
 from gitops_ml.facts.result_facts import differences_facts, drift_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.facts.shapes import shaped
@@ -49,7 +48,7 @@ class Differences(Result, comparison.Differences):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Drift(Result, live.Drift):
+class Drift(Result, comparison.Drift):
     """What the cluster has otherwise than Git, and who changed it."""
 
     def _facts(self) -> Facts:

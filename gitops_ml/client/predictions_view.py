@@ -12,7 +12,7 @@ from typing import Any
 from gitops_ml.client.cards import Card, Result, Shown, html
 from gitops_ml.client.connection import Connection
 from gitops_ml.commands.compare import compare, compare_logs, read_logs
-from gitops_ml.commands.predictions import predictions
+from gitops_ml.commands.get import predictions
 from gitops_ml.facts.result_facts import comparison_facts
 from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.predictions.comparison import Comparison

@@ -55,7 +55,7 @@ class Reading:
     def _drift(
         self, path: str | Path | None, *, manifests: bool, api_names: tuple[str, ...]
     ) -> Drift:
-        from gitops_ml.commands.live import drift
+        from gitops_ml.commands.diff import drift
 
         if path is not None or manifests:
             raise UsageError(

@@ -17,7 +17,7 @@ from gitops_ml.client.connection import Connection
 from gitops_ml.client.past import Trace
 from gitops_ml.client.python_terms import in_python, speaks_python
 from gitops_ml.cluster.observed import Application, Event, Scaler
-from gitops_ml.cluster.preflight import preflight_note
+from gitops_ml.cluster.replicas import preflight_note
 from gitops_ml.commands import predict as prediction
 from gitops_ml.commands.get import Description, describe
 from gitops_ml.commands.inspect import export

@@ -102,11 +102,7 @@ class ApiServer:
     def through_proxy(
         self, path: str, *, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of what a pod or a Service answers to GET.
-
-        Raises:
-            Refused, ServerFailed: the API server itself refused, or could not reach it.
-        """
+        """Status and body of what a pod or a Service answers to GET."""
         path, _, query = path.partition("?")
         watch = self.watch(f"GET of {path}")
         response = self.ask("GET", path, parse_qsl(query), headers=headers, watch=watch)
@@ -191,11 +187,7 @@ class ApiServer:
             raise self._unreachable(error) from error
 
     def read(self, response: Any, most: int) -> bytes:
-        """All of a response's body.
-
-        Raises:
-            ServerFailed: the connection broke before its end.
-        """
+        """All of a response's body."""
         from urllib3.exceptions import HTTPError
 
         try:

@@ -1,21 +1,21 @@
-"""What a cluster serves, allows and consists of, for `gitops-ml doctor`.
+"""What a cluster serves, allows and consists of, and the objects of releases as it has them.
 
 Any user may ask for the version, the served kinds and their own rights. Nodes and the workloads of controllers
-need a right that `rights` does not grant: without it the answer is ``None``.
-"""
+need a right that `rights` does not grant: without it the answer is ``None``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gitops_ml.cluster.api_server import ApiServer, Found
-from gitops_ml.cluster.kubernetes_objects import Json, read_time
+from gitops_ml.cluster.api_server import LARGEST, ApiServer, Found
+from gitops_ml.cluster.kubernetes_objects import API, ENVIRONMENT, Json, read_time
 from gitops_ml.cluster.observed import Condition
-from gitops_ml.cluster.rights import Right
-from gitops_ml.errors import Refused
+from gitops_ml.cluster.rights import DRIFT_READER, Right
+from gitops_ml.errors import GitopsMlError, Refused
 from gitops_ml.http.json_reader import Part
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -39,15 +39,6 @@ class Node:
     allocatable: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class SyncFacts:
-    """When Argo CD began and ended its newest sync of an Application."""
-
-    application: str
-    revision: str
-    started_at: datetime | None
-
-
 class ClusterFacts:
     """Facts about the cluster of an API server."""
 
@@ -67,11 +58,7 @@ class ClusterFacts:
         )
 
     def answers(self, group_version: str) -> bool:
-        """Whether the server behind an aggregated API answers, also with an empty list of resources.
-
-        Raises:
-            ServerFailed: it is registered and does not answer.
-        """
+        """Whether the server behind an aggregated API answers, also with an empty list of resources."""
         return self.server.get(f"/apis/{group_version}") is not None
 
     def may(self, right: Right, namespace: str) -> bool:
@@ -99,11 +86,7 @@ class ClusterFacts:
         return None if found is None else tuple(dict.fromkeys(filter(None, found)))
 
     def gateway(self, namespace: str, name: str) -> tuple[Condition, ...] | None:
-        """The conditions of a Gateway; ``None`` where there is none.
-
-        Raises:
-            Refused: the caller may not read it.
-        """
+        """The conditions of a Gateway; ``None`` where there is none."""
         path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/gateways/{name}"
         found = self.server.get(path)
         if found is None:
@@ -118,10 +101,10 @@ class ClusterFacts:
             for each in (status["conditions"].items() if status else ())
         )
 
-    def syncs(self, namespace: str) -> tuple[SyncFacts, ...]:
-        """The newest sync of each Application of gitops-ml."""
+    def syncs(self, namespace: str) -> dict[str, datetime | None]:
+        """When the newest sync of each Application of gitops-ml began, by its commit."""
         path = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications"
-        return tuple(self.server.objects(path, read_sync, labelSelector="gitops-ml.dev/api") or ())
+        return dict(self.server.objects(path, read_sync, labelSelector="gitops-ml.dev/api") or ())
 
     def _objects(
         self, path: str, read: Callable[[Json], Found], **query: str
@@ -169,12 +152,121 @@ def read_version(item: Json) -> str:
     return version.removeprefix("v")
 
 
-def read_sync(item: Json) -> SyncFacts:
+def read_sync(item: Json) -> tuple[str, datetime | None]:
     found = Part(item, "the API server sent an odd Application")
     state = found["status"]["operationState"] if found["status"] else Part(None, "")
     result = state["syncResult"] if state else Part(None, "")
-    return SyncFacts(
-        application=found["metadata"]["name"].text(),
-        revision=result["revision"].text_or() if result else "",
-        started_at=read_time(state["startedAt"].value) if state else None,
-    )
+    revision = result["revision"].text_or() if result else ""
+    return revision, read_time(state["startedAt"].value) if state else None
+
+
+Object = Mapping[str, Any]
+Identity = tuple[str, str]
+"""Kind and name."""
+_CONFIG_MAP = "ConfigMap"
+KINDS = {
+    "ConfigMap": ("v1", "configmaps"),
+    "Deployment": ("apps/v1", "deployments"),
+    "ExternalSecret": ("external-secrets.io/v1", "externalsecrets"),
+    "GrafanaDashboard": ("grafana.integreatly.org/v1beta1", "grafanadashboards"),
+    "HTTPRoute": ("gateway.networking.k8s.io/v1", "httproutes"),
+    "Ingress": ("networking.k8s.io/v1", "ingresses"),
+    "InterceptorRoute": ("http.keda.sh/v1beta1", "interceptorroutes"),
+    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
+    "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
+    "PodMonitor": ("monitoring.coreos.com/v1", "podmonitors"),
+    "PrometheusRule": ("monitoring.coreos.com/v1", "prometheusrules"),
+    "ScaledObject": ("keda.sh/v1alpha1", "scaledobjects"),
+    "Service": ("v1", "services"),
+    "ServiceAccount": ("v1", "serviceaccounts"),
+    "TriggerAuthentication": ("keda.sh/v1alpha1", "triggerauthentications"),
+}
+"""The kinds that the charts emit, but for the Job of the preflight, which goes when it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveObjects:
+    """The objects of an environment, by API."""
+
+    by_api: Mapping[str, Mapping[Identity, Object]]
+    unread: Mapping[str, str]
+    """Kinds that could not be read, with the reason."""
+
+
+def live_objects(server: ApiServer, namespace: str, *, environment: str) -> LiveObjects:
+    """All objects of the releases of an environment."""
+    by_api: dict[str, dict[Identity, Object]] = {}
+    unread: dict[str, str] = {}
+    for kind in KINDS:
+        if kind == _CONFIG_MAP and not _may(server, Right("", "configmaps", "list"), namespace):
+            unread[kind] = "the roles of gitops-ml do not include them; Argo CD compares them"
+            continue
+        try:
+            items = server.objects(
+                _place(kind, namespace), dict, labelSelector=f"{ENVIRONMENT}={environment}"
+            )
+        except Refused as failure:
+            unread[kind] = _reason(kind, namespace, failure)
+            continue
+        for item in items or ():
+            metadata = item["metadata"]
+            labels = metadata.get("labels") or {}
+            # A list has the kind once, for all of its items.
+            whole = {**item, "kind": kind, "apiVersion": KINDS[kind][0]}
+            by_api.setdefault(str(labels.get(API, "")), {})[kind, metadata["name"]] = whole
+    return LiveObjects(by_api, unread)
+
+
+def _reason(kind: str, namespace: str, failure: Refused) -> str:
+    group_version, plural = KINDS[kind]
+    group = group_version.rpartition("/")[0]
+    if any((each.group, each.resource) == (group, plural) for each in DRIFT_READER.rights):
+        return f"an administrator of the cluster can allow it: {DRIFT_READER.binding(namespace)}"
+    return str(failure)
+
+
+def may_try(server: ApiServer, namespace: str) -> bool:
+    """Whether the caller may ask for dry runs, which needs the right to change the objects."""
+    return _may(server, Right("apps", "deployments", "patch"), namespace)
+
+
+def _may(server: ApiServer, right: Right, namespace: str) -> bool:
+    try:
+        return ClusterFacts(server).may(right, namespace)
+    except GitopsMlError:
+        return False
+
+
+def tried(server: ApiServer, item: Object, namespace: str) -> Object:
+    """What the API server would make of an object; nothing is stored."""
+    path = f"{_place(item['kind'], namespace)}/{item['metadata']['name']}"
+    query = [("dryRun", "All"), ("fieldManager", "gitops-ml"), ("force", "true")]
+    head = {"Content-Type": "application/apply-patch+yaml"}
+    response = server.ask(
+        "PATCH", path, query, headers=head, body=json.dumps(item).encode(),
+        watch=server.watch(f"a dry run of {path}"),
+    )  # fmt: skip
+    content = server.read(response, LARGEST)
+    if response.status not in (200, 201):
+        raise server.failure(response.status, content, path)
+    found: Object = json.loads(content)
+    return found
+
+
+def _place(kind: str, namespace: str) -> str:
+    group_version, plural = KINDS[kind]
+    root = "/api" if group_version == "v1" else "/apis"
+    return f"{root}/{group_version}/namespaces/{namespace}/{plural}"
+
+
+def compared(items: Iterable[Object]) -> dict[Identity, Object]:
+    """The objects of Git that stay in the cluster: without a preflight's, which end with it."""
+    return {
+        (item["kind"], item["metadata"]["name"]): item
+        for item in items
+        if item["kind"] in KINDS and not is_preflight(item["metadata"]["name"])
+    }
+
+
+def is_preflight(name: str) -> bool:
+    return name.endswith("-preflight") or "-preflight-" in name

@@ -33,8 +33,8 @@ from gitops_ml.cluster.kubernetes_objects import (
 )
 from gitops_ml.cluster.observed import Application, ApplicationSet, Event, Pod, Preflight, Workload
 from gitops_ml.errors import ServerFailed
+from gitops_ml.http.client import HttpAnswer
 from gitops_ml.http.deadlines import Watch
-from gitops_ml.http.post import HttpAnswer
 
 _ARGO_CD = "/apis/argoproj.io/v1alpha1"
 _LARGEST_PREDICTION = 256 << 20

@@ -16,7 +16,7 @@ from gitops_ml.commands.predict import other_address
 from gitops_ml.delivery.releases import current_release, release_values, repository_of
 from gitops_ml.documents.findings import count_of
 from gitops_ml.errors import ServerFailed, UsageError
-from gitops_ml.http.post import Unreachable, get, post
+from gitops_ml.http.client import Unreachable, get, post
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace
 

@@ -63,9 +63,6 @@ def bootstrap(context: ChangeContext) -> Bootstrapped:
     """Prepare the GitOps repository for the workspace's environments. A second call changes nothing.
 
     An empty repository gets its first commit by a push, whatever `delivery` its environments have.
-
-    Raises:
-        RepositoryMoved: a base chart in it is not as it should be, or the branch moved at each attempt.
     """
     workspace, gitops = context.workspace, _gitops(context.workspace, context.clients)
     options = context.options
@@ -158,11 +155,7 @@ def _read(folder: Path, path: str) -> bytes | None:
 def _mode_in_folder(
     project: Project, gitops: GitopsSpec, environment: str, folder: Path
 ) -> EnvironmentMode:
-    """The mode of an environment in a folder, where nothing is rendered for a switch.
-
-    Raises:
-        UsageError: it would switch for releases in the folder.
-    """
+    """The mode of an environment in a folder, where nothing is rendered for a switch."""
     file = folder / layout.application_set_path(environment)
     before, decider = (mode_in(file.read_bytes()) if file.is_file() else None) or (None, None)
     mode = EnvironmentMode(
@@ -214,12 +207,7 @@ def _argo_files(
 
 
 def _preview_files(workspace: Workspace, read: Read) -> tuple[RenderedFile, ...]:
-    """The previews of the environments that have them, and their chart.
-
-    Raises:
-        UsageError: the forge of the GitOps repository has no labels, or is unknown.
-        RepositoryMoved: another project has other previews for an environment.
-    """
+    """The previews of the environments that have them, and their chart."""
     project = workspace.project
     files = [
         _previews_file(preview_place(project, name, folder=workspace.root), read)

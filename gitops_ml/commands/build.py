@@ -127,7 +127,7 @@ def _put(
     image: PlannedImage, *, workspace: Workspace, clients: Clients, options: BuildOptions
 ) -> str:
     """Export an image to an OCI layout or a local engine."""
-    from gitops_ml.oci.image_layout import write_layout
+    from gitops_ml.oci.store import write_layout
 
     image = image.with_plan()
     assert image.choice, "an image of our own has one"

@@ -1,4 +1,4 @@
-"""Say what a change does to the releases of a project: nothing of the change is executed."""
+"""Say what a change does to the releases of a project, and what a rule means: nothing of the change is executed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from gitops_ml.delivery.hand_edits import edits_that_end
 from gitops_ml.delivery.releases import repository_of
 from gitops_ml.delivery.remembered_objects import PackedObjects
 from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.delivery.rule_set import rules_of
+from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.git.checkout import Checkout, Untrusted, find_checkout
 from gitops_ml.git.source_tree import SourceRepository, SourceTree, open_source
 from gitops_ml.gitops.release_files import Release
 from gitops_ml.helm.engines import HelmEngine
+from gitops_ml.policy.pages import ENFORCED, describe
+from gitops_ml.project.checks import Checks
 from gitops_ml.project.project import Project
 from gitops_ml.review.current import current_objects_of, current_states
 from gitops_ml.review.image_changes import with_advisories
@@ -31,7 +35,12 @@ from gitops_ml.review.scope import moved_submodules, project_folder
 from gitops_ml.review.sides import read_checkout_releases
 from gitops_ml.system.files import link_of_a_checkout
 from gitops_ml.workspace.clients import Clients
-from gitops_ml.workspace.manifest_files import MANIFESTS, PROJECT_FILES
+from gitops_ml.workspace.manifest_files import (
+    MANIFESTS,
+    PROJECT_FILES,
+    project_file_of,
+    read_project_file,
+)
 
 _NO_PROJECT = (
     "has no project file here that can be read, so the rules are those of the change itself"
@@ -116,11 +125,7 @@ def check(
 
 
 def project_of_base(folder: Path, base: str) -> tuple[Project, Path]:
-    """The project that ``folder`` is in, as the commit ``base`` has it, and its folder.
-
-    Raises:
-        UsageError: there is no such commit, or no source repository.
-    """
+    """The project that ``folder`` is in, as the commit ``base`` has it, and its folder."""
     checkout = _checkout(folder)
     with open_source(checkout) as repository, tempfile.TemporaryDirectory(prefix="gitops-ml-") as d:
         tip = repository.at_commit(repository.commit(base))
@@ -221,3 +226,21 @@ def _with_hand_edits(
     except GitopsMlError as failure:
         text = f"the GitOps repository could not be read, so edits by hand are not known: {failure}"
         return replace(review, warnings=(*review.warnings, text))
+
+
+def explain(rule: str) -> str:
+    """What a person needs to know of a rule: a built-in one, of a package, or of the project file here."""
+    rules = {each.id: each for each in rules_of(_checks())}
+    if rule in rules:
+        return describe(rules[rule])
+    if rule in ENFORCED:
+        return f"{rule}: {ENFORCED[rule]}\n\nA release that breaks it is refused; no project file changes that.\n"
+    raise UsageError(f"unknown rule {rule!r}{suggestion(rule, sorted({*rules, *ENFORCED}))}")
+
+
+def _checks() -> Checks:
+    try:
+        project, _ = read_project_file(project_file_of(None)[1])
+    except GitopsMlError:
+        project = None
+    return project.checks if project else Checks()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from gitops_ml.cluster.usage import IN_FLIGHT, recorded_load
+from gitops_ml.cluster.monitoring import IN_FLIGHT, recorded_load
 from gitops_ml.errors import UsageError
 from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.spec import ReleaseSpec

@@ -64,11 +64,7 @@ def comment_number(place: CommentPlace, environ: Mapping[str, str]) -> int:
 
 
 def comment_forge(source: SourceSpec | None, *, folder: Path, environ: Mapping[str, str]) -> Forge:
-    """The forge that has the pull request: of the CI job, else of ``source`` in the project file.
-
-    Raises:
-        UsageError: neither names one.
-    """
+    """The forge that has the pull request: of the CI job, else of ``source`` in the project file."""
     if repository_of_ci(environ) is None and source is not None:
         forge = forge_of(source, folder=folder, environ=environ, section="source")
         if forge is not None:

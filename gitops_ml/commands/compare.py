@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from gitops_ml.commands.get import recorded
 from gitops_ml.commands.history import find_deployment
-from gitops_ml.commands.predictions import recorded
 from gitops_ml.delivery.derive import parse_release
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
@@ -34,11 +34,7 @@ from gitops_ml.workspace.workspace import Workspace
 def compare(
     workspace: Workspace, first: str, second: str, *, clients: Clients, days: float = DAYS
 ) -> Comparison:
-    """Two deployments by id, or by the unique beginning of one.
-
-    Raises:
-        UsageError: there is no such deployment, or nothing of it is recorded.
-    """
+    """Two deployments by id, or by the unique beginning of one."""
     pair = [_recorded_of(workspace, id, clients=clients, days=days) for id in (first, second)]
     return compared(*pair)
 

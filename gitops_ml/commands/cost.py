@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from gitops_ml.cluster.prometheus import Prometheus
-from gitops_ml.cluster.usage import recorded_load, recorded_replicas, recorded_times
+from gitops_ml.cluster.monitoring import (
+    Prometheus,
+    recorded_load,
+    recorded_replicas,
+    recorded_times,
+)
 from gitops_ml.commands.check_page import in_flight_metric
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import UsageError

@@ -20,9 +20,6 @@ def delete(context: ChangeContext, selection: Selection) -> ChangeResult:
     """Remove everything below the releases' directories; Argo CD deletes the objects.
 
     In a protected environment Argo CD keeps them; warnings list what is left to do.
-
-    Raises:
-        RepositoryMoved: a release belongs to another project, or the branch moved at each attempt.
     """
     if context.project.environments[context.environment].protected:
         # Argo CD keeps what runs, so no cluster is asked.

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gitops_ml.doctor.examination import document_checks, probes_of, without
-from gitops_ml.doctor.outcome import FINDING, Check
-from gitops_ml.doctor.side_by_side import examine
+from gitops_ml.doctor.probes import FINDING, Check, examine
 from gitops_ml.git.environment import TIMEOUT
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace

@@ -1,4 +1,4 @@
-"""Show the status of releases: what runs, compared with Git."""
+"""Show the status of releases: what runs, compared with Git, and what deployments predict."""
 
 from __future__ import annotations
 
@@ -6,33 +6,37 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any, TypeVar
 
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of
 from gitops_ml.cluster.observed import (
-    Application,
     Event,
     ExpectedRelease,
     Observed,
-    Preflight,
     Status,
-    Workload,
 )
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
-from gitops_ml.commands.predictions import has_tracking, recorded
 from gitops_ml.delivery.releases import current_release, own_releases, release_values, repository_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops.release_yaml import ReleaseRecord
+from gitops_ml.predictions.from_cluster import (
+    DAYS,
+    DEFAULT_METRICS,
+    Place,
+    deployments_of,
+    from_pods,
+    from_prometheus,
+    metrics_port,
+)
 from gitops_ml.predictions.observed_predictions import Predictions
 from gitops_ml.project.project import ClusterSpec
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace, chosen_environments
 
-Place = tuple[str, str]
+Spot = tuple[str, str]
 """Environment and API."""
 
 
@@ -104,9 +108,6 @@ def list_live(
     """The project's releases in the workspace's environments with their status.
 
     Without a cluster it lists what is in Git, with a warning.
-
-    Raises:
-        UsageError: the project file names no GitOps repository, or there is no such API.
     """
     snapshot = repository_of(workspace, clients).fetch()
     every = own_releases(snapshot, workspace.project.name, workspace.environments)
@@ -208,11 +209,7 @@ def _events(workspace: Workspace, live: LiveRelease, clients: Clients) -> tuple[
 
 
 def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
-    """The cluster of an environment in the project file.
-
-    Raises:
-        UsageError: the project file has no such environment.
-    """
+    """The cluster of an environment in the project file."""
     project = workspace.project
     (name,) = chosen_environments(project, (environment,))
     return project.clusters[project.environments[name].cluster]
@@ -225,7 +222,7 @@ def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
 class Observation:
     """What was read about some releases, and what could not be read."""
 
-    seen: Mapping[Place, Observed]
+    seen: Mapping[Spot, Observed]
     failures: tuple[GitopsMlError, ...]
 
     @property
@@ -266,9 +263,9 @@ def look(
     for release in releases:
         groups.setdefault((release.environment, release.namespace), []).append(release)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        waiting = [_reading(pool, workspace, clients, place, api) for place in groups]
+        waiting = [_reading(pool, workspace, clients, *place, api) for place in groups]
         read = [tuple(each.result() for each in group) for group in waiting]
-    seen: dict[Place, Observed] = {}
+    seen: dict[Spot, Observed] = {}
     for group, (applications, workloads, preflights) in zip(groups.values(), read, strict=True):
         for release in group:
             seen[release.environment, release.api] = Observed(
@@ -283,55 +280,88 @@ def look(
 
 
 def _reading(
-    pool: Executor, workspace: Workspace, clients: Clients, place: tuple[str, str], api: str | None
+    pool: Executor,
+    workspace: Workspace,
+    clients: Clients,
+    environment: str,
+    namespace: str,
+    api: str | None,
 ) -> tuple[Future[Any], Future[Any], Future[Any]]:
-    """What is read about the releases of one environment and namespace, side by side."""
-    environment, namespace = place
-    # Connected here: two threads would each make a client.
-    clients.argo_cd, clients.cluster(cluster_of(workspace, environment).name)
-    within: tuple[object, ...] = (workspace, clients, environment, namespace, api)
+    """The Applications, workloads and preflights of one environment and namespace, read side by side."""
+    assert workspace.project.gitops is not None, "the repository was asked for before"
+    argo_cd, cluster = clients.argo_cd, clients.cluster(cluster_of(workspace, environment).name)
+    argo_cds_own = workspace.project.gitops.argocd_namespace
     return (
-        pool.submit(partial(_read, _applications, workspace, clients, environment, api)),
-        pool.submit(partial(_read, _workloads, *within)),
-        pool.submit(partial(_read, _preflights, *within)),
+        pool.submit(_read, "api", argo_cd.applications, argo_cds_own, environment, api),
+        pool.submit(_read, "name", cluster.workloads, namespace, environment, api),
+        pool.submit(_read, "deployment_id", cluster.preflights, namespace, environment, api),
     )
 
 
 def _read(
-    read: Callable[..., Mapping[str, Found]], *arguments: object
+    key: str,
+    read: Callable[..., tuple[Found, ...]],
+    namespace: str,
+    environment: str,
+    api: str | None,
 ) -> Mapping[str, Found] | GitopsMlError:
-    """What is read, or the failure."""
+    """What is read, by this field, of several the newest; or the failure."""
     try:
-        return read(*arguments)
+        found = read(namespace, environment=environment, api=api)
     except GitopsMlError as error:
         return error
+    return {getattr(each, key): each for each in found}
 
 
 def _named(name: str, found: Mapping[str, Found] | GitopsMlError) -> Found | None:
     return None if isinstance(found, GitopsMlError) else found.get(name)
 
 
-def _applications(
-    workspace: Workspace, clients: Clients, environment: str, api: str | None
-) -> dict[str, Application]:
-    assert workspace.project.gitops is not None, "the repository was asked for before"
-    namespace = workspace.project.gitops.argocd_namespace
-    found = clients.argo_cd.applications(namespace, environment=environment, api=api)
-    return {application.api: application for application in found}
+def predictions(
+    workspace: Workspace, api: str, *, clients: Clients, environment: str, days: float = DAYS
+) -> tuple[Predictions, ...]:
+    """What each deployment of an API predicted, the current one first."""
+    snapshot = repository_of(workspace, clients).fetch()
+    release = current_release(snapshot, api, environment)
+    metrics = metrics_port(release_values(snapshot, release))
+    return recorded(workspace, release, clients=clients, metrics=metrics, days=days)
 
 
-def _workloads(
-    workspace: Workspace, clients: Clients, environment: str, namespace: str, api: str | None
-) -> dict[str, Workload]:
-    cluster = clients.cluster(cluster_of(workspace, environment).name)
-    found = cluster.workloads(namespace, environment=environment, api=api)
-    return {workload.name: workload for workload in found}
+def recorded(
+    workspace: Workspace,
+    release: ReleaseRecord,
+    *,
+    clients: Clients,
+    metrics: str = DEFAULT_METRICS,
+    days: float = DAYS,
+) -> tuple[Predictions, ...]:
+    """As `predictions`, of a release."""
+    name = workspace.project.environments[release.environment].cluster
+    found = _of_prometheus(name, release.api, clients=clients, days=days)
+    if not found:
+        place = Place(release.namespace, release.environment, release.api, metrics)
+        found = from_pods(clients.cluster(name), place)
+    own = release.deployment_id
+    return tuple(found[id] for id in sorted(found, key=lambda id: (id != own, id)))
 
 
-def _preflights(
-    workspace: Workspace, clients: Clients, environment: str, namespace: str, api: str | None
-) -> dict[str, Preflight]:
-    """The newest one of each deployment id."""
-    cluster = clients.cluster(cluster_of(workspace, environment).name)
-    found = cluster.preflights(namespace, environment=environment, api=api)
-    return {each.deployment_id: each for each in found if each.deployment_id is not None}
+def _of_prometheus(
+    cluster: str, api: str, *, clients: Clients, days: float
+) -> Mapping[str, Predictions]:
+    """By deployment id; empty where Prometheus is not named, cannot be read or knows none."""
+    prometheus = clients.prometheus(cluster)
+    if prometheus is None:
+        return {}
+    try:
+        ids = deployments_of(prometheus, api, days=days)
+        return {id: from_prometheus(prometheus, id, days=days) for id in ids}
+    except GitopsMlError as error:
+        clients.progress(f"reading the pods, since Prometheus could not be read: {error}")
+        return {}
+
+
+def has_tracking(release: ReleaseRecord) -> bool:
+    """Whether the manifest turns prediction tracking on."""
+    manifest = release.manifest if isinstance(release.manifest, dict) else {}
+    overrides = (manifest.get("environments") or {}).get(release.environment) or {}
+    return bool(overrides.get("monitoring") or manifest.get("monitoring"))

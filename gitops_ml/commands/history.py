@@ -55,11 +55,7 @@ def history(
 
 
 def trace(workspace: Workspace, id: str, *, clients: Clients) -> FoundDeployment:
-    """Trace a deployment id to its source; the forge is asked where the commit names no pull request.
-
-    Raises:
-        UsageError: there is and was no such deployment; names the nearest.
-    """
+    """Trace a deployment id to its source; the forge is asked where the commit names no pull request."""
     found = find_deployment(workspace, clients, id)
     if found.pull_request is not None:
         return found

@@ -1,17 +1,21 @@
-"""Write the files of a new project from templates."""
+"""Write the files of a new project, and the workflows of a CI service, from templates."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gitops_ml._version import __version__
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import UsageError
 from gitops_ml.git.commits import RenderedFile
+from gitops_ml.git.remote import Remote
+from gitops_ml.oci.reference import split_repository
+from gitops_ml.project.project import Project
 from gitops_ml.system.files import write_files
 from gitops_ml.system.project_files import LARGEST_TEXT, read_file
 from gitops_ml.system.resources import resource_directory, template
@@ -146,3 +150,157 @@ def _render(facts: dict[str, str]) -> list[RenderedFile]:
 
 def _yaml(text: str) -> str:
     return write_yaml(text).rstrip("\n")
+
+
+FILES: Mapping[str, Mapping[str, str]] = {
+    "github": {
+        "github-check.yaml.j2": ".github/workflows/gitops-ml-check.yaml",
+        "github-comment.yaml.j2": ".github/workflows/gitops-ml-comment.yaml",
+        "github-deploy.yaml.j2": ".github/workflows/gitops-ml-deploy.yaml",
+        "github-drift.yaml.j2": ".github/workflows/gitops-ml-drift.yaml",
+    },
+    "gitlab": {"gitlab.yaml.j2": ".gitlab-ci.yml"},
+    "gitea": {
+        "gitea-check.yaml.j2": ".gitea/workflows/gitops-ml-check.yaml",
+        "github-deploy.yaml.j2": ".gitea/workflows/gitops-ml-deploy.yaml",
+        "github-drift.yaml.j2": ".gitea/workflows/gitops-ml-drift.yaml",
+    },
+    "bitbucket": {"bamboo.yaml.j2": "bamboo-specs/bamboo.yaml"},
+}
+"""Template and file, by forge. Bitbucket Data Center has Bamboo for its CI."""
+ACTIONS = {
+    "checkout": "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0",
+    "python": "actions/setup-python@e797f83bcb11b83ae66e0230d6156d7c80228e7c # v6.0.0",
+    "upload": "actions/upload-artifact@330a01c490aca151604b8cf639adc76d48f6c5d4 # v5.0.0",
+    "download": "actions/download-artifact@634f93cb2916e3fdff6788551b99b062d0335ce0 # v5.0.0",
+}
+"""By commit: a tag can move."""
+TOKEN_ENV = "GITOPS_TOKEN"  # noqa: S105 - the name of a variable
+_BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLogin:
+    """How the jobs log in to the registry of the images."""
+
+    host: str
+    user: str
+    token: str
+    """Expressions of the CI service, or names of variables."""
+    own_token: bool
+    """Whether it is the forge's own token, so that no secret has to be stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiFacts:
+    """What the templates say about a project."""
+
+    branch: str
+    environment: str
+    """Where merged changes are deployed."""
+    promotions: tuple[Promotion, ...]
+    registry: RegistryLogin
+    token_env: str
+    token_hosts: str
+    """The value of ``GITOPS_ML_TOKEN_HOSTS``; empty where the GitOps repository has no host."""
+    forge_host: str
+    extras: str = "helm"
+    """Of the package, for what the project file has."""
+
+
+def write_ci(directory: Path, kind: str, project: Project, *, branch: str) -> Scaffolded:
+    """Write the workflows that do not exist yet; returns which were written and which kept.
+
+    Raises:
+        UsageError: every environment is protected, or ``branch`` is not a branch.
+    """
+    facts = ci_facts(project, kind, branch=branch, folder=directory)
+    files = rendered_files(kind, facts)
+    kept = tuple(sorted(path for path in files if (directory / path).exists()))
+    new = [(path, text.encode()) for path, text in files.items() if path not in kept]
+    differing = tuple(
+        f"{path} is not what this command writes: to have that, remove the file and run the command again"
+        for path in kept
+        if _content(directory / path) != files[path].encode()
+    )
+    return Scaffolded(write_files(directory, new), kept, differing)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return read_file(path, limit=LARGEST_TEXT)
+    except OSError:
+        return None
+
+
+def ci_facts(project: Project, kind: str, *, branch: str, folder: Path) -> CiFacts:
+    """The facts of a project for the CI service of a forge."""
+    if not _BRANCH.fullmatch(branch):
+        raise UsageError(f"{branch!r} is not the name of a branch")
+    images = project.image.repository
+    if project.gitops is None or images is None:
+        raise UsageError(
+            "the project file has no `gitops` or no `image.repository`: CI needs both to deploy"
+        )
+    names = [*project.environments]
+    open_ones = [name for name in names if not project.environments[name].protected]
+    if not open_ones:
+        raise UsageError(
+            "every environment is protected, and CI deploys to none without a review: add one without "
+            "`protected` to the project file"
+        )
+    protected = [name for name in names if project.environments[name].protected]
+    sources = [open_ones[-1], *protected]
+    server = Remote.parse(project.gitops.repository, folder=folder).server
+    host = server if "://" in project.gitops.repository else server.partition(":")[0]
+    token_env = project.gitops.token_env or TOKEN_ENV
+    return CiFacts(
+        branch=branch,
+        environment=open_ones[0],
+        promotions=tuple(map(Promotion, sources, protected)),
+        registry=_registry(split_repository(images)[0], kind),
+        token_env=token_env,
+        token_hosts=f"{token_env}={host}" if host else "",
+        forge_host=host or "localhost",
+        extras=",".join(_extras(project)),
+    )
+
+
+def _extras(project: Project) -> Iterator[str]:
+    if project.checks.rules:
+        yield "cel"
+    yield "helm"
+    if project.image.signing:
+        yield "sign"
+
+
+def rendered_files(kind: str, facts: CiFacts) -> dict[str, str]:
+    """The workflows by their paths."""
+    return {
+        path: template(f"ci/{name}", has_braces=True).render(
+            branch=facts.branch, branches=f"[{facts.branch}]", environment=facts.environment,
+            promotions=facts.promotions, registry=facts.registry, token_env=facts.token_env,
+            token_hosts=facts.token_hosts, forge_host=facts.forge_host,
+            forge_url=f"https://{facts.forge_host}", actions=ACTIONS,
+            package=f"gitops-ml[{facts.extras}]=={__version__}",
+        )
+        for name, path in FILES[kind].items()
+    }  # fmt: skip
+
+
+def _registry(host: str, kind: str) -> RegistryLogin:
+    if kind == "github" and host == "ghcr.io":
+        return RegistryLogin(host, "github.actor", "github.token", own_token=True)
+    if kind == "gitlab":
+        if host.startswith("registry."):
+            return RegistryLogin(
+                "$CI_REGISTRY", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD", own_token=True
+            )
+        return RegistryLogin(host, "REGISTRY_USER", "REGISTRY_TOKEN", own_token=False)
+    return RegistryLogin(host, "secrets.REGISTRY_USER", "secrets.REGISTRY_TOKEN", own_token=False)

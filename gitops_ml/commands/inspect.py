@@ -16,11 +16,11 @@ from gitops_ml.image.builder import BlobPreview
 from gitops_ml.image.contents import OpenImage, Reader, open_image
 from gitops_ml.image.project_export import Exported, export_image
 from gitops_ml.image.recipe import BuilderChoice, OciPlan
-from gitops_ml.oci.image_layout import OciLayout
 from gitops_ml.oci.image_manifest import Descriptor
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import read_attachment, referrers
 from gitops_ml.oci.signatures import Signature
+from gitops_ml.oci.store import OciLayout
 from gitops_ml.packages.locking import Locks
 from gitops_ml.packages.wheels import Component
 from gitops_ml.release.model_artifacts import SCHEME, BadLocation, parse_location
@@ -113,11 +113,7 @@ def export(
 
 
 def preview(workspace: Workspace, *, clients: Clients) -> Previews:
-    """What a build of the workspace would push; nothing is pushed.
-
-    Raises:
-        UsageError: images have no repository, or a lock is missing or not up to date.
-    """
+    """What a build of the workspace would push; nothing is pushed."""
     if checked(workspace).project.image.repository is None:
         raise UsageError("where should images go? Set image.repository in gitops-ml.yaml")
     images = plan_images(workspace, clients, Locks.FROZEN)

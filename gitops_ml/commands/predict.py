@@ -13,7 +13,7 @@ from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, t
 from gitops_ml.commands.get import cluster_of
 from gitops_ml.delivery.releases import current_release, release_values, repository_of
 from gitops_ml.errors import PredictionFailed, ServerFailed, UsageError
-from gitops_ml.http.post import HttpAnswer, Unreachable, post
+from gitops_ml.http.client import HttpAnswer, Unreachable, post
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace
@@ -120,11 +120,7 @@ def _refuse_authorization(api: str, headers: Mapping[str, str], cluster: str) ->
 
 
 def predict_at(url: str, payload: Any, *, api: str, call: Call = Call()) -> Prediction:
-    """The answer of a server that is known by its URL, such as one on this machine.
-
-    Raises:
-        UsageError, PredictionFailed, ServerFailed: see `predict`.
-    """
+    """The answer of a server that is known by its URL, such as one on this machine."""
     url = f"{url}{_path(call, prediction_path({'runtime': {}}))}"
     body, headers = _encoded(payload, call)
     begun = time.monotonic()

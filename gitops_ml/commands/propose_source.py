@@ -39,9 +39,6 @@ def code_files(workspace: Workspace) -> dict[str, Change]:
     """The code of the workspace's one API, as it enters the image; none without a predictor.
 
     By path from the API's folder, as additions.
-
-    Raises:
-        InvalidDocument: files that cannot enter an image.
     """
     (planned,) = workspace.releases
     if planned.spec.predictor is None:
@@ -188,11 +185,7 @@ def _manifest(manifest: Manifest, file: str, before: bytes | None) -> bytes:
 
 
 def _apis(content: bytes, *, file: str) -> Document:
-    """The current manifest.
-
-    Raises:
-        InvalidDocument: it cannot be read, and an unread file is not replaced.
-    """
+    """The current manifest; one that cannot be read is not replaced."""
     document = read_yaml(content, file=file)
     if document.problems:
         raise InvalidDocument(document.problems)

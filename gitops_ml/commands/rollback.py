@@ -103,10 +103,7 @@ def _wanted(
 
 
 def _restored(past: ReleaseHistory, events: tuple[Event, ...]) -> Event:
-    """The event that brought the current state, before rollbacks brought it back.
-
-    So the second of two rollbacks goes on to the state before, and not forth to the one that was left.
-    """
+    """The event that brought the current state, before rollbacks brought it back."""
     current = events[0]
     while past.is_rollback(current):
         earlier = events[events.index(current) + 1 :]
@@ -197,11 +194,7 @@ def _contents(
 
 
 def _chart(past: ReleaseHistory, wanted: Event, release: ReleaseRecord) -> tuple[Change, ...]:
-    """The base chart of that time, where the repository lacks it.
-
-    Raises:
-        RepositoryMoved: the repository has that version with other content.
-    """
+    """The base chart of that time, where the repository lacks it."""
     prefix = f"{layout.chart_directory(release.chart, release.chart_version)}/"
     then = past.repository.at(wanted.commit.id)
     was, now = then.blob_ids(prefix), past.snapshot.blob_ids(prefix)

@@ -82,9 +82,6 @@ def trace_any(
 
     Only the logs of ``apis`` are searched, if there are any; in Loki those of the last ``days``, or of the time of an
     id that the runtime made.
-
-    Raises:
-        UsageError: there is and was no such deployment, and no log names such a request.
     """
     try:
         return trace(workspace, id, clients=clients), None

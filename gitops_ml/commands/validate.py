@@ -16,11 +16,7 @@ def validate(
     environments: Iterable[str] = (),
     apis: Iterable[str] = (),
 ) -> tuple[Workspace, ...]:
-    """The projects that have manifests at or below ``paths``, with every problem of their documents.
-
-    Raises:
-        UsageError: a path, an environment or an API does not exist.
-    """
+    """The projects that have manifests at or below ``paths``, with every problem of their documents."""
     projects = find_projects(paths, project_file=project_file)
     if not projects:
         raise no_manifest(paths)

@@ -23,7 +23,7 @@ from gitops_ml.cluster.observed import (
     Status,
 )
 from gitops_ml.cluster.replicas import lasting
-from gitops_ml.cluster.sync import named_commit, removal_status
+from gitops_ml.cluster.status import named_commit, removal_status
 from gitops_ml.commands.deploy import Deployment
 from gitops_ml.commands.get import LiveRelease, Observation, cluster_of, live_release, look, utc_now
 from gitops_ml.delivery.argo_refresh import ArgoRefresh

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from gitops_ml.cluster.preflight import preflight_note
+from gitops_ml.cluster.replicas import preflight_note
 from gitops_ml.facts.shapes import RELEASE, Facts, Result, picked, rows, shaped, whole
 
 if TYPE_CHECKING:
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from gitops_ml.commands.build import Builds
     from gitops_ml.commands.cost import Costs
     from gitops_ml.commands.deploy import Deployment
-    from gitops_ml.commands.diff import Differences
+    from gitops_ml.commands.diff import Differences, Drift
     from gitops_ml.commands.doctor import Diagnosis
     from gitops_ml.commands.get import Description, LiveRelease, Overview
     from gitops_ml.commands.history import History
     from gitops_ml.commands.inspect import Inspection, Preview, Previews
-    from gitops_ml.commands.live import Drift
     from gitops_ml.commands.lock import Locked
     from gitops_ml.commands.predict import Prediction
     from gitops_ml.commands.render import Rendering

@@ -24,8 +24,16 @@ from gitops_ml.forge.token import ForgeToken, token_remedy
 from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits, Watch
 from gitops_ml.http.json_reader import Part
-from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed
-from gitops_ml.http.retry import TEMPORARY, Pause, RetryPolicy, pause_after, retry_after
+from gitops_ml.http.response import (
+    TEMPORARY,
+    BadRedirect,
+    HttpResponse,
+    Pause,
+    RequestFailed,
+    RetryPolicy,
+    pause_after,
+    retry_after,
+)
 from gitops_ml.http.urls import is_protected, is_same_server
 from gitops_ml.system.process import redacted
 

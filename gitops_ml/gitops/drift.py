@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gitops_ml.cluster.field_owners import OwnedField, Owner, owned_fields
+from gitops_ml.cluster.kubernetes_objects import OwnedField, Owner, owned_fields
 from gitops_ml.documents.quantities import parse_quantity
 from gitops_ml.gitops.differences import FieldChange, KubernetesObject, field_changes
 

@@ -1,22 +1,24 @@
 """The HTTP client of the toolkit: every request to a server goes through it.
 
 It is built on `http.client`: the import of urllib3 or requests takes longer than most registry commands
-wait for the network.
-"""
+wait for the network."""
 
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from gitops_ml._version import __version__
+from gitops_ml.errors import ServerFailed
 from gitops_ml.http.connections import Connections, address, has_data
-from gitops_ml.http.deadlines import Watch, WatchedSocket
+from gitops_ml.http.deadlines import Limits, Watch, WatchedSocket
 from gitops_ml.http.response import BadRedirect, HttpResponse, RequestFailed, secrets_sent, without
 from gitops_ml.http.urls import is_loopback, is_same_server
 
@@ -199,11 +201,7 @@ class _Request:
 
 
 def _redirected(url: str, target: str) -> str:
-    """The URL that a redirect names.
-
-    Raises:
-        BadRedirect: it is not an address, or leads from TLS to plain HTTP.
-    """
+    """The URL that a redirect names."""
     try:
         found = address(urljoin(url, target), "the address")
     except (ValueError, http.client.InvalidURL):
@@ -225,3 +223,74 @@ def _has_answered(connection: http.client.HTTPConnection) -> bool:
         sock = connection.sock
         return has_data(sock, seconds=0.5) and bool(sock.recv(1, socket.MSG_PEEK))
     return False
+
+
+_LARGEST = 256 << 20
+"""Bytes of an answer; a larger prediction belongs in an object store."""
+
+
+class Unreachable(ServerFailed):
+    """There is no such server at this address, as far as can be seen from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """The answer of a deployed API, of any status."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By lower-case names."""
+    body: bytes
+
+
+def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
+    """The answer to a POST request, of any status.
+
+    Raises:
+        Unreachable: no connection, or no HTTP, or a connection that ended.
+        ServerFailed: there is no answer in time.
+    """
+    place = urlsplit(url).netloc
+    limits = Limits.from_environ(os.environ)
+    # the API may take all of the time, at any rate
+    watch = Watch(
+        limits, place, "during POST", total=limits.connect + seconds, first=seconds, most=_LARGEST
+    ).unrated()
+    try:
+        answer = HttpClient(os.environ).send(
+            "POST", url, headers={"Accept-Encoding": "gzip", **headers}, body=body, watch=watch,
+            redirects="none",
+        )  # fmt: skip
+    except RequestFailed as error:
+        if error.gave_up and "bytes" not in error.reason:
+            raise ServerFailed(f"{place} did not answer in time ({seconds:g} seconds)") from error
+        raise Unreachable(str(error)) from error
+    found = answer.headers
+    answered = {name.lower(): ", ".join(found.get_all(name, ())) for name in found}
+    return HttpAnswer(answer.status, answered, answer.content)
+
+
+def get(url: str) -> HttpAnswer:
+    """The answer to a GET request, of any status.
+
+    Raises:
+        ServerFailed: there is no answer.
+    """
+    place = urlsplit(url).netloc
+    watch = Limits.from_environ(os.environ).answer(place, "during GET")
+    try:
+        answer = HttpClient(os.environ).send("GET", url, watch=watch, redirects="none")
+    except RequestFailed as error:
+        raise ServerFailed(str(error)) from error
+    return HttpAnswer(answer.status, {}, answer.content)
+
+
+def is_ready(url: str) -> bool:
+    """Whether a server on this machine answers with success."""
+    try:
+        answer = HttpClient({}).send(
+            "GET", url, watch=Limits().answer("this machine", "during GET")
+        )
+    except RequestFailed:
+        return False
+    return answer.status == 200

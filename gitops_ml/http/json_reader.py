@@ -57,11 +57,7 @@ def read_json(content: str | bytes) -> Any:
 
 
 def read_answer(content: str | bytes) -> Any:
-    """The value of a JSON text; half a character becomes U+FFFD.
-
-    Raises:
-        BadJson: it is not JSON, or is nested too deeply.
-    """
+    """As `read_json`, but half a character becomes U+FFFD."""
     text = _decoded(content)
     found = _parsed(text)
     return _mended(found) if _WRITTEN_SURROGATE.search(text) else found
@@ -158,18 +154,14 @@ def as_size(value: object, what: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A place in the answer of a server; ``context`` names the server and the request."""
+    """A place in the answer of a server, which ``context`` names with the request; another type is a `ServerFailed`."""
 
     value: Any
     context: str
     path: str = ""
 
     def __getitem__(self, key: str | int) -> Part:
-        """The part at ``key``, which may be missing.
-
-        Raises:
-            ServerFailed: this is not an object, or for a number not a list.
-        """
+        """The part at ``key``, which may be missing."""
         if isinstance(key, int):
             found = self._of(list)
             value = found[key] if -len(found) <= key < len(found) else None
@@ -182,11 +174,7 @@ class Part:
         return self.value is not None
 
     def __iter__(self) -> Iterator[Part]:
-        """The parts of a list.
-
-        Raises:
-            ServerFailed: it is not a list.
-        """
+        """The parts of a list."""
         return iter(
             [Part(v, self.context, f"{self.path}[{n}]") for n, v in enumerate(self._of(list))]
         )

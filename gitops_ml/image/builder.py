@@ -19,19 +19,22 @@ from gitops_ml.image.context import context_entries
 from gitops_ml.image.openapi import read_openapi
 from gitops_ml.image.recipe import OciPlan
 from gitops_ml.oci.blob_upload import Source
-from gitops_ml.oci.config import AddedLayer, BaseConfig, extended_config, parse_config
 from gitops_ml.oci.image_manifest import (
     CONFIG,
     INDEX,
     MANIFEST,
+    AddedLayer,
     BadManifest,
+    BaseConfig,
     Descriptor,
     ImageManifest,
     Index,
     Platform,
     as_oci,
     describe,
+    extended_config,
     manifest_for,
+    parse_config,
     parse_manifest,
 )
 from gitops_ml.oci.layers import Layer, LayerEntry, write_layer
@@ -139,11 +142,7 @@ class OciBuilder:
     """Builds images, equal on every machine, and pushes them."""
 
     def __init__(self, registry: OciRegistry, environ: Mapping[str, str]) -> None:
-        """A builder for ``registry``, with the user's cache and package indexes.
-
-        Raises:
-            UsageError: the cache folder cannot be made.
-        """
+        """A builder for ``registry``, with the user's cache and package indexes."""
         self.registry = registry
         folder = cache_folder(environ)
         self._blobs = BlobStore(folder_in(folder, "oci"), seal=Seal.of_user(environ))

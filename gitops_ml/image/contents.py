@@ -1,21 +1,21 @@
-"""Read images: their contents by manifest and config, and the entries of their layers.
+"""Read images: their contents by manifest and config, the entries of their layers, and the packages in them.
 
-A layer is read while it is downloaded, and checked against the image's config.
-"""
+A layer is read while it is downloaded, and checked against the image's config."""
 
 from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Generator, Iterator, Mapping
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
-from gitops_ml.image.dockerfile import CONTENT_HASH_LABEL
-from gitops_ml.image.recipe import LOCK_LABEL, MADE_LAYERS
-from gitops_ml.oci.config import parse_config
+from gitops_ml.http.json_reader import read_json
+from gitops_ml.image.recipe import CONTENT_HASH_LABEL, LOCK_LABEL, MADE_LAYERS
 from gitops_ml.oci.image_manifest import (
     BadManifest,
     Descriptor,
@@ -23,10 +23,20 @@ from gitops_ml.oci.image_manifest import (
     Index,
     Platform,
     manifest_for,
+    parse_config,
     parse_manifest,
 )
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.tar_entries import BadArchive, TarEntry, most_unpacked, tar_entries, unpacked
+from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.oci.tar_entries import (
+    FILE,
+    BadArchive,
+    TarEntry,
+    most_unpacked,
+    tar_entries,
+    unpacked,
+)
+from gitops_ml.packages.wheels import Component
 
 KIND_LABEL, MODEL = "dev.gitops-ml.kind", "model"
 """The label of a model artifact, and its value."""
@@ -239,3 +249,120 @@ def _hashed(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for piece in pieces:
         digest.update(piece)
         yield piece
+
+
+_WHEEL = re.compile(r".*/(?:site|dist)-packages/[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
+_CONDA = re.compile(r".*/conda-meta/[^/]+\.json")
+_DEBIAN = "var/lib/dpkg/status"
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+_LARGEST = 32 << 20
+"""Bytes of these files, of one and of all together."""
+
+
+def installed(
+    registry: OciRegistry, image: ImageRef, *, base: ImageRef, platform: str
+) -> tuple[Component, ...]:
+    """The packages installed on top of ``base``, read from the layers.
+
+    Python distributions, conda packages and, where the image added some, Debian's packages: for
+    images that an engine built, which have no lock.
+    """
+    contents = open_image(registry, base, platform=platform).contents
+    below = {layer.diff_id for layer in contents.layers}
+    files: dict[str, bytes] = {}
+    left = _LARGEST
+    for layer in open_image(registry, image, platform=platform).contents.layers:
+        if layer.diff_id in below:
+            continue
+        new: dict[str, bytes] = {}
+        removed: set[str] = set()
+        with layer_members(registry, image, layer) as members:
+            for path, entry in members:
+                if posixpath.basename(path).startswith(_WHITEOUT):
+                    removed.add(_removed(path))
+                    left -= len(path)
+                elif entry.kind == FILE and entry.size <= _LARGEST and _is_metadata(path):
+                    new[path] = b"".join(entry.pieces)
+                    left -= len(new[path]) + len(path)
+                if left < 0:
+                    raise GitopsMlError(f"{image} has more package metadata than can be read")
+        files = _without(files, removed) | new
+    return tuple(each for path in sorted(files) for each in _reader(path)(files[path]))
+
+
+def _is_metadata(path: str) -> bool:
+    return path == _DEBIAN or bool(_WHEEL.fullmatch(path) or _CONDA.fullmatch(path))
+
+
+def _removed(whiteout: str) -> str:
+    """The path that a whiteout removes from the layers below; an opaque one empties its folder."""
+    folder, name = posixpath.split(whiteout)
+    if name == _OPAQUE:
+        return folder
+    return posixpath.join(folder, name.removeprefix(_WHITEOUT))
+
+
+def _without(files: Mapping[str, bytes], removed: Iterable[str]) -> dict[str, bytes]:
+    """``files`` but for those at or below a ``removed`` path; one look-up for each file."""
+    prefixes: list[str] = []
+    for prefix in sorted(f"{path}/" if path else "" for path in removed):
+        if not prefixes or not prefix.startswith(prefixes[-1]):
+            prefixes.append(prefix)
+
+    def is_removed(path: str) -> bool:
+        # no prefix begins with another, so only the last one before the path can be its own
+        at = bisect_right(prefixes, f"{path}/")
+        return at > 0 and f"{path}/".startswith(prefixes[at - 1])
+
+    return {path: content for path, content in files.items() if not is_removed(path)}
+
+
+def _reader(path: str) -> Callable[[bytes], Iterator[Component]]:
+    return _debian if path == _DEBIAN else _conda if _CONDA.fullmatch(path) else _python
+
+
+def _python(content: bytes) -> Iterator[Component]:
+    from packaging.utils import canonicalize_name
+
+    fields = _headers(content)
+    if fields.get("Name") and fields.get("Version"):
+        yield Component(
+            name=canonicalize_name(fields["Name"]),
+            version=fields["Version"],
+            licence=fields.get("License-Expression", ""),
+            requires=tuple(fields.get("Requires-Dist", "").splitlines()),
+        )
+
+
+def _conda(content: bytes) -> Iterator[Component]:
+    try:
+        found = read_json(content)
+        yield Component(
+            name=str(found["name"]),
+            version=str(found["version"]),
+            sha256=str(found.get("sha256") or ""),
+            kind="conda",
+        )
+    except (ValueError, KeyError, TypeError):
+        return  # another file with the path of one of conda's
+
+
+def _debian(content: bytes) -> Iterator[Component]:
+    # the status of packages does not name the distribution; Ubuntu's versions do
+    kind = "deb/ubuntu" if b"ubuntu" in content else "deb/debian"
+    for stanza in content.split(b"\n\n"):
+        fields = _headers(stanza)
+        if fields.get("Status", "").endswith(" installed"):
+            name, version = fields.get("Package", ""), fields.get("Version", "")
+            yield Component(name=name, version=version, kind=kind)
+
+
+def _headers(content: bytes) -> Mapping[str, str]:
+    """The fields by name; one that occurs several times has a line for each."""
+    from email.parser import HeaderParser
+
+    message = HeaderParser().parsestr(content.decode("utf-8", "replace"))
+    found: dict[str, list[str]] = {}
+    for name, value in message.items():
+        found.setdefault(name, []).append(str(value))
+    return {name: "\n".join(values) for name, values in found.items()}

@@ -11,14 +11,18 @@ from pathlib import Path
 
 from gitops_ml.errors import InvalidDocument, Problem
 from gitops_ml.image.content_hash import InputFile
-from gitops_ml.image.ignore import (
+from gitops_ml.image.tree import (
     IGNORE_FILES,
     MANIFEST_NAMES,
+    Fault,
     IgnoreRules,
+    LeftOut,
+    Tree,
     ignore_rules,
     is_manifest,
+    walk,
+    with_fingerprints,
 )
-from gitops_ml.image.tree import Fault, LeftOut, Tree, walk, with_fingerprints
 from gitops_ml.image.wildcards import BadPattern
 from gitops_ml.oci.layers import LayerEntry
 from gitops_ml.packages.local_files import (

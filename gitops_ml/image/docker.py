@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, UsageError
 from gitops_ml.image.builder import BuiltImage
 from gitops_ml.oci import tar_headers as tar
-from gitops_ml.oci.image_layout import LAYOUT, LAYOUT_TEXT, NAME, blob_path
 from gitops_ml.oci.image_manifest import (
     CONFIG,
     MANIFEST,
@@ -24,10 +23,9 @@ from gitops_ml.oci.image_manifest import (
 )
 from gitops_ml.oci.layers import Deflated, LayerEntry, archive_parts
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.store import bytes_source
+from gitops_ml.oci.store import LAYOUT, LAYOUT_TEXT, NAME, blob_path, bytes_source
 from gitops_ml.packages.build_settings import build_proxies
-from gitops_ml.system.first_import import FIRST_IMPORT
-from gitops_ml.system.process import redacted
+from gitops_ml.system.process import FIRST_IMPORT, redacted
 from gitops_ml.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -144,11 +142,7 @@ class DockerBuilder:
 
 
 def tar_stream(entries: Iterable[LayerEntry]) -> Iterator[bytes]:
-    """The pieces of a tar archive of a build context, in constant memory.
-
-    Raises:
-        GitopsMlError: a file has another fingerprint than its entry, or vanished.
-    """
+    """The pieces of a tar archive of a build context, in constant memory."""
     for part in archive_parts(entries, epoch=_TIME):
         assert not isinstance(part, Deflated), "a build context has no wheels"
         yield from (part,) if isinstance(part, bytes) else part
@@ -193,11 +187,7 @@ def _archive_listing(built: BuiltImage, image: ImageRef) -> bytes:
 
 
 def _try_socket(address: str) -> None:
-    """Open and close the engine's socket: without an engine the SDK would leave one open.
-
-    Raises:
-        OSError: no engine listens there.
-    """
+    """Open and close the engine's socket: without an engine the SDK would leave one open."""
     if address.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_CONNECT_SECONDS)
@@ -225,12 +215,7 @@ def _config_file(environ: Mapping[str, str]) -> str | None:
 
 
 def _watched(stream: Iterable[Message], progress: Progress, *, what: str) -> Iterator[Message]:
-    """The messages of ``stream``, each reported to ``progress`` when it comes.
-
-    Raises:
-        Refused: the registry refused the push.
-        EngineFailed: the engine reported another failure; has the last lines.
-    """
+    """The messages of ``stream``, each reported to ``progress`` when it comes."""
     last: deque[str] = deque(maxlen=_LAST_LINES)
     reported: set[tuple[str, str]] = set()
     for message in stream:

@@ -19,12 +19,13 @@ from gitops_ml.image.context import (
     read_runtime_files,
     runtime_context,
 )
-from gitops_ml.image.dockerfile import DockerPlan, docker_plan
 from gitops_ml.image.recipe import (
     BuilderChoice,
+    DockerPlan,
     OciPlan,
     PredictorSource,
     choose_builder,
+    docker_plan,
     proxy_hash,
     unlocked_hash,
 )
@@ -146,11 +147,7 @@ class ImagePlanner:
         return replace(image, context=context, choice=choice, manifest=request.manifest_text)
 
     def plan_proxy(self) -> PlannedImage:
-        """The image of the proxy before ready-made containers, one for the project.
-
-        Raises:
-            UsageError: the digest of the base image cannot be found.
-        """
+        """The image of the proxy before ready-made containers, one for the project."""
         settings, base = self._settings, self._base(self._settings.base)
         context = runtime_context(self._runtime_files)
         epoch, python = source_date_epoch(os.environ), settings.python_version
@@ -240,11 +237,7 @@ class ImagePlanner:
         return PlannedImage(self._ref(name, hashed), hashed, plan=plan, lock=lock)
 
     def _facts(self, name: str, context: BuildContext, predictor: PredictorSpec) -> LockFacts:
-        """The facts that a lock is made from.
-
-        Raises:
-            UsageError: two APIs need different locks in one file.
-        """
+        """The facts that a lock is made from."""
         image = self._settings
         facts = lock_facts(
             context,

@@ -26,12 +26,11 @@ from gitops_ml.image.attestations import (
 )
 from gitops_ml.image.builder import BuiltImage, OciBuilder
 from gitops_ml.image.content_hash import ContentHash
+from gitops_ml.image.contents import installed
 from gitops_ml.image.context import build_inputs
 from gitops_ml.image.docker import DockerBuilder
-from gitops_ml.image.dockerfile import BUILDER as DOCKER_BUILDER
-from gitops_ml.image.dockerfile import DockerPlan, render_dockerfile
 from gitops_ml.image.planner import PlannedImage
-from gitops_ml.image.recipe import BUILDER, OciPlan
+from gitops_ml.image.recipe import BUILDER, DOCKER_BUILDER, DockerPlan, OciPlan, render_dockerfile
 from gitops_ml.oci.image_manifest import Descriptor
 from gitops_ml.oci.keys import PublicKey, SigningKey
 from gitops_ml.oci.reference import ImageRef
@@ -178,8 +177,6 @@ def _document_image(
     progress: Progress,
 ) -> None:
     """Attach documents and signature to an image, by digest, that an engine built and pushed."""
-    from gitops_ml.image.installed_packages import installed
-
     assert plan.content_hash, "an engine built an image of this content hash"
     about = provenance(
         image,

@@ -6,7 +6,7 @@ set of patterns is an automaton that is in many states at once, one bit each: ev
 path costs a few operations on integers, for all patterns.
 
 Patterns match an entry itself and not what is below it: each syntax has its own rule for the content
-of a directory, and `ignore` applies it.
+of a directory, and `tree` applies it.
 """
 
 from __future__ import annotations

@@ -45,10 +45,9 @@ from gitops_ml.oci.store import bytes_source
 from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive, TarEntry
 from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 from gitops_ml.system.cache import cache_folder, folder_in
-from gitops_ml.system.kept_folder import keep_listing, remove, what_changed
-from gitops_ml.system.pointer_files import fault_of_file
 from gitops_ml.system.progress import Progress
-from gitops_ml.system.seal import Seal
+from gitops_ml.system.project_files import fault_of_file
+from gitops_ml.system.seal import Seal, keep_listing, remove, what_changed
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 

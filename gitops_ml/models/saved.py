@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops_ml.errors import Unpackageable, UsageError
-from gitops_ml.system.pointer_files import fault_of_file
+from gitops_ml.system.project_files import fault_of_file
 
 _MAIN = "__main__"
 _PICKLE = b"\x80"

@@ -114,11 +114,7 @@ class Upload:
         return location
 
     def _send_part(self, location: str, body: _Part, watch: Watch) -> str:
-        """The URL of the rest of the upload.
-
-        Raises:
-            ServerFailed: the connection broke, or the registry does not know the upload any more.
-        """
+        """The URL of the rest of the upload."""
         headers = {**_BINARY, "Content-Range": f"{body.at}-{body.at + len(body) - 1}"}
         response = self._request(
             "PATCH", location, headers=headers, body=body, watch=watch,
@@ -177,11 +173,7 @@ class Upload:
 
 
 def try_upload(session: RegistrySession, repository: str) -> None:
-    """Begin an upload and cancel it: whether pushes to ``repository`` are accepted; nothing is stored.
-
-    Raises:
-        Refused, ServerFailed: they are not.
-    """
+    """Begin an upload and cancel it: whether pushes to ``repository`` are accepted; nothing is stored."""
     host, name = split_repository(repository)
     scope, patience = Scope(name, "pull,push"), session.patience.hasty()
     response = session.request(

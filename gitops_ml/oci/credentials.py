@@ -66,12 +66,6 @@ def find_credentials(host: str, *, environ: Mapping[str, str]) -> Credentials | 
     return None
 
 
-def helper_for(config: Mapping[str, Any], key: str) -> str | None:
-    """The name of the credential helper that has the credentials of a registry, if any."""
-    helper = (config.get("credHelpers") or {}).get(key) or config.get("credsStore")
-    return str(helper) if helper else None
-
-
 def docker_folder(environ: Mapping[str, str]) -> Path:
     """The folder of docker's configuration."""
     return Path(environ.get("DOCKER_CONFIG") or home_folder(environ) / ".docker")
@@ -138,7 +132,6 @@ def _from_helper(name: str, server: str, config: Path) -> Credentials | None:
 
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?")
-_HELPER_SECONDS = 60
 _HUBS = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
@@ -165,11 +158,11 @@ def store_credentials(host: str, credentials: Credentials, *, environ: Mapping[s
     path = docker_folder(environ) / "config.json"
     config = dict(read_config(path))
     key = DOCKER_HUB if host == "docker.io" else host
-    if helper := helper_for(config, key):
+    if helper := (config.get("credHelpers") or {}).get(key) or config.get("credsStore"):
         _store_in(f"docker-credential-{helper}", key, credentials)
         return f"docker-credential-{helper}"
-    pair = base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
-    config["auths"] = {**(config.get("auths") or {}), key: {"auth": pair}}
+    auth = credentials.basic.removeprefix("Basic ")
+    config["auths"] = {**(config.get("auths") or {}), key: {"auth": auth}}
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A link into a folder of dotfiles stays one. The file is only readable by its owner.
     with written(path.resolve()) as out:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from gitops_ml.errors import GitopsMlError, ServerFailed
 from gitops_ml.http.deadlines import Watch
-from gitops_ml.http.response import HttpResponse, RequestFailed, gave_up
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import HttpResponse, RequestFailed, RetryPolicy, gave_up
 from gitops_ml.oci.blob_upload import SLOW, Source, Upload
 from gitops_ml.oci.image_manifest import (
     INDEXES,
@@ -87,11 +86,7 @@ class OciRegistry:
         return Descriptor(kind, digest, int(size))
 
     def _read_descriptor(self, image: ImageRef) -> Descriptor:
-        """The descriptor of a manifest that the answer to ``HEAD`` does not describe.
-
-        Raises:
-            ServerFailed: what is there is no manifest, such as the page of a proxy for logins.
-        """
+        """The descriptor of a manifest that the answer to ``HEAD`` does not describe."""
         content, descriptor = self.manifest(image)
         try:
             parse_manifest(

@@ -22,8 +22,7 @@ from gitops_ml.errors import GitopsMlError, Refused, ServerFailed
 from gitops_ml.http.client import Body, HttpClient
 from gitops_ml.http.connections import ca_bundle
 from gitops_ml.http.deadlines import Limits, Watch
-from gitops_ml.http.response import HttpResponse, RequestFailed
-from gitops_ml.http.retry import TEMPORARY, RetryPolicy, retry_after
+from gitops_ml.http.response import TEMPORARY, HttpResponse, RequestFailed, RetryPolicy, retry_after
 from gitops_ml.http.secret_destinations import may_get_login
 from gitops_ml.http.urls import is_loopback
 from gitops_ml.oci.credentials import Credentials, docker_folder, find_credentials
@@ -136,12 +135,7 @@ class RegistrySession:
             raise unreachable(error, is_insecure=self._insecure) from error
 
     def sign_in(self, host: str, credentials: Credentials) -> None:
-        """Check credentials with the registry, which are used from now on.
-
-        Raises:
-            Refused: the registry does not accept them.
-            ServerFailed: the registry does not answer.
-        """
+        """Check credentials with the registry, which are used from now on."""
         with self._lock:
             self._credentials[host] = credentials
         with self.request("GET", host, "/v2/", scope=Scope("")) as answer:

@@ -15,8 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from gitops_ml.errors import Refused, ServerFailed, UsageError
 from gitops_ml.http.client import HttpClient
 from gitops_ml.http.deadlines import Limits
-from gitops_ml.http.response import HttpResponse, RequestFailed
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import HttpResponse, RequestFailed, RetryPolicy
 from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_protected
 from gitops_ml.packages.build_settings import ca_bundle, pip_configurations, pip_settings

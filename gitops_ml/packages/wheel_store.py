@@ -20,7 +20,7 @@ from gitops_ml.packages.requirement_text import requirements_text
 from gitops_ml.packages.resolver import Pin, Resolver
 from gitops_ml.packages.wheels import Component
 from gitops_ml.system.cache import folder_in
-from gitops_ml.system.held_file import HeldFile, allow_open_files
+from gitops_ml.system.files import HeldFile, allow_open_files
 from gitops_ml.system.progress import Progress
 from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file
 

@@ -29,7 +29,7 @@ from packaging.utils import canonicalize_name
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.oci.layers import Deflated, LayerEntry
-from gitops_ml.system.held_file import HeldFile
+from gitops_ml.system.files import HeldFile
 
 _LOCAL_HEADER = 30
 _SCRIPT = """\

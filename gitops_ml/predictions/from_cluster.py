@@ -15,7 +15,7 @@ from gitops_ml.predictions.observed_predictions import Predictions
 
 if TYPE_CHECKING:
     from gitops_ml.cluster.kubernetes import KubernetesCluster
-    from gitops_ml.cluster.prometheus import Prometheus
+    from gitops_ml.cluster.monitoring import Prometheus
 
 DAYS = 7.0
 PROBE_PORT = 8082

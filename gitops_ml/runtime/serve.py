@@ -1,10 +1,11 @@
-"""Run `predictor_base` on this machine, with the command of the image."""
+"""Run `predictor_base` on this machine, with the command of the image, and show its log to people."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -12,13 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from gitops_ml.errors import ProgramFailed, UsageError
-from gitops_ml.http.post import is_ready
+from gitops_ml.http.client import is_ready
 from gitops_ml.release.runtime_settings import runtime_settings
 from gitops_ml.release.spec import ReleaseSpec
-from gitops_ml.runtime.local_log import failure_in, readable_log
 from gitops_ml.system.process import Background, attend
 
 _SAMPLE = "sample.json"
@@ -61,11 +62,7 @@ class LocalServer:
     """A predictor that is served in another process until `stop`, or until this process ends, however it ends."""
 
     def __init__(self, spec: ReleaseSpec, *, directory: Path, port: int = 0) -> None:
-        """Start it.
-
-        Raises:
-            UsageError: the predictor's file does not exist, or the port cannot be had.
-        """
+        """Start it."""
         host = "127.0.0.1"
         port = _port_for(host, port)
         self.name = spec.name
@@ -124,11 +121,7 @@ class LocalServer:
 def _command(
     spec: ReleaseSpec, directory: Path, folder: Path, *, host: str, port: int
 ) -> list[str]:
-    """The command of the runtime, with its settings written to ``folder``.
-
-    Raises:
-        UsageError: the predictor's file does not exist.
-    """
+    """The command of the runtime, with its settings written to ``folder``."""
     predictor = spec.predictor
     assert predictor is not None, "the caller has checked"
     if not (directory / predictor.path).is_file():
@@ -154,11 +147,7 @@ def _env(spec: ReleaseSpec) -> dict[str, str]:
 
 
 def _port_for(host: str, port: int) -> int:
-    """``port`` if a server can listen on it, or a free one for 0.
-
-    Raises:
-        UsageError: another program listens there, or this user may not.
-    """
+    """``port`` if a server can listen on it, or a free one for 0."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         # As the server does: connections of an earlier one that wait for their end are no obstacle.
@@ -225,3 +214,54 @@ def _is_watched(folder: Path) -> bool:
         or folder.name in _NEVER_WATCHED
         or (folder / "pyvenv.cfg").exists()
     )
+
+
+_FRAME = re.compile(r'^  File "(?P<file>.+?)", line \d+', re.MULTILINE)
+_RUNTIME = "predictor_base"
+
+
+def readable_log(text: str) -> str:
+    """``text`` with each JSON line of the runtime as time, level and message, and its traceback below.
+
+    >>> readable_log('{"time":"2026-11-29T20:52:42.172Z","level":"info","message":"ready"}')
+    '20:52:42 info ready\\n'
+    """
+    return "".join(f"{_readable(line)}\n" for line in text.splitlines())
+
+
+def failure_in(text: str, *, request_id: str | None = None) -> str:
+    """The last traceback in a log, or the one of a request; empty where there is none."""
+    found = ""
+    for line in text.splitlines():
+        facts = _log_fields(line)
+        if request_id is None or facts.get("request_id") == request_id:
+            found = _own_frames(str(facts.get("traceback") or "")) or found
+    return found
+
+
+def _readable(line: str) -> str:
+    facts = _log_fields(line)
+    if not facts:
+        return line
+    moment = str(facts.get("time", "")).partition("T")[2].partition(".")[0]
+    head = " ".join(filter(None, (moment, str(facts.get("level", "")), str(facts["message"]))))
+    traceback = _own_frames(str(facts.get("traceback") or ""))
+    return f"{head}\n{traceback}" if traceback else head
+
+
+def _log_fields(line: str) -> dict[str, Any]:
+    """The fields of a line that the runtime wrote; empty for any other line."""
+    try:
+        found = json.loads(line) if line.startswith("{") else None
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and "message" in found and "level" in found else {}
+
+
+def _own_frames(traceback: str) -> str:
+    """A traceback without the frames of the runtime that come before the predictor's."""
+    frames = [*_FRAME.finditer(traceback)]
+    own = [frame for frame in frames if _RUNTIME not in PurePath(frame["file"]).parts]
+    if not own or own[0] is frames[0]:
+        return traceback
+    return traceback[: frames[0].start()] + traceback[own[0].start() :]

@@ -80,10 +80,7 @@ def _unpacked(opened: BufferedReader) -> BufferedIOBase:
 
 
 def _pipe(file: Path) -> BufferedReader | None:
-    """The pipe that a path names by the number of a descriptor of this process.
-
-    Any other pipe could be without a writer, and would never end.
-    """
+    """The pipe that a path names by the number of a descriptor of this process."""
     named = _DESCRIPTOR.fullmatch(os.fspath(file))
     if named is None:
         return None

@@ -295,12 +295,7 @@ class TooMuchOutput(Exception):
 def _bounded_output(
     process: subprocess.Popen[bytes], most: int, *, timeout: float | None
 ) -> tuple[bytes, bytes]:
-    """Both outputs of a program that reads nothing, and writes little to stderr before its end.
-
-    Raises:
-        Outdated: it did not end within ``timeout`` seconds.
-        TooMuchOutput: it wrote more than ``most`` bytes to its standard output.
-    """
+    """Both outputs of a program that reads nothing, and writes little to stderr before its end."""
     assert process.stdout is not None and process.stderr is not None, "both are pipes"
     timer = threading.Timer(timeout or threading.TIMEOUT_MAX, _kill, (process,))
     timer.daemon = True
@@ -419,3 +414,8 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
 TOKEN_HOSTS = "GITOPS_ML_TOKEN_HOSTS"  # noqa: S105 - the name of a variable
 """``VARIABLE=host[,host…]``, several separated by ``;`` or a line break."""
+
+
+FIRST_IMPORT = threading.RLock()
+"""Held while a large library is imported in a function that several threads may call. Two threads that import two
+libraries which both import a third one, as docker and kubernetes import requests, may each see half of it."""

@@ -1,16 +1,18 @@
-"""A keyed hash on files in the cache, which proves that this user wrote them.
+"""A keyed hash on files and folders in the cache, which proves that this user wrote them.
 
 The reader of a computed answer, such as the layer of some inputs, knows no hash of it. So the answer
 has a keyed hash (HMAC-SHA256). The key is a file in the user's configuration, outside the cache that
 CI restores in other jobs: a job of a pull request has another key, or none, and the files that it
 writes are ignored. A new CI container has a new key, so it computes such answers again.
-"""
+A folder is verified file by file: each use hashes its contents."""
 
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from gitops_ml.system.cache import cache_place, user_folder
+from gitops_ml.system.files import HeldFile, read_whole, written
 
 _SIZE = 32
 _FILE = "gitops-ml/cache.key"
@@ -40,7 +43,7 @@ class Seal:
         file = user_folder(environ, "XDG_CONFIG_HOME", ".config") / _FILE
         if _is_in(file, cache_place(environ)):
             return cls(_of_this_process())
-        return cls(_read(file) or _made(file) or _of_this_process())
+        return cls(_read_key(file) or _made_key(file) or _of_this_process())
 
     def mark(self, *parts: str | bytes) -> str:
         """The mark of ``parts``, as hex."""
@@ -64,7 +67,7 @@ def _is_in(file: Path, folder: Path) -> bool:
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
-def _read(file: Path) -> bytes | None:
+def _read_key(file: Path) -> bytes | None:
     """The key, unless other users may know it: a file from a checkout is readable by all."""
     try:
         handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -79,7 +82,7 @@ def _read(file: Path) -> bytes | None:
     return key if len(key) == _SIZE else None
 
 
-def _made(file: Path) -> bytes | None:
+def _made_key(file: Path) -> bytes | None:
     """A new key, or the one that another call has made meanwhile."""
     name = ""
     try:
@@ -90,7 +93,7 @@ def _made(file: Path) -> bytes | None:
         try:
             os.link(name, file)
         except FileExistsError:
-            if _read(file) is None:  # the file is not a key of this user
+            if _read_key(file) is None:  # the file is not a key of this user
                 os.replace(name, file)  # noqa: PTH105
     except OSError:
         pass
@@ -98,4 +101,66 @@ def _made(file: Path) -> bytes | None:
         if name:
             with suppress(OSError):
                 os.unlink(name)  # noqa: PTH108
-    return _read(file)
+    return _read_key(file)
+
+
+EXECUTABLE = " (executable)"
+_LARGEST = 64 << 20
+
+
+def listing(folder: Path) -> Mapping[str, str]:
+    """The sha256 hex of each file by its path; other entries are named as such."""
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in (*names, *links):
+            path = Path(parent, name)
+            found[path.relative_to(folder).as_posix()] = _file_hash(path)
+    return dict(sorted(found.items()))
+
+
+def _file_hash(path: Path) -> str:
+    if path.is_symlink() or not path.is_file():
+        return "no plain file"
+    file = HeldFile(path)
+    return f"{file.sha256()}{EXECUTABLE if file.is_executable else ''}"
+
+
+def keep_listing(folder: Path, *, seal: Seal) -> None:
+    """Write the listing of ``folder`` beside it, under the user's seal."""
+    text = json.dumps(listing(folder))
+    with written(_listing_of(folder)) as file:
+        file.write(f"{seal.mark('folder', folder.name, text)}\n{text}".encode())
+
+
+def what_changed(folder: Path, *, seal: Seal) -> str | None:
+    """The first difference between ``folder`` and its listing, or ``None``."""
+    try:
+        mark, _, text = read_whole(_listing_of(folder), limit=_LARGEST).decode().partition("\n")
+        if not seal.is_on(mark, "folder", folder.name, text):
+            return "it was not written by this user"
+        return difference(json.loads(text), listing(folder))
+    except (OSError, UnicodeDecodeError) as error:
+        return f"its listing cannot be read ({error})"
+
+
+def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str | None:
+    """The first difference between two listings, or ``None``."""
+    for path in sorted({*expected, *found}):
+        if (here := found.get(path)) != (asked := expected.get(path)):
+            return f"{path} should be {asked or 'absent'}, and is {here or 'absent'}"
+    return None
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, or the link in its place."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        _listing_of(folder).unlink()
+
+
+def _listing_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")

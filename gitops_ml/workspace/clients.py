@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.cluster.kubernetes import KubernetesCluster
-    from gitops_ml.cluster.loki import Loki
-    from gitops_ml.cluster.prometheus import Prometheus
+    from gitops_ml.cluster.monitoring import Loki, Prometheus
     from gitops_ml.forge.protocol import Forge
     from gitops_ml.git.repository import GitRepository
     from gitops_ml.helm.engines import HelmEngine
@@ -134,7 +133,7 @@ class Clients:
     def prometheus(self, name: str, *, address: str | None = None) -> Prometheus | None:
         """The Prometheus of a cluster, at another address if one is given; ``None`` where its entry
         names none."""
-        from gitops_ml.cluster.prometheus import Prometheus
+        from gitops_ml.cluster.monitoring import Prometheus
 
         address = address or self.project.clusters[name].prometheus.address
         if not address:
@@ -147,7 +146,7 @@ class Clients:
         Raises:
             UsageError: its token is not set, or its owner does not allow it for this server.
         """
-        from gitops_ml.cluster.loki import Loki
+        from gitops_ml.cluster.monitoring import Loki
         from gitops_ml.user.secret_owner import SecretOwner
 
         spec = self.project.clusters[name].loki

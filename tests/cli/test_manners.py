@@ -30,7 +30,7 @@ DIGEST = "sha256:" + "12345678" * 8
 @pytest.fixture
 def narrow(monkeypatch):
     """The standard output is a terminal of 80 columns."""
-    monkeypatch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
+    monkeypatch.setattr("gitops_ml.cli.report.columns", lambda: 80)
 
 
 def widest(text):
@@ -47,7 +47,7 @@ def test_tables_fit_a_terminal_and_are_whole_elsewhere(ann, monkeypatch):
     assert found
     id = found[0]
     assert "registry.example.org/ml/iris-classifier:h-" in whole
-    monkeypatch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
+    monkeypatch.setattr("gitops_ml.cli.report.columns", lambda: 80)
     ann.has(predictor_api("iris-classifier", autoscaling={"max_replicas": 7}))
     for arguments in (
         ("deploy", "-e", "staging", "-e", "production", *NO_REGISTRY),
@@ -141,7 +141,7 @@ def test_no_word_of_a_sentence_is_lost(narrow, capsys, lead, below, text):
 def test_a_list_of_releases_is_a_table_whatever_the_length_of_a_name(ann, monkeypatch):
     long = "recommendation-ranking-multilingual-v2"
     ann.has(container_api("iris"), container_api(long))
-    monkeypatch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
+    monkeypatch.setattr("gitops_ml.cli.report.columns", lambda: 80)
     deploy = ("deploy", "-e", "production", *NO_REGISTRY)
     for arguments in (deploy, ("get", "-e", "production"), ("history", long)):
         result = ann.runs(*arguments)

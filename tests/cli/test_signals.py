@@ -18,7 +18,7 @@ IMPORTED = {
 }
 COMMAND = """
 import time
-from gitops_ml.cli.signals import ended_in_order
+from gitops_ml.cli.main import ended_in_order
 with ended_in_order():
     try:
         import imported
@@ -29,7 +29,7 @@ with ended_in_order():
 """
 SCHEMA = """
 import os, sys, time
-from gitops_ml.cli.signals import ended_in_order
+from gitops_ml.cli.main import ended_in_order
 from gitops_ml.documents import json_schema
 json_schema._Whole.__init__ = lambda *_: os.kill(os.getpid(), int(sys.argv[1]))
 with ended_in_order():

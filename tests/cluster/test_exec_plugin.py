@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from gitops_ml.cluster import exec_plugin
+from gitops_ml.cluster import kubeconfig
 from gitops_ml.cluster.api_server import ApiServer
 from gitops_ml.cluster.kubeconfig import ClusterRef
 from gitops_ml.errors import GitopsMlError, Refused, UsageError
@@ -102,7 +102,7 @@ def test_a_program_that_is_not_installed_has_its_own_hint(server, tmp_path):
 
 
 def test_a_program_that_does_not_end_is_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(exec_plugin, "_SECONDS", 0.2)
+    monkeypatch.setattr(kubeconfig, "_SECONDS", 0.2)
     found = failure(connected(tmp_path, server.address, plugin(tmp_path, "exec sleep 60")))
     assert "did not end within 0.2 seconds" in str(found)
 

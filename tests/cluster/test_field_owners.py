@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitops_ml.cluster.field_owners import Owner, owned_fields
+from gitops_ml.cluster.kubernetes_objects import Owner, owned_fields
 from gitops_ml.gitops.drift import object_drift
 from tests.support.managed_fields import entry
 

@@ -10,7 +10,7 @@ from gitops_ml.cluster.kubernetes_objects import (
     read_application,
 )
 from gitops_ml.cluster.observed import CODES, ExpectedRelease, Observed, Status
-from gitops_ml.cluster.preflight import preflight_note
+from gitops_ml.cluster.replicas import preflight_note
 from gitops_ml.cluster.status import status_of
 from tests.support import controllers as k8s
 from tests.support.workloads import read_preflights, read_workloads

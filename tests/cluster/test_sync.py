@@ -6,8 +6,7 @@ import pytest
 
 from gitops_ml.cluster.kubernetes_objects import read_application, read_application_set, read_pod
 from gitops_ml.cluster.observed import ExpectedRemoval, Observed
-from gitops_ml.cluster.status import status_of
-from gitops_ml.cluster.sync import removal_status
+from gitops_ml.cluster.status import removal_status, status_of
 from tests.cluster.test_status import COMMIT, ID, NOW, SET, application, wanted, workload
 from tests.support import controllers as k8s
 

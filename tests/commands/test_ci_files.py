@@ -16,7 +16,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from gitops_ml._version import __version__
-from gitops_ml.commands.ci_files import FILES
+from gitops_ml.commands.init import FILES
 
 GITHUB = ".github/workflows/gitops-ml-"
 GITEA = ".gitea/workflows/gitops-ml-"

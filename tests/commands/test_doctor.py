@@ -10,9 +10,8 @@ import pytest
 
 import gitops_ml as gml
 from gitops_ml.cluster.cluster_facts import Node, Taint
-from gitops_ml.doctor.gpu_checks import gpu_class
-from gitops_ml.doctor.outcome import FINDING, Probe, ok
-from gitops_ml.doctor.side_by_side import examine
+from gitops_ml.doctor.cluster_checks import gpu_class
+from gitops_ml.doctor.probes import FINDING, Probe, examine, ok
 from gitops_ml.errors import ServerFailed
 from gitops_ml.oci.image_manifest import MANIFEST, canonical_json, describe
 from gitops_ml.oci.registry import OciRegistry
@@ -243,13 +242,13 @@ def test_probes_run_side_by_side_and_keep_their_order():
     def fails():
         raise ServerFailed("it is down")
 
-    def sleeps(seconds, name):
+    def sleeps(seconds):
         time.sleep(seconds)
-        yield ok(name, "fine")
+        yield ok("fine")
 
     probes = [
-        Probe("slow", lambda: sleeps(0.3, "slow")), Probe("down", fails),
-        Probe("never", lambda: sleeps(60, "never")), Probe("quick", lambda: sleeps(0, "quick")),
+        Probe("slow", lambda: sleeps(0.3)), Probe("down", fails),
+        Probe("never", lambda: sleeps(60)), Probe("quick", lambda: sleeps(0)),
     ]  # fmt: skip
     started = time.monotonic()
     checks = examine(probes, seconds=0.8)
@@ -314,7 +313,7 @@ TAINTED = a_node(taints=(TAINT,), **FITS)
     ],
 )  # fmt: skip
 def test_a_gpu_class_fits_a_node_by_labels_resource_and_taints(gpu, nodes, outcome, text):
-    check = gpu_class("GPU class t4", gpu, nodes)
+    check = gpu_class(gpu, nodes)
     assert (check.outcome, text in check.text) == (outcome, True), check
     assert bool(check.remedy) == (outcome == "finding")
 

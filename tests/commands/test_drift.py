@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from gitops_ml.cluster.live_objects import KINDS
+from gitops_ml.cluster.cluster_facts import KINDS
 from tests.support import controllers as k8s
 from tests.support.managed_fields import applied, entry
 from tests.support.person import container_api

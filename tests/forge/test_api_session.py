@@ -13,7 +13,7 @@ from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession, Unacceptable
 from gitops_ml.forge.token import ForgeToken, find_token
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import RetryPolicy
 from tests.support.certificate_authority import authority
 from tests.support.http_servers import Handler, answering
 

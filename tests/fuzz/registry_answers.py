@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import RetryPolicy
 from gitops_ml.image.contents import image_contents, open_image
-from gitops_ml.oci.config import parse_config
-from gitops_ml.oci.image_manifest import BadManifest, Descriptor, ImageManifest, Platform, digest_of
+from gitops_ml.oci.image_manifest import (
+    BadManifest,
+    Descriptor,
+    ImageManifest,
+    Platform,
+    digest_of,
+    parse_config,
+)
 from gitops_ml.oci.image_manifest import parse_manifest as read_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry

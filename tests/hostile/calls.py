@@ -16,7 +16,7 @@ from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.open import forge_over
 from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.forge.token import ForgeToken
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import RetryPolicy
 from gitops_ml.image.contents import open_image
 from gitops_ml.image.project_export import export_image
 from gitops_ml.models.artifact import RegistryModels

@@ -17,7 +17,7 @@ from gitops_ml.forge.api_session import ForgeSession
 from gitops_ml.forge.open import forge_over
 from gitops_ml.forge.pull_request import Proposal, PullRequest
 from gitops_ml.http.json_reader import Part, read_answer
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import RetryPolicy
 from gitops_ml.oci.image_manifest import BadManifest, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import referrers

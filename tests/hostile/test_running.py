@@ -219,7 +219,7 @@ def test_no_word_of_a_cluster_steers_a_terminal(
     with life.ann.monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", screen)
         patch.setattr(sys, "stderr", screen)
-        patch.setattr("gitops_ml.cli.terminal.columns", lambda: 80)
+        patch.setattr("gitops_ml.cli.report.columns", lambda: 80)
         life.ann.runs(*(values.get(word, word) for word in line.split()))
     shown = screen.getvalue()
     assert "red" in shown, shown

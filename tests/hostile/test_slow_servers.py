@@ -16,9 +16,9 @@ from gitops_ml.cluster.kubernetes import KubernetesCluster
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.http.client import post
 from gitops_ml.http.deadlines import GaveUp, Limits, Watch
-from gitops_ml.http.post import post
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import RetryPolicy
 from gitops_ml.oci.image_manifest import LAYER, MANIFEST, Descriptor, Platform
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.referrers import referrers

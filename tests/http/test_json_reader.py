@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from gitops_ml.http.json_reader import BadJson, read_json
 from gitops_ml.image.attestations import listed_packages
 from gitops_ml.image.contents import image_contents
-from gitops_ml.oci.config import AddedLayer, Runtime, extended_config, parse_config
 from gitops_ml.oci.image_manifest import (
     INDEX,
     MANIFEST,
+    AddedLayer,
     BadManifest,
     ImageManifest,
+    Runtime,
     canonical_json,
+    extended_config,
+    parse_config,
     parse_index,
     parse_manifest,
 )

@@ -17,7 +17,7 @@ import requests
 from gitops_ml.errors import EngineFailed, Refused
 from gitops_ml.image.context import build_inputs, read_context
 from gitops_ml.image.docker import DockerBuilder
-from gitops_ml.image.dockerfile import docker_plan, render_dockerfile
+from gitops_ml.image.recipe import docker_plan, render_dockerfile
 from gitops_ml.oci.layers import LayerEntry
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.build_settings import build_settings

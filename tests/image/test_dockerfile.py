@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gitops_ml.image.content_hash import ContentHash
-from gitops_ml.image.dockerfile import DockerPlan, docker_recipe, render_dockerfile
+from gitops_ml.image.recipe import DockerPlan, docker_recipe, render_dockerfile
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.spec import Dependencies
 

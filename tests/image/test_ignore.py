@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitops_ml.image.ignore import (
+from gitops_ml.image.tree import (
     INCLUDED,
     IgnoreRules,
     Verdict,

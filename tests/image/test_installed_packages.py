@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from gitops_ml.image.attestations import cyclonedx
-from gitops_ml.image.installed_packages import installed
+from gitops_ml.image.contents import installed
 from gitops_ml.oci.image_manifest import (
     CONFIG,
     MANIFEST,

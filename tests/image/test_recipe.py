@@ -17,8 +17,7 @@ from gitops_ml.image.recipe import (
     oci_recipe,
     runtime,
 )
-from gitops_ml.oci.config import BaseConfig
-from gitops_ml.oci.image_manifest import Platform
+from gitops_ml.oci.image_manifest import BaseConfig, Platform
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.packages.lock_file import Lock, LockedPackage
 from gitops_ml.release.spec import Dependencies

@@ -9,7 +9,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.oci.gzip_members import LONGEST_PIECE, deflated, member, stored
+from gitops_ml.oci.layers import LONGEST_PIECE, deflated, member, stored
 
 repetitive = st.lists(st.tuples(st.binary(max_size=9), st.integers(1, 400)), max_size=12).map(
     lambda parts: b"".join(piece * times for piece, times in parts)[:LONGEST_PIECE]

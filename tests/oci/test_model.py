@@ -7,8 +7,17 @@ import json
 import pytest
 
 from gitops_ml.oci import image_manifest as oci
-from gitops_ml.oci.config import AddedLayer, Runtime, extended_config, parse_config
-from gitops_ml.oci.image_manifest import BadManifest, Descriptor, ImageManifest, Index, Platform
+from gitops_ml.oci.image_manifest import (
+    AddedLayer,
+    BadManifest,
+    Descriptor,
+    ImageManifest,
+    Index,
+    Platform,
+    Runtime,
+    extended_config,
+    parse_config,
+)
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.errors import Refused, ServerFailed
-from gitops_ml.http.retry import RetryPolicy, retry_after
+from gitops_ml.http.response import RetryPolicy, retry_after
 from gitops_ml.oci.image_manifest import CONFIG, LAYER, MANIFEST, ImageManifest, Platform, describe
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry

@@ -10,7 +10,7 @@ import pytest
 
 from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.http.deadlines import Limits
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import RetryPolicy
 from gitops_ml.oci.registry_session import RegistrySession, Scope, _Asked
 from tests.packages.test_index_secrets import listener
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.image.project_export import export_image
-from gitops_ml.oci.image_layout import OciLayout
+from gitops_ml.oci.store import OciLayout
 from gitops_ml.oci.tar_entries import FILE, LINK, BadArchive, tar_entries, unpacked
 from tests.support.hostile_archives import (
     ONE_FILE,

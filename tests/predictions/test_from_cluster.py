@@ -10,8 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gitops_ml.cluster.monitoring_server import proxy_path
-from gitops_ml.cluster.prometheus import Prometheus
+from gitops_ml.cluster.monitoring import Prometheus, proxy_path
 from gitops_ml.predictions.comparison import DIFFERENT, compare
 from gitops_ml.predictions.from_cluster import deployments_of, from_prometheus, metrics_port
 from gitops_ml.predictions.metrics_text import predictions_of, read_sums

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gitops_ml.runtime.local_log import failure_in, readable_log
+from gitops_ml.runtime.serve import failure_in, readable_log
 
 TRACEBACK = """Traceback (most recent call last):
   File "/x/predictor_base/serving/service.py", line 184, in _run

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import RetryPolicy
 from gitops_ml.image.builder import BuiltImage, OciBuilder
 from gitops_ml.image.context import read_context
 from gitops_ml.image.publish import Publication, push_image
 from gitops_ml.image.recipe import OciPlan, PredictorSource
 from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.oci.blob_upload import Source
-from gitops_ml.oci.image_layout import write_layout
 from gitops_ml.oci.image_manifest import (
     CONFIG,
     INDEX,
@@ -29,6 +28,7 @@ from gitops_ml.oci.layers import LayerEntry, write_layer
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.registry_session import RegistrySession
+from gitops_ml.oci.store import write_layout
 from gitops_ml.packages.lock_file import Lock, LockedPackage, lock_path, render_lock
 from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 from gitops_ml.system.progress import Progress

@@ -11,7 +11,7 @@ from contextlib import suppress
 from gitops_ml.cluster.kubeconfig import ClusterRef, connect
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.image.docker import DockerBuilder
-from gitops_ml.system.first_import import FIRST_IMPORT
+from gitops_ml.system.process import FIRST_IMPORT
 
 class Finder:
     def find_spec(name, *rest):

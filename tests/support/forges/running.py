@@ -13,7 +13,7 @@ from gitops_ml.forge.open import forge_over
 from gitops_ml.forge.protocol import Forge as ForgePort
 from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.forge.token import ForgeToken
-from gitops_ml.http.retry import RetryPolicy
+from gitops_ml.http.response import RetryPolicy
 from tests.support.forges.bitbucket import Bitbucket
 from tests.support.forges.gitea import Gitea
 from tests.support.forges.github import GitHub
