@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gitops_ml.errors import InvalidDocument
 from gitops_ml.image.content_hash import content_hash
 from gitops_ml.image.context import build_inputs, read_context, read_runtime_files
-from gitops_ml.system.pointer_files import HEAD, pointer_fault
+from gitops_ml.system.project_files import HEAD, pointer_fault
 from tests.image.test_content_hash import RECIPE
 from tests.support.projects import predictor_spec, write_project
 
