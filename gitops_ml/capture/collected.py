@@ -1,9 +1,9 @@
-"""What is collected of a session, and what a comparison with the session adds to it."""
+"""What is collected of a session: the text of a module, and what a comparison with the session adds to it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,52 @@ def unwrapped(value: Any) -> Any:
         return inspect.unwrap(value) if callable(value) else value
     except Exception:  # noqa: BLE001 - as for an attribute
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """``import module as name``, or ``from module import attribute as name``."""
+
+    module: str
+    attribute: str | None
+    name: str
+
+    def __str__(self) -> str:
+        alias = f" as {self.name}" if self.is_alias else ""
+        if self.attribute is not None:
+            return f"from {self.module} import {self.attribute}{alias}"
+        return f"import {self.module}{alias}"
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether ``name`` is not the name that the import has without ``as``."""
+        return self.name != (self.attribute or self.module.partition(".")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A statement."""
+
+    text: str
+    is_definition: bool
+
+
+def module_text(
+    title: str, imports: Iterable[Import], pieces: Sequence[Piece], *, deferred: bool
+) -> str:
+    """A module with the docstring ``title``; equal parts give equal text."""
+    blocks = [f'"""{title}"""']
+    if deferred:
+        blocks.append("from __future__ import annotations")
+    if lines := sorted(set(map(str, imports)), key=lambda line: (line.startswith("from"), line)):
+        blocks.append("\n".join(lines))
+    text = "\n\n".join(blocks)
+    after_definition = False
+    for index, piece in enumerate(pieces):
+        gap = 3 if piece.is_definition or after_definition else 1 if index else 2
+        text += "\n" * gap + piece.text
+        after_definition = piece.is_definition
+    return text + "\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from gitops_ml.capture.collected import attribute
-from gitops_ml.capture.module_text import Import
-from gitops_ml.capture.statements import Source, Statement, touched
+from gitops_ml.capture.collected import Import, attribute
+from gitops_ml.capture.statements import Source, Statement, last_name, touched
 
 _SETS = re.compile(
     r"seed|manual_seed\w*|set(?!trace|profile)\w+|filterwarnings|simplefilter|register\w*|add_\w+|use_\w+"
@@ -144,9 +143,9 @@ class Settings:
         value = self._global(start, within) if within else self.namespace.get(start)
         module = _module_of(value)
         names = (
-            _last(function),
+            last_name(function),
             f"{module}.{getattr(value, '__name__', '')}",
-            f"{module}.{_last(function)}",
+            f"{module}.{last_name(function)}",
         )
         return {module} if module and any(map(_SETS.fullmatch, names)) else set()
 
@@ -187,7 +186,7 @@ def _can_set(node: ast.stmt) -> bool:
         case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"))):
             return True
         case ast.Expr(value=ast.Call(func=function)):
-            return _SETS.fullmatch(_last(function)) is not None
+            return _SETS.fullmatch(last_name(function)) is not None
         case ast.Assign(targets=targets, value=value):
             is_kept = not any(isinstance(each, ast.Call) for each in ast.walk(value))
             return is_kept or all(
@@ -205,10 +204,6 @@ _PASSIVE = (
 
 def _top(imported: Import) -> str:
     return imported.module.partition(".")[0]
-
-
-def _last(function: ast.expr) -> str:
-    return str(getattr(function, "attr", None) or getattr(function, "id", ""))
 
 
 def _start(function: ast.expr) -> str | None:

@@ -1,20 +1,30 @@
-"""The current Python session: a notebook, IPython, a script, or the Python prompt."""
+"""The current Python session (a notebook, IPython, a script, the Python prompt), and what it replaced in Python."""
 
 from __future__ import annotations
 
 import ast
+import json
 import linecache
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from urllib.parse import urlsplit
 
 from gitops_ml.capture.collected import attribute, unwrapped
+from gitops_ml.capture.comparison.process_state import replaced_builtins, replaced_in_python
 from gitops_ml.capture.statements import Source, read_source
+from gitops_ml.errors import GitopsMlError, Unpackageable
+from gitops_ml.http.client import HttpClient
+from gitops_ml.http.deadlines import Limits
+from gitops_ml.http.response import RequestFailed
+from gitops_ml.http.urls import is_loopback
 
 MAIN = "__main__"
 OF_IPYTHON = {"get_ipython": None, "display": None, "In": "_ih", "Out": "_oh"}
@@ -139,3 +149,135 @@ def _run_files(namespace: Mapping[str, Any]) -> tuple[str, ...]:
     # A class can have methods of a library, such as those that attrs gives to each.
     files = {each: None for each in files if not _INSTALLED & {*Path(each).parts}}
     return tuple(Path(file).read_text("utf-8", errors="replace") for file in files)
+
+
+_SECONDS = 0.5
+_PATH_VARIABLES = (
+    "__vsc_ipynb_file__",
+    "__session__",
+    "__notebook_path__",
+    "__papermill_input_path__",
+)
+"""Variables of the path in VS Code, older Jupyter servers, and others."""
+
+
+def notebook_origin(
+    root: Path, environ: Mapping[str, str] = os.environ, *, shell: Any = None
+) -> dict[str, Any] | None:
+    """The path of the notebook (relative to ``root`` if below it), its running cell and its Python.
+
+    `None` if this is not a notebook.
+    """
+    shell = shell or ipython_shell()
+    if shell is None or not is_notebook(shell):
+        return None
+    found: dict[str, Any] = {}
+    if path := _path(shell, environ):
+        found["notebook"] = _relative(path, root)
+    # The history includes the running cell; the execution count is one ahead in some versions.
+    found["cell"] = len(shell.history_manager.input_hist_raw) - 1
+    found["python"] = platform.python_version()
+    return found
+
+
+def _path(shell: Any, environ: Mapping[str, str]) -> str | None:
+    paths = [shell.user_ns.get(name) for name in _PATH_VARIABLES]
+    paths.append(environ.get("JPY_SESSION_NAME"))
+    for path in paths:
+        if isinstance(path, str) and path.endswith(".ipynb"):
+            return path
+    return _from_servers(shell)
+
+
+def _relative(path: str, root: Path) -> str:
+    """The path relative to ``root``; of a file elsewhere only the name, because folders are private."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - keeps the name of a link
+    if absolute.is_relative_to(root):
+        return absolute.relative_to(root).as_posix()
+    return absolute.name
+
+
+def _from_servers(shell: Any) -> str | None:
+    """The path of this kernel at one of the user's Jupyter servers."""
+    config = getattr(getattr(shell.kernel, "parent", None), "connection_file", None) or ""
+    match = re.search(r"kernel-([0-9a-f-]{36})\.json", str(config))
+    if match is None:
+        return None
+    for server in _servers():
+        for session in _sessions(server):
+            if (session.get("kernel") or {}).get("id") == match[1]:
+                path = session.get("path") or (session.get("notebook") or {}).get("path")
+                root = server.get("root_dir") or server.get("notebook_dir") or ""
+                return str(Path(root, path)) if path else None
+    return None
+
+
+def _servers() -> Iterator[Mapping[str, Any]]:
+    """The Jupyter servers of the user, from their runtime files."""
+    try:
+        from jupyter_core.paths import jupyter_runtime_dir
+    except ImportError:
+        return
+    for pattern in ("jpserver-*.json", "nbserver-*.json"):
+        for file in Path(jupyter_runtime_dir()).glob(pattern):
+            try:
+                yield json.loads(file.read_text("utf-8"))
+            except (OSError, ValueError):
+                continue
+
+
+def _sessions(server: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    url, token = str(server.get("url") or ""), server.get("token")
+    if not is_loopback(urlsplit(url).netloc):
+        return  # do not send the token to another machine
+    headers = {"Authorization": f"token {token}"} if token else {}
+    watch = Limits(connect=_SECONDS, idle=_SECONDS).answer("Jupyter", "during GET")
+    try:
+        answer = HttpClient({}).send(
+            "GET", f"{url}api/sessions", headers=headers, watch=watch, redirects="none"
+        )
+        found = answer.json()
+    except (RequestFailed, ValueError):
+        return
+    yield from (each for each in found if isinstance(each, dict)) if answer.ok else ()
+
+
+def refuse_replaced_builtins(target: Any) -> None:
+    """Refuse a session in which code, also that of this package, works with other builtins.
+
+    Raises:
+        Unpackageable: the session replaced some, or added names.
+    """
+    reasons = [
+        f"this session put {name} into builtins, and so changed it for all code: give it a name in a cell "
+        f"({name} = …) instead, and restart the session"
+        for name in replaced_builtins()
+    ]
+    if reasons:
+        raise Unpackageable(getattr(target, "__name__", "the class"), reasons)
+
+
+@contextmanager
+def naming_replaced(target: Any) -> Iterator[None]:
+    """Name what the session replaced in Python itself, where something fails that may come from it.
+
+    Raises:
+        Unpackageable: with all reasons.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_refusal = isinstance(error, Unpackageable)
+        if isinstance(error, GitopsMlError) and not is_refusal:
+            raise
+        session = current_session()
+        replaced = replaced_in_python(session.namespace, session.source)
+        if not replaced:
+            raise
+        reasons = getattr(error, "reasons", (f"{type(error).__name__}: {error}",))
+        why = (
+            f"this session replaced {', '.join(replaced)}, which the packaging uses as well, so what follows may "
+            "come from that: restore it, and call a function of your own in the class"
+        )
+        name = str(getattr(target, "__name__", "the class"))
+        raise Unpackageable(name, [why, *reasons]) from error

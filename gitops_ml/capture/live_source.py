@@ -18,9 +18,16 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from gitops_ml.capture.collected import Collected, NoSource, Repairs, attribute
-from gitops_ml.capture.kept_answers import outdated_reasons
-from gitops_ml.capture.live_code import agrees, is_made_by
+from gitops_ml.capture.collected import (
+    Collected,
+    Import,
+    NoSource,
+    Piece,
+    Repairs,
+    attribute,
+    module_text,
+)
+from gitops_ml.capture.live_functions import agrees, is_made_by, outdated_reasons
 from gitops_ml.capture.live_imports import (
     WHOLE_PROCESS,
     Settings,
@@ -30,28 +37,29 @@ from gitops_ml.capture.live_imports import (
     imports_of,
     roots,
 )
-from gitops_ml.capture.live_secrets import (
+from gitops_ml.capture.live_session import OF_IPYTHON, REPLACED, is_of_ipython
+from gitops_ml.capture.package_secrets import (
     doubtful_names,
     is_doubtful,
     is_secret,
     secrets_in,
     session_secrets,
 )
-from gitops_ml.capture.live_session import OF_IPYTHON, REPLACED, is_of_ipython
-from gitops_ml.capture.module_text import (
-    LONGEST,
-    Import,
-    Piece,
-    holds_state,
-    is_plain,
-    module_text,
+from gitops_ml.capture.statements import (
+    OF_EVERY_MODULE,
+    Source,
+    Statement,
+    imported_modules,
+    single_statement,
 )
-from gitops_ml.capture.statements import Source, Statement, imported_modules, single_statement
 from gitops_ml.capture.value_source import (
+    LONGEST,
     assigns,
     has_grown,
+    holds_state,
     is_of_place,
     is_path,
+    is_plain,
     is_value_statement,
     pass_it,
     secret_reason,
@@ -62,7 +70,6 @@ from gitops_ml.errors import Unpackageable
 from gitops_ml.models.saved import is_of_session
 from gitops_ml.system.secret_scan import has_secret_shape
 
-_OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
 _LAST = sys.maxsize
 
 
@@ -125,7 +132,7 @@ class _Collector:
         if name in REPLACED and not self.source.binding(name):
             is_builtin = True
             self.of_shell.add(name)
-        if name in _OF_EVERY_MODULE or (is_builtin and name not in OF_IPYTHON):
+        if name in OF_EVERY_MODULE or (is_builtin and name not in OF_IPYTHON):
             return
         key = (name, before.position if before and self._was_rebound(name) else None)
         if key not in self.seen:
@@ -342,7 +349,7 @@ class _Collector:
         number, name = position
         for needed in written.names:
             self.need(needed, user=user, before=None)
-            number = max(number, self._order(needed) or number)
+            number = max(number, self.source.position(needed) or number)
         self.imports.update(written.imports)
         self.files.update(written.files)
         self.modules |= written.modules
@@ -356,11 +363,7 @@ class _Collector:
 
     @cached_property
     def _names(self) -> Names:
-        return Names(self.namespace, self.owner, self._order)
-
-    def _order(self, name: str) -> int | None:
-        bindings = self.source.binding(name)
-        return bindings[-1].position if bindings else None
+        return Names(self.namespace, self.source)
 
     # -- what is kept ------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gitops_ml.capture.statements import Source
+from gitops_ml.capture.statements import Source, last_name
 
 _READING = frozenset({"get", "pop", "getenv"})
 _WRITING = frozenset({"setdefault", "putenv"})
@@ -39,15 +39,17 @@ def _variables(tree: ast.AST, *, is_read: bool) -> Iterator[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Subscript(value=holder, slice=key, ctx=context):
-                if _last(holder) == "environ" and isinstance(context, kind):
+                if last_name(holder) == "environ" and isinstance(context, kind):
                     yield from _texts_of(key, texts, tree)
             case ast.Call(func=function, args=[key, *_]):
-                of_environ = _last(getattr(function, "value", function)) == "environ"
-                if _last(function) in methods and (of_environ or _last(function).endswith("env")):
+                of_environ = last_name(getattr(function, "value", function)) == "environ"
+                if last_name(function) in methods and (
+                    of_environ or last_name(function).endswith("env")
+                ):
                     yield from _texts_of(key, texts, tree)
-                elif _last(function) == "run_line_magic" and not is_read:
+                elif last_name(function) == "run_line_magic" and not is_read:
                     yield from _by_magic(node)
-        if not is_read and isinstance(node, ast.Call) and _last(node.func) == "update":
+        if not is_read and isinstance(node, ast.Call) and last_name(node.func) == "update":
             yield from _updated(node)
 
 
@@ -78,7 +80,7 @@ def _texts_of(key: ast.AST, texts: dict[str, str], tree: ast.AST) -> list[str]:
 
 def _updated(node: ast.Call) -> Iterator[str]:
     """Those of ``os.environ.update(A="1")`` and ``os.environ.update({"A": "1"})``."""
-    if _last(getattr(node.func, "value", node.func)) != "environ":
+    if last_name(getattr(node.func, "value", node.func)) != "environ":
         return
     yield from (each.arg for each in node.keywords if each.arg)
     keys = [key for each in node.args if isinstance(each, ast.Dict) for key in each.keys]
@@ -95,11 +97,6 @@ def _by_magic(node: ast.Call) -> Iterator[str]:
             yield line.replace("=", " ").split()[0]
 
 
-def _last(node: ast.AST) -> str:
-    """``environ`` for ``os.environ``."""
-    return str(getattr(node, "attr", None) or getattr(node, "id", ""))
-
-
 # -- random numbers --------------------------------------------------------------------------------
 
 
@@ -112,7 +109,7 @@ def seeds_in(text: str) -> list[str]:
     return [
         ast.unparse(each)
         for each in calls
-        if isinstance(each, ast.Call) and _last(each.func) in _SEEDING
+        if isinstance(each, ast.Call) and last_name(each.func) in _SEEDING
     ]
 
 
@@ -136,7 +133,7 @@ def reads_local_time(text: str) -> bool:
     """Whether it asks for the time of the machine's zone, as ``datetime.now()`` does."""
     calls = (each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Call))
     return any(
-        (name := _last(each.func)) in _LOCAL
+        (name := last_name(each.func)) in _LOCAL
         and len(each.args) == _LOCAL[name]
         and not each.keywords
         for each in calls
@@ -156,7 +153,7 @@ def takes_order(text: str) -> bool:
     sets = _Sets()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and sets.is_set(node.value):
-            sets.names |= {_last(each) for each in node.targets} - {""}
+            sets.names |= {last_name(each) for each in node.targets} - {""}
     return any(map(sets.is_ordered, ast.walk(tree)))
 
 
@@ -187,7 +184,9 @@ class _Sets:
             case ast.Call(func=ast.Attribute(attr="pop", value=value), args=[]):
                 return self.is_set(value)
             case ast.Call(func=function, args=arguments):
-                return _last(function) not in _WITHOUT_ORDER and any(map(self.is_set, arguments))
+                return last_name(function) not in _WITHOUT_ORDER and any(
+                    map(self.is_set, arguments)
+                )
             case ast.For(iter=taken) | ast.comprehension(iter=taken) | ast.Starred(value=taken):
                 return self.is_set(taken)
         return False

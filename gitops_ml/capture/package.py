@@ -16,15 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gitops_ml.capture import own_modules
-from gitops_ml.capture.beside import beside
+from gitops_ml.capture.beside import OwnModules, beside
 from gitops_ml.capture.collected import Collected, NoSource
 from gitops_ml.capture.comparison.proof import CannotImport, Proof, Staged, reason, surroundings
-from gitops_ml.capture.live_secrets import is_secret, session_secrets
-from gitops_ml.capture.live_session import MAIN, Session, current_session
-from gitops_ml.capture.of_machine import of_each_process, reads_local_time, seeds_in, variables_set
-from gitops_ml.capture.package_folder import keep_package
-from gitops_ml.capture.replaced import refuse_replaced_builtins
+from gitops_ml.capture.live_session import MAIN, Session, current_session, refuse_replaced_builtins
+from gitops_ml.capture.of_machine import reads_local_time, variables_set
+from gitops_ml.capture.package_secrets import is_secret, session_secrets
+from gitops_ml.capture.packaged_class import Package, keep_package
 from gitops_ml.capture.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.models.saved import modules_in_pickle, texts_in_pickle
@@ -59,83 +57,6 @@ def _make_known(*found):
 _make_known({names})
 '''
 _PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
-    """A packaged predictor."""
-
-    folder: Path
-    fingerprint: str
-    """The fingerprint of the files; equal classes have equal fingerprints."""
-    path: str
-    """The file with the class, in the folder."""
-    class_name: str
-    source: str
-    """The text for the reviewer."""
-    requirements: Requirements
-    python: str
-    """The Python version of the session, such as ``3.12``."""
-    pickled: str | None = None
-    """The reason for a pickle, which needs this version of Python."""
-    left_out: tuple[str, ...] = ()
-    """Files beside these modules that are too large for code."""
-    doubts: tuple[str, ...] = ()
-    """Names in the source whose values may be secrets."""
-    named_files: tuple[str, ...] = ()
-    """Files of this machine that the source names, which are not in the package."""
-    zone: str = ""
-    """The time zone of this machine, if the source reads the local time and a replica has another."""
-    taken_files: tuple[str, ...] = ()
-    """Those which are."""
-    variables: tuple[str, ...] = ()
-    """Variables that the session set in its environment and a replica has not."""
-
-    def notes(self) -> tuple[str, ...]:
-        """Notes for the author and the reviewer."""
-        notes = []
-        if self.pickled:
-            notes.append(
-                f"{self.class_name} is pickled, so it runs on Python {self.python} only: "
-                f"{self.pickled}"
-            )
-        if self.requirements.added:
-            notes.append(f"added to the requirements: {', '.join(self.requirements.added)}")
-        if self.doubts:
-            notes.append(
-                f"check {', '.join(self.doubts)} for secrets: list a secret under `secrets` of the API and "
-                "read it from os.environ, because many people can read a package"
-            )
-        if self.named_files:
-            notes.append(
-                f"the source names {', '.join(self.named_files)} of this machine, which a replica does not "
-                'have: give a file that it reads as models={"name": "file"}, or read it in a cell'
-            )
-        if self.taken_files:
-            notes.append(f"packaged with the files that it names: {', '.join(self.taken_files)}")
-        if seeds := seeds_in(self.source):
-            notes.append(
-                f"each replica starts with {', '.join(seeds)}: the random numbers that this session drew after "
-                "it are not drawn again"
-            )
-        if calls := of_each_process(self.source):
-            notes.append(
-                f"it calls {' and '.join(calls)}, whose answers for most objects are others in each process: where "
-                "they are compared with those of this session, use hashlib or a key of your own"
-            )
-        if self.zone:
-            notes.append(
-                f"it reads the local time, which is {self.zone} here and UTC in a replica: list TZ under `env` of "
-                "the API, or give a time zone"
-            )
-        if self.variables:
-            notes.append(
-                f"this session set {', '.join(self.variables)} in its environment, which a replica does not "
-                "have: list what it needs under `env` or `secrets` of the API"
-            )
-        if self.left_out:
-            notes.append(f"too large to be packaged as code: {', '.join(self.left_out)}")
-        return tuple(notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,9 +311,7 @@ def _pickled(predictor: type | Callable[..., Any], *, why: str, secrets: frozens
     return _Files("predictor.py", text, files, modules, why)
 
 
-def _needed(
-    modules: Iterable[str], own: own_modules.OwnModules
-) -> dict[str, tuple[tuple[str, str], ...]]:
+def _needed(modules: Iterable[str], own: OwnModules) -> dict[str, tuple[tuple[str, str], ...]]:
     """The pins of installed modules, by top-level module; several distributions can share one."""
     needed: dict[str, dict[tuple[str, str], None]] = {}
     for module in sorted(modules):

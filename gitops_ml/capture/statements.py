@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
 _COMPREHENSIONS = frozenset({"listcomp", "setcomp", "dictcomp", "genexpr"})
 _FUTURE = "__future__"
 _DEFERRED = f"from {_FUTURE} import annotations\n"
@@ -108,6 +109,10 @@ class Source:
     def binding(self, name: str) -> tuple[Statement, ...]:
         """The statements that bind ``name``, in execution order."""
         return self._by_name.get(name, ())
+
+    def position(self, name: str) -> int | None:
+        """That of the last statement that binds ``name``."""
+        return self.binding(name)[-1].position if self.binding(name) else None
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -238,7 +243,7 @@ def imported_modules(text: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
-        elif isinstance(node, ast.Call) and _last_name(node.func) in _IMPORTING:
+        elif isinstance(node, ast.Call) and last_name(node.func) in _IMPORTING:
             match node.args:
                 case [ast.Constant(value=str(name)), *_] if name.replace(".", "").isidentifier():
                     found.add(name)
@@ -329,11 +334,11 @@ def _read_annotation(node: ast.AST, names: dict[str, None], quoted: dict[str, No
         case ast.Constant(value=str(text)):
             with contextlib.suppress(SyntaxError, ValueError):
                 _read_annotation(ast.parse(text, mode="eval").body, quoted, quoted)
-        case ast.Subscript(value=kind, slice=inner) if _last_name(kind) in _WITH_WORDS:
+        case ast.Subscript(value=kind, slice=inner) if last_name(kind) in _WITH_WORDS:
             _read_annotation(kind, names, quoted)
             parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
             for number, part in enumerate(parts):
-                if number < _WITH_WORDS[_last_name(kind)]:
+                if number < _WITH_WORDS[last_name(kind)]:
                     _read_annotation(part, names, quoted)
                 else:
                     names.update((n.id, None) for n in ast.walk(part) if isinstance(n, ast.Name))
@@ -344,46 +349,44 @@ def _read_annotation(node: ast.AST, names: dict[str, None], quoted: dict[str, No
                 _read_annotation(child, names, quoted)
 
 
-def _last_name(node: ast.expr) -> str:
+def last_name(node: ast.AST) -> str:
     """``Literal`` for ``typing.Literal``."""
     return str(getattr(node, "attr", None) or getattr(node, "id", ""))
 
 
+def root_name(node: ast.AST) -> str:
+    """``a`` for ``a.b[0].c()``."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def touched(node: ast.stmt) -> Iterator[str]:
     """The names whose objects a statement changes."""
-    for each in ast.walk(node):
-        match each:
-            case ast.Assign(targets=targets):
-                yield from (root for target in targets if (root := _root(target)))
-            case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
-                yield from [root] if (root := _root(target)) else []
-            case ast.Delete(targets=targets):
-                yield from (root for target in targets if (root := _root(target)))
-            case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method) as function)):
-                yield from [root] if method in _CHANGING and (root := _root(function)) else []
-            case ast.Expr(
-                value=ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[target, *_])
-            ):
-                name = target.id if isinstance(target, ast.Name) else _root(target)
-                yield from [name] if name else []
-            case (
-                ast.FunctionDef(decorator_list=decorators) | ast.ClassDef(decorator_list=decorators)
-            ) if each is node:
-                # `@clean.register`
-                yield from (root for given in decorators if (root := _root(given)))
+    return (root for each in ast.walk(node) for root in map(_root, _targets(each, node)) if root)
 
 
-def _owner(target: ast.expr) -> str | None:
+def _targets(each: ast.AST, statement: ast.stmt) -> Sequence[ast.expr]:
+    match each:
+        case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+            return targets
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            return [target]
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method) as function)):
+            return [function] if method in _CHANGING else []
+        case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[target, *_])):
+            return [ast.Attribute(target, "") if isinstance(target, ast.Name) else target]
+        case ast.FunctionDef(decorator_list=found) | ast.ClassDef(decorator_list=found):
+            return found if each is statement else []  # `@clean.register`
+    return []
+
+
+def _owner(target: ast.expr) -> str:
     """``a`` for ``a.b``, but not for ``a().b``, whose method does something to another object."""
-    has_call = any(isinstance(each, ast.Call) for each in ast.walk(target))
-    return None if has_call else _root(target)
+    return "" if any(isinstance(each, ast.Call) for each in ast.walk(target)) else _root(target)
 
 
-def _root(target: ast.expr) -> str | None:
-    """``a`` for ``a.b[0].c``; `None` for a plain name, which is bound, not changed."""
+def _root(target: ast.expr) -> str:
+    """``a`` for ``a.b[0].c``; empty for a plain name, which is bound, not changed."""
     inner = target.func if isinstance(target, ast.Call) else target
-    if not isinstance(inner, ast.Attribute | ast.Subscript):
-        return None
-    while isinstance(inner, ast.Attribute | ast.Subscript | ast.Call):
-        inner = inner.func if isinstance(inner, ast.Call) else inner.value
-    return inner.id if isinstance(inner, ast.Name) else None
+    return root_name(inner) if isinstance(inner, ast.Attribute | ast.Subscript) else ""

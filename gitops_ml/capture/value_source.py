@@ -1,15 +1,17 @@
-"""Decide whether the statement that made a value still says what it is."""
+"""Values of a session: which are plain, and whether the statement that made one still says what it is."""
 
 from __future__ import annotations
 
 import ast
+import math
 import os
+import pprint
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitops_ml.capture.collected import attribute
-from gitops_ml.capture.module_text import holds_state, is_plain
+from gitops_ml.capture.comparison.code_digest import is_huge, short_repr
 from gitops_ml.capture.statements import Source, Statement
 
 _OF_THE_PLACE = (
@@ -17,6 +19,15 @@ _OF_THE_PLACE = (
     "Path.home", "gethostname", "cpu_count", "cuda.is_available", "mps.is_available",
 )  # fmt: skip
 """Expressions whose value depends on the machine: it differs between the session and a replica."""
+LONGEST = 20_000
+"""Characters. Longer values are data, not code."""
+_SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...))
+_HOLDERS = (tuple, list, set, frozenset)
+_STATE = (
+    "__array__", "__dataframe__", "fit", "predict", "state_dict", "get_inputs", "save_pretrained",
+    "to_disk", "__next__", "fileno", "cursor",
+)  # fmt: skip
+"""Attributes of arrays, tables, models, iterators, files and connections."""
 
 
 def is_of_place(statement: Statement, source: Source, is_plain: bool) -> bool:
@@ -143,3 +154,57 @@ def unwritten_reason(name: str, value: Any, last: Statement | None) -> str:
         f"uses {name!r}, {described(value)} that another import makes different: create it in one "
         "expression, or in __init__"
     )
+
+
+# -- kinds of values -------------------------------------------------------------------------------
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether ``value`` consists of numbers, text and their containers only."""
+    if type(value) in _SCALARS:
+        return True
+    if depth > 20:
+        return False
+    if type(value) in _HOLDERS:
+        return all(is_plain(each, depth + 1) for each in value)
+    if type(value) is dict:
+        return all(is_plain(k, depth + 1) and is_plain(v, depth + 1) for k, v in value.items())
+    return False
+
+
+def literal(value: Any) -> str:
+    """An expression that evaluates to a plain value."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    if isinstance(value, complex):
+        return f"complex({literal(value.real)}, {literal(value.imag)})"
+    if type(value) is int:
+        return short_repr(value)
+    text = pprint.pformat(value, width=96, sort_dicts=False, underscore_numbers=False)
+    return f"(\n{text}\n)" if isinstance(value, str | bytes) and "\n" in text else text
+
+
+def is_written_by_repr(value: Any) -> bool:
+    """Whether the `repr` of a scalar evaluates to it."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    return kind in _SCALARS and kind is not complex and not is_huge(value)
+
+
+def holds_state(value: Any, depth: int = 0) -> bool:
+    """Whether ``value`` is or contains data or a model, which a file of code cannot hold."""
+    if isinstance(value, type) or callable(attribute(value, "__code__")):
+        return False
+    if any(_has(value, name) for name in _STATE):
+        return True
+    if depth < 3 and isinstance(value, list | tuple | set | frozenset):
+        return any(holds_state(each, depth + 1) for each in value)
+    if depth < 3 and isinstance(value, dict):
+        return any(holds_state(each, depth + 1) for each in value.values())
+    return False
+
+
+def _has(value: Any, name: str) -> bool:
+    # Ask the class: an instance can have every attribute (mocks, lazy proxies).
+    return hasattr(type(value), name)

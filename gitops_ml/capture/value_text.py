@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from gitops_ml.capture.collected import Import
 from gitops_ml.capture.comparison.code_digest import short_repr
-from gitops_ml.capture.module_text import Import, is_written_by_repr, literal
+from gitops_ml.capture.statements import Source
+from gitops_ml.capture.value_source import is_written_by_repr, literal
 from gitops_ml.system.secret_scan import named_texts
 
 LARGEST_DATA = 1 << 20
@@ -34,7 +36,6 @@ _VALUES = (
     datetime.datetime, datetime.date, datetime.timedelta, decimal.Decimal, fractions.Fraction,
     datetime.timezone, zoneinfo.ZoneInfo, uuid.UUID, range, slice, pathlib.PosixPath, pathlib.WindowsPath,
 )  # fmt: skip
-_FREE = "_{name}"
 
 
 class CannotWrite(Exception):
@@ -61,22 +62,24 @@ class Names:
     """The names of a session by the object that they are bound to."""
 
     namespace: Mapping[str, Any]
-    owner: str
-    order: Callable[[str], int | None]
-    """The position of the statement that bound a name last; `None` if there is none."""
+    source: Source
+
+    @property
+    def owner(self) -> str:
+        return str(self.namespace.get("__name__", "__main__"))
 
     @functools.cached_property
     def _by_id(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}
         for name, value in list(self.namespace.items()):
-            if self.order(name) is not None:
+            if self.source.position(name) is not None:
                 found.setdefault(id(value), []).append(name)
         return found
 
     def of(self, value: Any) -> str | None:
         """The name that was bound first to exactly this object."""
         names = self._by_id.get(id(value), [])
-        return min(names, key=lambda name: (self.order(name) or 0, name), default=None)
+        return min(names, key=lambda name: (self.source.position(name) or 0, name), default=None)
 
 
 def write(value: Any, *, name: str, names: Names) -> Written:
@@ -143,7 +146,7 @@ class _Writer:
         if bound is not None:
             self.result.names[bound] = None
             return f"{bound}.{name}"
-        called = name if name not in self.names.namespace else _FREE.format(name=name)
+        called = name if name not in self.names.namespace else f"_{name}"
         self.result.imports[Import(module, name, called)] = None
         return called
 
@@ -232,10 +235,6 @@ def _datetime(value: datetime.datetime) -> list[Any]:
         raise CannotWrite
     zone = [] if value.tzinfo is None else [value.tzinfo]
     return [*value.timetuple()[:6], value.microsecond, *zone]
-
-
-def _counter(value: collections.Counter[Any]) -> list[Any]:
-    return [dict(value)]
 
 
 def _path(writer: _Writer, value: pathlib.Path, depth: int) -> str:
@@ -358,7 +357,7 @@ _WRITERS: Mapping[type, Callable[[_Writer, Any, int], str]] = {
     decimal.Decimal: _from(lambda value: [str(value)]),
     fractions.Fraction: _instance_of("numerator", "denominator"),
     uuid.UUID: _from(lambda value: [str(value)]),
-    collections.Counter: _from(_counter),
+    collections.Counter: _from(lambda value: [dict(value)]),
     collections.OrderedDict: _from(lambda value: [list(value.items())]),
     collections.defaultdict: _from(lambda value: [value.default_factory, dict(value)]),
     collections.deque: _from(lambda value: [list(value), value.maxlen]),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops_ml.capture.replaced import naming_replaced
+from gitops_ml.capture.live_session import naming_replaced
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import (
     CallKeywords,

@@ -11,13 +11,13 @@ from typing import Any
 
 from gitops_ml.capture.comparison.example import Asked, Example, try_example
 from gitops_ml.capture.comparison.proof import Proof
-from gitops_ml.capture.notebook_origin import notebook_origin
-from gitops_ml.capture.package import Package, check_package, package
-from gitops_ml.capture.package_text import package_text
-from gitops_ml.capture.replaced import refuse_replaced_builtins
-from gitops_ml.capture.spec_of_class import (
+from gitops_ml.capture.live_session import notebook_origin, refuse_replaced_builtins
+from gitops_ml.capture.package import check_package, package
+from gitops_ml.capture.packaged_class import (
+    Package,
     api_name,
     one_api,
+    package_text,
     source_folder,
     with_class,
     with_models,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from gitops_ml.capture.comparison.patched_libraries import replaced_builtins
+from gitops_ml.capture.comparison.process_state import replaced_builtins
 from gitops_ml.errors import GitopsMlError, InvalidDocument
 
 Class = TypeVar("Class", bound=type)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.capture.comparison.example import Example
-from gitops_ml.capture.package import Package
+from gitops_ml.capture.packaged_class import Package
 from gitops_ml.client import cards
 from gitops_ml.client.arguments import CallKeywords, ChangeKeywords, takes
 from gitops_ml.client.cards import (

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gitops_ml.capture.spec_of_class import source_folder
+from gitops_ml.capture.packaged_class import source_folder
 from gitops_ml.client import cards
 from gitops_ml.client.cards import Result, Shown, proposed_rows
 from gitops_ml.client.connection import Connection

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 
-from gitops_ml.capture.package import Package
-from gitops_ml.capture.package_text import package_text
+from gitops_ml.capture.packaged_class import Package, package_text
 from gitops_ml.commands.lock import lock
 from gitops_ml.delivery.change import ChangeOptions, DeliveryResult, proposal_by
 from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, propose

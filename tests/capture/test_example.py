@@ -7,8 +7,8 @@ import dataclasses
 
 import pytest
 
+from gitops_ml.capture.comparison.clean_import import CannotAsk, answer
 from gitops_ml.capture.comparison.example import is_close
-from gitops_ml.capture.comparison.example_answer import CannotAsk, answer
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gitops_ml.capture.notebook_origin import notebook_origin
+from gitops_ml.capture.live_session import notebook_origin
 from tests.support.http_servers import Handler, answering
 
 KERNEL = "0123abcd-0000-4000-8000-0123456789ab"

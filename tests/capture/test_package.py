@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gitops_ml.capture.package import package
-from gitops_ml.capture.package_folder import keep_package
+from gitops_ml.capture.packaged_class import keep_package
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.packages.installed import tops_of
 

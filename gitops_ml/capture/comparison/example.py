@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops_ml.capture.comparison.clean_import import JOB
-from gitops_ml.capture.comparison.example_answer import CannotAsk, answer
-from gitops_ml.capture.package import Package
+from gitops_ml.capture.comparison.clean_import import JOB, CannotAsk, answer
+from gitops_ml.capture.packaged_class import Package
 from gitops_ml.errors import Unpackageable
 from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment
 from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
 
-_PROGRAM = "from gitops_ml.capture.comparison.example_answer import main"
+_PROGRAM = "from gitops_ml.capture.comparison.clean_import import answer_example as main"
 _SHOWN = 120
 _SKIP = "correct it, or give example=None to deploy without one"
 

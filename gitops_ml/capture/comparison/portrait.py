@@ -17,8 +17,8 @@ from typing import Any
 
 from gitops_ml.capture.collected import attribute
 from gitops_ml.capture.comparison.code_digest import codes_of, used_names
-from gitops_ml.capture.comparison.patched_libraries import value_at
-from gitops_ml.capture.comparison.process_state import state_of
+from gitops_ml.capture.comparison.process_state import state_of, value_at
+from gitops_ml.capture.statements import OF_EVERY_MODULE
 
 Label = tuple[str, str]
 """How a node is reached: ``("attribute", "rounds")``."""
@@ -230,14 +230,13 @@ def globals_of(function: Any, surroundings: Surroundings) -> Edges:
             yield (("global", place + name), Builtin(name if hasattr(builtins, name) else ""))
         elif is_here and name in surroundings.of_place:
             yield (("global", name), OfPlace(function.__globals__[name]))
-        elif name not in _OF_EVERY_MODULE:
+        elif name not in OF_EVERY_MODULE:
             value = function.__globals__[name]
             yield (("global", place + name), value)
             if isinstance(value, ModuleType):
                 yield from _through(value, place + name, names[name], surroundings)
 
 
-_OF_EVERY_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__"})
 _DYNAMIC = frozenset({"globals", "eval", "exec"})
 _CHANGES = frozenset({"sys", "os", "time"})
 """Modules whose values are facts about the process."""

@@ -29,18 +29,22 @@ from gitops_ml.capture.comparison.portrait import (
     globals_of,
     subclasses_of,
 )
-from gitops_ml.capture.comparison.portrait_live import generator, live, opaque, state_of
 from gitops_ml.capture.comparison.portrait_pandas import of_pandas
 from gitops_ml.capture.comparison.portrait_process import (
     cached_property,
     context,
     context_variable,
     forward,
+    generator,
+    live,
     logger,
     named_builtin,
     of_place,
+    opaque,
     queued,
+    state_of,
 )
+from gitops_ml.capture.comparison.process_state import HEAP
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 _LONG = 200
@@ -58,8 +62,6 @@ _OF_CLASSES = frozenset(
 )  # fmt: skip
 """Attributes that Python or a library derives from the others, or that name the module."""
 _OF_FUNCTIONS = frozenset({"__signature__", "__annotate__"})
-_HEAP = 1 << 9
-"""The flag of types that Python code can make."""
 _DESCRIPTORS = (
     types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType,
     types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType,
@@ -90,7 +92,7 @@ def found(value: Any, place: Surroundings) -> Found:
         return _array(value, place)
     if (table := of_pandas(value, place)) is not None:
         return table
-    if place.reference(kind) is None and kind.__flags__ & _HEAP and not _is_of_c(kind, place):
+    if place.reference(kind) is None and kind.__flags__ & HEAP and not _is_of_c(kind, place):
         return _own_instance(value, place)
     return _instance(value, place)
 
@@ -267,7 +269,7 @@ def _cached(value: Any, place: Surroundings) -> Found:
 
 
 def _class(value: type, place: Surroundings) -> Found:
-    if not value.__flags__ & _HEAP:
+    if not value.__flags__ & HEAP:
         return Found("installed", value.__qualname__)
     return Found("class", value.__qualname__, _class_edges(value, place), has_identity=True)
 

@@ -17,21 +17,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from gitops_ml.capture.beside import own_of_session
 from gitops_ml.capture.collected import Collected, Repairs
 from gitops_ml.capture.comparison.clean_import import JOB
-from gitops_ml.capture.comparison.patched_libraries import Patches
 from gitops_ml.capture.comparison.portrait import Node, Surroundings, portrait
-from gitops_ml.capture.comparison.portrait_compare import Difference, differences
-from gitops_ml.capture.comparison.portrait_live import ANOTHER
-from gitops_ml.capture.comparison.process_state import NOT_LOADED, STATES, named_in
-from gitops_ml.capture.comparison.repairs import repaired
+from gitops_ml.capture.comparison.portrait_differences import Difference, differences, repaired
+from gitops_ml.capture.comparison.portrait_process import ANOTHER
+from gitops_ml.capture.comparison.process_state import NOT_LOADED, STATES, Patches, named_in
 from gitops_ml.capture.live_imports import Settings
 from gitops_ml.capture.live_session import MAIN, Session
 from gitops_ml.capture.live_source import collect
-from gitops_ml.capture.module_text import holds_state
 from gitops_ml.capture.of_machine import takes_order, variables_read
-from gitops_ml.capture.own_modules import own_of_session
-from gitops_ml.capture.value_source import is_of_environment, pass_it
+from gitops_ml.capture.value_source import holds_state, is_of_environment, pass_it
 from gitops_ml.errors import Unpackageable
 from gitops_ml.packages.installed import is_of_python
 from gitops_ml.runtime.runtime_package import CleanRun, PodEnvironment

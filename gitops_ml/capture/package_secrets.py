@@ -1,4 +1,4 @@
-"""Find the secrets of a session and the values made from them, which must not be packaged.
+"""Find the secrets of a session, and those of the user's own files, which must not be packaged.
 
 A secret is recognized by its name, by its shape, or by the call that returned it. A value made from
 a secret (`f"Bearer {token}"`, `[token]`, `token.encode()`) is recognized by the text of the secret.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
-from gitops_ml.capture.statements import Source, Statement
+from gitops_ml.capture.statements import Source, Statement, read_source
 from gitops_ml.system.secret_scan import (
+    given_in,
     has_secret_shape,
     holds_secret,
     is_named_secret,
+    is_settings,
     looks_random,
     named_texts,
     names_a_secret,
@@ -95,3 +98,36 @@ def _names_a_secret(statement: Statement) -> bool:
     """``os.environ["API_KEY"]``."""
     texts = (node.value for node in ast.walk(statement.node) if isinstance(node, ast.Constant))
     return any(isinstance(text, str) and names_a_secret(text) for text in texts)
+
+
+def secret_reasons(files: Mapping[str, bytes]) -> list[str]:
+    """Why files cannot be packaged, each with what to do."""
+    return [
+        f"{path} has a secret{f' ({name})' if name else ''}, and many people can read a package: list it under "
+        f'"secrets" of the API and read it from os.environ, or move the file out of the folder of the module'
+        for path, content in sorted(files.items())
+        for name in list(_secrets(path, content.decode("utf-8", "replace")))[:1]
+    ]
+
+
+def _secrets(path: str, text: str) -> Iterator[str]:
+    """The names of the secrets in a file; empty for one that has none."""
+    suffix = PurePosixPath(path).suffix
+    named = _of_code(text) if suffix == ".py" else _of_settings(path, text)
+    yield from (name for name, value in named if holds_secret(name, value))
+    if has_secret_shape(text):
+        yield ""
+
+
+def _of_code(text: str) -> Iterator[tuple[str, str]]:
+    for statement in read_source([text]).statements:
+        match statement.node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
+                yield name, value
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(value))):
+                yield name, value
+
+
+def _of_settings(path: str, text: str) -> Iterator[tuple[str, str]]:
+    if is_settings(path):
+        yield from ((name, value) for _, name, value in given_in(text))

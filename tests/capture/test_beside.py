@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops_ml.capture.files_of_source import LARGEST, NamedFiles, named_files
+from gitops_ml.capture.beside import LARGEST, NamedFiles, named_files
 
 A, IN_DATA = {"a.txt": b"a"}, {"data/b.json": b"[]"}
 CASES = {
