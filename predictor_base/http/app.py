@@ -195,7 +195,7 @@ class App:
         """The payload of a plain route, by content type."""
         kind = exchange.header.get(b"content-type", b"")
         payload = parse(exchange.body) if kind == JSON else decode(kind, exchange)
-        exchange.payload = self.typed(method, payload)
+        self.give(method, exchange, payload)
         return PLAIN
 
     async def read_and_answer(self, method: Method, exchange: Exchange, read: Read) -> Reply:
@@ -204,11 +204,11 @@ class App:
         form = await off_loop(size, read, method, exchange)
         return await self.answer(method, exchange, form)
 
-    def typed(self, method: Method, payload: Any) -> Any:
-        """The payload converted to the type that the method's annotation names."""
-        if method.convert is None or self.settings.batching is not None:
-            return payload  # in a batch, predict gets lists, and its annotation describes those
-        return method.convert(payload)
+    def give(self, method: Method, exchange: Exchange, payload: Any) -> None:
+        """Set the payload, which its call converts to the type that the method's annotation names."""
+        exchange.payload = payload
+        if self.settings.batching is None:  # else the annotation is of lists
+            exchange.convert = method.convert
 
     async def answer(self, method: Method, exchange: Exchange, form: Form = PLAIN) -> Reply:
         """Call the method with the exchange's payload; the reply for what it returns or yields, in any protocol."""
@@ -320,7 +320,7 @@ class App:
             method = self.service.predictor.predict
             if method is None:
                 raise errors.NotImplementedHere("the predictor has no predict")
-            exchange.payload = await payload_for(method)
+            self.give(method, exchange, await payload_for(method))
             form = Form(write, only="values")
             reply = await self.answer(method, exchange, form)
             if reply.response is not None:

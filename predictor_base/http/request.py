@@ -120,6 +120,8 @@ class Exchange:
     # Defaults on the class: most requests never set these, and each assignment takes time.
     parameters: Mapping[str, str] = MappingProxyType({})
     payload: Any = None
+    convert: Callable[[Any], Any] | None = None
+    """Makes the annotated type of the payload, at the call of the method."""
     pieces: Sequence[bytes] = (b"",)
     """The body as it arrived; `body` joins it."""
     held = 0

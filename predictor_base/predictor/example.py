@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import StartFailure
@@ -32,8 +32,9 @@ class _Request:
     request_id = "example"
     batch_id = None
 
-    def __init__(self, payload: object) -> None:
+    def __init__(self, payload: object, convert: Callable[[Any], Any] | None) -> None:
         self.payload = payload
+        self.convert = convert
         self.headers: dict[str, str] = {}
         self.query_params: dict[str, str] = {}
 
@@ -47,13 +48,10 @@ def predict_example(predictor: LoadedPredictor, settings: Settings) -> None:
     example, method = settings.example, predictor.predict
     if example is None or method is None:
         return
-    payload = parse(example.request.encode())
+    request = _Request(parse(example.request.encode()), method.convert)
     if settings.batching is not None:
         method = predictor.others.get("predict_batch", method)
-        payload = [payload]
-    elif method.convert is not None:
-        payload = method.convert(payload)
-    request = _Request(payload)
+        request = _Request([request.payload], None)
     result = run(lambda: method.call(request))
     if hasattr(result, "__anext__"):
         run(lambda: anext(result, None))

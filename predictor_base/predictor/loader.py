@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from predictor_base.errors import StartFailure
+from predictor_base.errors import StartFailure, as_failure
 from predictor_base.predictor.cortex_modules import offer_cortex_modules
 from predictor_base.predictor.environment_file import load_environment
 from predictor_base.predictor.typed import converter, fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from predictor_base.predictor.typed import Field
     from predictor_base.settings import Settings
@@ -61,7 +61,8 @@ class Method:
     kind: Kind
     call: Callable[[Any], Any]
     convert: Callable[[Any], Any] | None = None
-    """Converts decoded JSON to the annotated type; None where the annotation is not used."""
+    """Converts decoded JSON to the annotated type; None where the annotation is not used. `call` does it for a request
+    that has this function: the type may have code of the predictor's, which must not run on the event loop."""
     fields: Mapping[str, Field] = field(default_factory=dict)
     """What each field of that type holds for a tensor."""
 
@@ -84,9 +85,11 @@ class Method:
         arguments = _named_arguments(function, known=known, owner=owner)
         name = getattr(function, "__name__", owner)
         convert = converter(function) if "payload" in arguments else None
-        call = _caller(function, arguments)
-        fields = fields_of(function) if convert else {}
-        return cls(name, function, arguments, _kind(function), call, convert, fields)
+        kind, call = _kind(function), _caller(function, arguments)
+        if convert is None:
+            return cls(name, function, arguments, kind, call)
+        call = _converting_first(call) if kind == "generator" else _converting(call)
+        return cls(name, function, arguments, kind, call, convert, fields_of(function))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,33 @@ def _kind(function: Callable[..., Any]) -> Kind:
     if inspect.isgeneratorfunction(function):
         return "generator"
     return "async" if inspect.iscoroutinefunction(function) else "sync"
+
+
+def _converting(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def converting(request: Any) -> Any:
+        _convert(request)
+        return call(request)
+
+    return converting
+
+
+def _converting_first(call: Callable[[Any], Any]) -> Callable[[Any], Iterator[Any]]:
+    """A generator is called on the loop, and its first step runs on a thread."""
+
+    def converting(request: Any) -> Iterator[Any]:
+        _convert(request)
+        yield from call(request)
+
+    return converting
+
+
+def _convert(request: Any) -> None:
+    convert, request.convert = request.convert, None
+    if convert is not None:
+        try:
+            request.payload = convert(request.payload)
+        except BaseException as error:  # also SystemExit, of code of the type's own
+            raise as_failure(error) from error
 
 
 def _caller(function: Callable[..., Any], arguments: tuple[str, ...]) -> Callable[[Any], Any]:

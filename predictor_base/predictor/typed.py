@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from heapq import nsmallest
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
 from uuid import UUID
@@ -192,22 +194,24 @@ def _model(value: Any, annotation: Any, place: str, problems: list[str]) -> Any:
     try:
         return annotation.model_validate(value)
     except ValueError as error:  # pydantic's ValidationError is one
-        details: Any = getattr(error, "errors", list)()
-        for each in details[: MAX_PROBLEMS + 1]:
-            where = ".".join([place, *map(str, each.get("loc", ()))])
-            problems.append(f"{where}: {each.get('msg', error)}")
-        if not details:
-            problems.append(f"{place}: {error}")
+        _refused(error, place, problems)
         return value
+
+
+def _refused(error: ValueError, place: str, problems: list[str]) -> None:
+    details: Any = getattr(error, "errors", list)()
+    for each in details[: MAX_PROBLEMS + 1]:
+        where = ".".join([place, *map(str, each.get("loc", ()))])
+        problems.append(f"{where}: {each.get('msg', error)}")
+    if not details:
+        problems.append(f"{place}: {error}")
 
 
 def _record(value: Any, annotation: Any, place: str, problems: list[str]) -> Any:
     if not isinstance(value, Mapping):
         problems.append(f"{place}: is not an object")
         return value
-    hints = typing.get_type_hints(annotation)
-    is_class = dataclasses.is_dataclass(annotation)
-    required = _required(annotation, hints)
+    hints, required = _parts(annotation)
     problems.extend(
         f"{place}.{name}: is required" for name in hints if name in required - value.keys()
     )
@@ -224,15 +228,22 @@ def _record(value: Any, annotation: Any, place: str, problems: list[str]) -> Any
         if name in hints
     }
     is_fit = len(problems) == before and not required - value.keys() and not unknown
-    return annotation(**found) if is_class and is_fit else found
+    if is_fit and not is_typeddict(annotation):
+        try:
+            return annotation(**found)
+        except ValueError as error:  # of its own __post_init__, as of a validator of pydantic's
+            _refused(error, place, problems)
+    return found
 
 
-def _required(annotation: Any, hints: Mapping[str, Any]) -> set[str]:
+@cache
+def _parts(annotation: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
+    """The types of the fields that a client may give, by name, and those that it must."""
+    hints = typing.get_type_hints(annotation)
     if is_typeddict(annotation):
-        return set(annotation.__required_keys__)
-    missing = dataclasses.MISSING
-    return {
-        each.name
-        for each in dataclasses.fields(annotation)
-        if each.init and each.default is missing and each.default_factory is missing
-    }
+        return hints, frozenset(annotation.__required_keys__)
+    given = inspect.signature(annotation).parameters  # not those that it sets itself
+    hints = {name: hints[name] for name in given if name in hints}
+    return hints, frozenset(
+        name for name in hints if given[name].default is inspect.Parameter.empty
+    )

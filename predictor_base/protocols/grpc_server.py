@@ -245,7 +245,7 @@ class GrpcServer:
             if isinstance(inputs, BadRequest):
                 raise inputs
             exchange.held = self._app.bodies.hold(message.ByteSize())
-            return await off_loop(exchange.held, payload_of, self._app, method, inputs)
+            return await off_loop(exchange.held, payload_of, method, inputs)
 
         def write(result: Any) -> Reply:
             return self._written(message, exchange.request_id, result)

@@ -116,14 +116,14 @@ class OpenInference:
     def _infer_request(self, method: Method, exchange: Exchange) -> InferRequest:
         length = exchange.header.get(HEADER_LENGTH)
         request = read_infer(exchange.body, length, exchange.request_id)
-        exchange.payload = payload_of(self._app, method, request.inputs)
+        self._app.give(method, exchange, payload_of(method, request.inputs))
         return request
 
     def read_v1(self, method: Method, exchange: Exchange) -> Form:
         payload = _json_object(exchange.body)
         if not isinstance(payload.get("instances"), list):
             raise BadRequest("instances: a list is required")
-        exchange.payload = self._app.typed(method, payload)
+        self._app.give(method, exchange, payload)
         return V1
 
     def read_explain(self, _: Method, exchange: Exchange) -> Form:
@@ -254,11 +254,11 @@ def read_infer(body: bytes, header_length: bytes | None, request_id: str) -> Inf
     )
 
 
-def payload_of(app: App, method: Method, inputs: Any) -> Any:
-    """The payload for inputs by name: of the annotated type, where there is one."""
+def payload_of(method: Method, inputs: Any) -> Any:
+    """The payload for inputs by name, as the annotated type is made of it, where there is one."""
     if method.convert is None or not isinstance(inputs, dict):
         return inputs
-    return app.typed(method, plain_inputs(inputs, method.fields))
+    return plain_inputs(inputs, method.fields)
 
 
 def plain_inputs(inputs: dict[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:

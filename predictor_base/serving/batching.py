@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Batch:
     """Looks like a request, but each argument is the list of that argument of its requests."""
 
+    convert = None  # the annotation of predict is of the lists
+
     def __init__(self, requests: Sequence[Any]) -> None:
         self._requests = requests
 
