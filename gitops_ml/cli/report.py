@@ -247,7 +247,7 @@ def problems(found: Iterable[Problem], *, err: bool = True) -> None:
 
 def annotate(problem: Problem) -> None:
     """Write a problem as a GitHub workflow command."""
-    from gitops_ml.review.reports.annotations import workflow_command
+    from gitops_ml.review.reports.formats import workflow_command
 
     message = f"{problem.path}: {problem.message}" if problem.path else problem.message
     place = (problem.file, problem.line, problem.column)

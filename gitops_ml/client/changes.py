@@ -13,9 +13,9 @@ from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.gitops.differences import unified_diff
 from gitops_ml.gitops.release_files import Release
-from gitops_ml.review.headline import effect, headline
 from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.review import Review
+from gitops_ml.review.sentences import effect, headline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -25,12 +25,15 @@ from gitops_ml.project.project import Project
 from gitops_ml.review.current import current_objects_of, current_states
 from gitops_ml.review.image_changes import with_advisories
 from gitops_ml.review.make_review import Choice, make_review
-from gitops_ml.review.preview_secrets import preview_warnings
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
 from gitops_ml.review.release_pairs import Pair
-from gitops_ml.review.release_usage import usage_of_all, usage_of_planned
 from gitops_ml.review.review import Review, State
-from gitops_ml.review.rule_findings import with_findings
+from gitops_ml.review.rule_findings import (
+    preview_warnings,
+    usage_of_all,
+    usage_of_planned,
+    with_findings,
+)
 from gitops_ml.review.scope import moved_submodules, project_folder
 from gitops_ml.review.sides import read_checkout_releases
 from gitops_ml.system.files import link_of_a_checkout

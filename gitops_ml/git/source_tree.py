@@ -27,6 +27,7 @@ from gitops_ml.git.checkout import (
 from gitops_ml.git.commits import blob_id
 from gitops_ml.git.environment import OPTIONS, git_environment, git_program, run_git
 from gitops_ml.git.object_store import parse_blobs, parse_tree
+from gitops_ml.system.held_file import HeldFile
 from gitops_ml.system.process import TooMuchOutput, run
 
 LINK = "120000"
@@ -213,22 +214,21 @@ class SourceRepository:
             file = tree.files.get(path)
             if file is None or file.mode != LINK:
                 return file
-            if (local := tree.local.get(file.id)) is not None:
-                target = os.readlink(local)  # noqa: PTH115 - as git stores it
-            else:
-                target = os.fsdecode(dict(self.blobs([file.id])).get(file.id, b""))
+            target = os.fsdecode(dict(self.blobs([file.id], tree.local)).get(file.id, b""))
             path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
         return None
 
-    def sizes(self, ids: Iterable[str]) -> dict[str, int]:
-        """Bytes of each blob.
+    def sizes(self, ids: Iterable[str], local: Mapping[str, Path]) -> dict[str, int]:
+        """Bytes of each blob; ``local`` has files of the checkout, whose blobs git does not have.
 
         Raises:
             UsageError: one is not here. A file that cannot be read would count as one that is not there.
         """
-        found = {}
+        wanted = tuple(ids)
+        found = {id: local[id].lstat().st_size for id in wanted if id in local}
         missing = 0
-        for line in self._batch("--batch-check", ids).decode("ascii", "replace").splitlines():
+        listing = self._batch("--batch-check", (id for id in wanted if id not in local))
+        for line in listing.decode("ascii", "replace").splitlines():
             id, _, rest = line.partition(" ")
             kind, _, size = rest.partition(" ")
             if kind == "blob":
@@ -242,14 +242,16 @@ class SourceRepository:
         return found
 
     def blobs(
-        self, ids: Iterable[str], *, largest: int = LARGEST_BLOB
+        self, ids: Iterable[str], local: Mapping[str, Path], *, largest: int = LARGEST_BLOB
     ) -> Iterator[tuple[str, bytes]]:
-        """The contents of blobs of at most ``largest`` bytes, some at a time."""
-        sizes = self.sizes(ids)
+        """The contents of blobs of at most ``largest`` bytes, some at a time; of a link, its target."""
         batch: list[str] = []
         waiting = 0
-        for id, size in sizes.items():
+        for id, size in self.sizes(ids, local).items():
             if size > largest:
+                continue
+            if id in local:
+                yield id, _content(local[id])
                 continue
             if batch and waiting + size > _BATCH:
                 yield from parse_blobs(self._batch("--batch", batch)).items()
@@ -331,22 +333,26 @@ def _on_disk(root: Path, changed: str) -> Iterator[str]:
             yield Path(directory, name).relative_to(root).as_posix()
 
 
+def _content(path: Path) -> bytes:
+    """The content of a file of the checkout, at most `LARGEST_BLOB`; of a link, its target."""
+    if path.is_symlink():
+        return os.fsencode(os.readlink(path))  # noqa: PTH115 - as git stores it
+    return HeldFile(path).read(0, LARGEST_BLOB)
+
+
 def _read(path: Path, length: int) -> SourceFile | None:
     """A regular file or a link of the checkout; `None` for anything else."""
     try:
         facts = path.lstat()
         if stat.S_ISLNK(facts.st_mode):
-            target = os.fsencode(os.readlink(path))  # noqa: PTH115 - as git stores it
-            return SourceFile(LINK, blob_id(target, length=length))
+            return SourceFile(LINK, blob_id(_content(path), length=length))
         if not stat.S_ISREG(facts.st_mode):
             return None
         if facts.st_size > LARGEST_BLOB:
             # Data beside the project may have any size; git reports this file as changed already.
             stamp = f"{facts.st_size} {facts.st_mtime_ns}".encode()
             return SourceFile(_mode(facts), blob_id(stamp, length=length))
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(opened, "rb") as file:
-            return SourceFile(_mode(facts), blob_id(file.read(), length=length))
+        return SourceFile(_mode(facts), blob_id(_content(path), length=length))
     except OSError:
         return None
 

@@ -1,7 +1,12 @@
-"""Read the two states of the source that a check compares, as far as the change touches them."""
+"""Read the two states of the source that a check compares, as far as the change touches them.
+
+Each is written into a folder, as the commands that read projects expect it. Nothing of git takes part: no
+checkout, hook, filter, attribute or submodule. Links are written last, so that no file is written through one.
+"""
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
@@ -11,12 +16,11 @@ from pathlib import Path
 
 from gitops_ml.documents.yaml_reader import LARGEST_FILE
 from gitops_ml.errors import Problem, UsageError
-from gitops_ml.git.source_tree import SourceFile, SourceRepository, SourceTree
+from gitops_ml.git.source_tree import LARGEST_BLOB, LINK, SourceFile, SourceRepository, SourceTree
 from gitops_ml.project.project import Project
 from gitops_ml.project.reader import default_project
 from gitops_ml.review.scope import Scope, scope_of, touched_folders
 from gitops_ml.review.sides import StateReleases, read_state_releases
-from gitops_ml.review.written_tree import local_content, write_tree
 from gitops_ml.workspace.manifest_files import read_project_file
 from gitops_ml.workspace.workspace import no_manifest
 
@@ -24,6 +28,9 @@ _MOST_BESIDE = 200
 """Unchanged manifests that are read because they name what a changed one names."""
 _MOST_TEXT = 64 << 20
 """Bytes of all manifests: those of 150,000 APIs."""
+_UNREAD = LARGEST_FILE + 1
+_MOST_WRITTEN = 4 << 30
+"""Bytes of the files of a state that are written. In git, many large files may take little."""
 _ITEM = re.compile(rb"^-\s+\S", re.M)
 
 
@@ -143,12 +150,10 @@ def _manifest_texts(
         for path in _paths(scope, scope.manifests)
     }
     local = {**trees[0].local, **trees[1].local}
-    own = (id for id in ids if id in local and local[id].lstat().st_size <= LARGEST_FILE)
-    stored = repository.blobs((id for id in ids if id not in local), largest=LARGEST_FILE)
     texts: dict[str, bytes] = {}
     size = 0
     # One that is larger is refused by its reader.
-    for id, text in chain(((id, local_content(local[id])) for id in own), stored):
+    for id, text in repository.blobs(ids, local, largest=LARGEST_FILE):
         texts[id] = text
         size += len(text)
         if size > _MOST_TEXT:
@@ -192,3 +197,72 @@ def _words(manifest: object) -> Iterable[str]:
         endpoint = (fields.get("networking") or {}).get("endpoint")
         if endpoint and str(endpoint).strip("/"):
             yield str(endpoint).strip("/")
+
+
+# -- write the files of a state --------------------------------------------------------------------
+
+
+def write_tree(
+    repository: SourceRepository, tree: SourceTree, paths: Iterable[str], folder: Path
+) -> dict[str, int]:
+    """Write the files of ``paths`` below ``folder``; returns their sizes in bytes.
+
+    A large file is replaced by a text with its blob id: equal files stay equal, other ones differ. A document
+    keeps a size that its reader refuses.
+
+    Raises:
+        UsageError: two paths exclude each other, one leaves the folder, or all are too large.
+    """
+    wanted = {path: tree.files[path] for path in sorted(set(paths)) if path in tree.files}
+    for path in wanted:
+        _refuse_bad(path)
+    users: dict[str, list[str]] = {}
+    for path, file in wanted.items():
+        users.setdefault(file.id, []).append(path)
+    sizes = repository.sizes(users, tree.local)
+    small = (size for file in wanted.values() if (size := sizes.get(file.id, 0)) <= LARGEST_BLOB)
+    if (total := sum(small)) > _MOST_WRITTEN:
+        raise UsageError(
+            f"the folders with the manifests that change have {total:,} bytes, and at most {_MOST_WRITTEN:,} are read: "
+            "move data out of them"
+        )
+    links: list[tuple[str, bytes]] = []
+    large = ((id, f"blob {id}\n".encode()) for id in users if sizes.get(id, 0) > LARGEST_BLOB)
+    for id, content in chain(large, repository.blobs(users, tree.local)):
+        for path in users[id]:
+            if wanted[path].mode == LINK:
+                links.append((path, content))
+            else:
+                least = _UNREAD if sizes.get(id, 0) > LARGEST_BLOB else 0
+                _write(folder, path, content, wanted[path], least=least)
+    for path, target in links:
+        _link(folder, path, target)
+    return {path: sizes.get(file.id, 0) for path, file in wanted.items()}
+
+
+def _refuse_bad(path: str) -> None:
+    """A commit that git did not make may hold any name."""
+    if "\0" in path or any(p in {"", ".", ".."} or p.lower() == ".git" for p in path.split("/")):
+        raise UsageError(f"the commit has a file {path!r}, which no checkout could have")
+
+
+def _write(folder: Path, path: str, content: bytes, file: SourceFile, *, least: int) -> None:
+    place = folder / path
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        mode = 0o755 if file.mode == "100755" else 0o644
+        opened = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with os.fdopen(opened, "wb") as out:
+            out.write(content)
+            out.truncate(max(len(content), least))
+    except OSError as error:
+        raise UsageError(f"{path} of the commit cannot be written: {error.strerror}") from error
+
+
+def _link(folder: Path, path: str, target: bytes) -> None:
+    place = folder / path
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(os.fsdecode(target))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the link {path} of the commit cannot be written: {error}") from error

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from gitops_ml.delivery.rule_set import rules_of
 from gitops_ml.delivery.rules import problem_of
+from gitops_ml.errors import GitopsMlError
+from gitops_ml.git.source_tree import SourceRepository, SourceTree
+from gitops_ml.gitops.previews import secrets_warning
 from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.policy.base_rules import beyond_base, rule_changes, with_base_rules
 from gitops_ml.policy.evaluate import evaluate
+from gitops_ml.policy.limit_rules import usage_of
 from gitops_ml.policy.rule import Fleet, FleetRule, RuleFinding, Subject, Usage
 from gitops_ml.policy.rule import Side as RuleSide
 from gitops_ml.project.project import Project
-from gitops_ml.review.read_states import ProjectOf
-from gitops_ml.review.release_usage import Place
+from gitops_ml.review.read_states import ProjectOf, write_tree
 from gitops_ml.review.review import ReleaseReview, Review, Side
+from gitops_ml.review.scope import scope_of
 from gitops_ml.review.sides import StateReleases
 from gitops_ml.system.named_files import standing_in
+from gitops_ml.workspace.manifest_files import Found
+from gitops_ml.workspace.workspace import PlannedRelease, read_found
+
+Place = tuple[str, str]
+"""Environment and API."""
+_PREVIEWED = "RealtimeAPI"
+"""Of the releases that previews show."""
 
 
 def with_findings(
@@ -124,3 +136,47 @@ def _side(side: Side | None) -> RuleSide | None:
         openapi=side.openapi,
         sources=side.sources,
     )
+
+
+def preview_warnings(releases: Iterable[ReleaseReview], project: Project) -> Iterator[str]:
+    """A warning for each environment with previews; ``project`` is the one that the change is merged into."""
+    specs = [each.after.spec for each in releases if each.after]
+    for name, environment in project.environments.items():
+        wanted = {
+            spec.name: [(each.env, each.name, each.key) for each in spec.secrets]
+            for spec in specs
+            if spec and (spec.environment, spec.kind) == (name, _PREVIEWED)
+        }
+        if environment.previews and (text := secrets_warning(environment.previews, name, wanted)):
+            yield text
+
+
+def usage_of_all(
+    repository: SourceRepository, tree: SourceTree, *, start: str, folder: Path
+) -> dict[Place, Usage]:
+    """What each release of a state uses. It reads every manifest, and is for projects with limits."""
+    scope = scope_of(tree.files, start)
+    manifests = [path for paths in scope.manifests.values() for path in paths]
+    place = folder / "all"
+    (place / ".git").mkdir(parents=True)
+    named = [scope.project_file] if scope.project_file else []
+    write_tree(repository, tree, [*manifests, *named], place)
+    found = Found(
+        root=place / scope.root,
+        project_file=place / scope.project_file if scope.project_file else None,
+        manifests=tuple(place / path for path in manifests),
+    )
+    with standing_in(place):
+        try:
+            workspace = read_found(found, environments=(), apis=(), covers_project=False)
+            return usage_of_planned(workspace.releases)
+        except GitopsMlError:
+            # What is wrong is reported with the releases that change.
+            return {}
+
+
+def usage_of_planned(releases: Iterable[PlannedRelease]) -> dict[Place, Usage]:
+    """What each of these releases uses."""
+    return {
+        (each.environment.name, each.name): usage_of(each.spec, each.cluster) for each in releases
+    }

@@ -29,7 +29,7 @@ from gitops_ml.policy.rule import KubernetesObjects
 from gitops_ml.project.project import ImageSettings, Project
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.release.resolve import merged_fields
-from gitops_ml.review.image_layers import layers_of
+from gitops_ml.review.image_changes import layers_of
 from gitops_ml.review.review import Side
 from gitops_ml.review.scope import Scope
 from gitops_ml.runtime.runtime_package import APP, RUNTIME

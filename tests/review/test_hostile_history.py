@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gitops_ml.git import source_tree
-from gitops_ml.review import read_states, written_tree
+from gitops_ml.review import read_states
 from tests.support.git_servers import git
 from tests.support.source_changes import Source
 
@@ -117,7 +117,7 @@ def many_bytes(source: Source) -> str:
 BOMBS = {
     "paths": (many_paths, source_tree, "_LONGEST_LISTING", "the paths of commit"),
     "manifests": (many_manifests, read_states, "_MOST_TEXT", "the manifests before and after"),
-    "files": (many_bytes, written_tree, "_MOST_WRITTEN", "have 2,0"),
+    "files": (many_bytes, read_states, "_MOST_WRITTEN", "have 2,0"),
 }
 
 

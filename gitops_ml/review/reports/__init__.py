@@ -1,1 +1,1 @@
-"""A review as text: for people, forges and programs, one file each."""
+"""A review as text: for people one file each, and `formats` for forges and programs."""

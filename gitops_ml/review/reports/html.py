@@ -11,21 +11,30 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import zip_longest
 from typing import Any
 
 from markupsafe import Markup
 
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops.differences import FieldChange
+from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.project.checks import SEVERITIES
 from gitops_ml.release.monthly_cost import CostRange, money_range
-from gitops_ml.review.headline import headline, urgency
 from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
 from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
-from gitops_ml.review.reports.text_rows import side_by_side
 from gitops_ml.review.reports.topology import topology
-from gitops_ml.review.review import RatedChange, ReleaseReview, Review, Side
-from gitops_ml.review.sentences import finding_texts, image_text, size_text, unpriced_text
+from gitops_ml.review.review import ReleaseReview, Review, Side
+from gitops_ml.review.sentences import (
+    finding_texts,
+    headline,
+    image_text,
+    size_text,
+    unpriced_text,
+    urgency,
+)
 from gitops_ml.system.clean_text import printable
 from gitops_ml.system.resources import template
 
@@ -50,33 +59,29 @@ def html_page(
     style = template("review.css.j2").render()
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page = template("review.html.j2", is_html=True, finalize=_shown)
-    found, details = weeks or {}, detailed(review)
-    releases = sorted(review.releases, key=urgency)
-    anchors = {release.directory: f"r{number}" for number, release in enumerate(details)}
+    details, count = detailed(review), len(review.releases)
     return page.render(
+        review=review,
         style=Markup(style),  # noqa: S704 - a file of this package
         style_hash=f"sha256-{digest}",
-        project=review.project,
         headline=headline(review),
-        base=review.base,
-        head=review.head,
         numbers=list(_numbers(review)),
-        problems=review.problems,
-        findings=_findings(review),
-        notes=list(map(_coded, (*review.hand_edits, *review.warnings))),
-        is_many=len(review.releases) > MOST_BARS,
-        rows=[_row(release, anchors) for release in releases[:_MOST_ROWS]],
-        more_rows=max(0, len(review.releases) - _MOST_ROWS),
-        releases=[
-            _release(
-                each, anchors[each.directory], found.get(each.directory), of=len(review.releases)
-            )
-            for each in details
-        ],
+        findings=sorted(finding_texts(review.all_findings), key=_rank),
+        notes=(*review.hand_edits, *review.warnings),
+        anchors={release.directory: f"r{number}" for number, release in enumerate(details)},
+        rows=sorted(review.releases, key=urgency)[:_MOST_ROWS],
+        more_rows=max(0, count - _MOST_ROWS),
+        details=details,
         printed=min(len(details), _MOST_PRINTED),
-        hidden=len(review.releases) - len(details),
+        hidden=count - len(details),
+        is_many=count > MOST_BARS,
+        is_open=count <= _OPEN,
+        is_alone=count == 1,
+        weeks=weeks or {},
         charts=cost_charts(review.releases),
         price_note=_price_note(review, tuple(prices)),
+        states=_STATES,
+        **_PARTS,
     )
 
 
@@ -85,48 +90,25 @@ def detailed(review: Review) -> tuple[ReleaseReview, ...]:
     return tuple(sorted(review.releases, key=urgency)[:_MOST_DETAILED])
 
 
-def _row(release: ReleaseReview, anchors: Mapping[str, str]) -> Mapping[str, Any]:
-    return {
-        "api": release.api,
-        "environment": release.environment,
-        "anchor": anchors.get(release.directory),
-        "state": _STATES[release.action],
-        "rollout": release.rollout,
-        "image": image_text(release) or "–",
-        "cost": _cost(release.cost),
-    }
-
-
 def _shown(value: object) -> object:
     """A value of the documents without characters that steer its display."""
     return value if isinstance(value, Markup) else printable(str(value))
 
 
-def _numbers(review: Review) -> Iterator[Mapping[str, str]]:
+def _numbers(review: Review) -> Iterator[tuple[str, str]]:
     for action, label in _STATES.items():
         if found := len(review.of_action(action)):
-            yield {
-                "value": str(found),
-                "label": f"{'releases' if found > 1 else 'release'} {label}",
-            }
+            yield str(found), f"{'releases' if found > 1 else 'release'} {label}"
     restarts = sum(release.rollout.restarts for release in review.releases)
-    yield {"value": str(restarts), "label": "whose pods restart or stop"}
+    yield str(restarts), "whose pods restart or stop"
     downtimes = sum(release.rollout.downtime for release in review.releases)
-    yield {"value": str(downtimes), "label": "with downtime"}
+    yield str(downtimes), "with downtime"
     if review.cost and any(review.cost):
-        yield {"value": _cost(review.cost), "label": "per month"}
+        yield _cost(review.cost), "per month"
 
 
-def _findings(review: Review) -> list[Mapping[str, str]]:
-    """What breaks rules, the most severe first; what breaks one in the same way is shown once."""
-    found = sorted(finding_texts(review.all_findings), key=lambda each: _rank(each[0].severity))
-    return [
-        {"severity": finding.severity, "rule": finding.rule, "text": _coded(text)}
-        for finding, text in found
-    ]
-
-
-def _rank(severity: str) -> int:
+def _rank(found: tuple[RuleFinding, str]) -> int:
+    severity = found[0].severity
     return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
 
@@ -154,32 +136,6 @@ def _price_note(review: Review, prices: tuple[str, ...]) -> str:
     return f"{how}{sources} {unpriced_text(review)}".strip()
 
 
-def _release(
-    release: ReleaseReview, anchor: str, weeks: Weeks | None, *, of: int
-) -> Mapping[str, Any]:
-    title = f"{release.api} in {release.environment}"
-    shown = weeks.shown if weeks else None
-    return {
-        "api": release.api,
-        "environment": release.environment,
-        "anchor": anchor,
-        "state": _STATES[release.action],
-        "rollout": release.rollout,
-        "is_open": of <= _OPEN,
-        "is_alone": of == 1,
-        "sentences": list(_sentences(release)),
-        "fields": _fields(release.fields),
-        "objects": [_object(rated) for rated in release.objects],
-        "lists": list(_lists(release)),
-        "topology": topology(release),
-        "topology_caption": "From the route to the pods, "
-        + ("before it is removed" if release.after is None else "after the change"),
-        "chart": replica_chart(weeks, title=title) if weeks else None,
-        "chart_words": spoken(shown) if shown else "",
-        "rows": list(_differences(release)),
-    }
-
-
 def _sentences(release: ReleaseReview) -> Iterator[str]:
     for why in filter(None, release.rollout.why):
         yield f"{why[0].upper()}{why[1:].removesuffix('.')}."
@@ -197,18 +153,12 @@ def _sentences(release: ReleaseReview) -> Iterator[str]:
             yield f"{demand} per month on demand, {spot} on spot nodes; it runs on {here}."
 
 
-def _fields(fields: Sequence[FieldChange]) -> list[Mapping[str, str]]:
-    found: list[Mapping[str, str]] = [
-        {
-            "path": field.path,
-            "before": "–" if field.action == "add" else _value(field.before),
-            "after": "–" if field.action == "delete" else _value(field.after),
-        }
-        for field in fields[:_MOST_FIELDS]
-    ]
-    if rest := len(fields) - len(found):
-        found.append({"path": f"… {rest} more", "before": "", "after": ""})
-    return found
+def _fields(fields: Sequence[FieldChange]) -> Iterator[tuple[str, str, str]]:
+    for field in fields[:_MOST_FIELDS]:
+        before = "–" if field.action == "add" else _value(field.before)
+        yield field.path, before, "–" if field.action == "delete" else _value(field.after)
+    if (rest := len(fields) - _MOST_FIELDS) > 0:
+        yield f"… {rest} more", "", ""
 
 
 def _value(value: object) -> str:
@@ -216,48 +166,35 @@ def _value(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
-def _object(rated: RatedChange) -> Mapping[str, Any]:
-    change = rated.change
-    return {
-        "name": f"{change.kind}/{change.name}",
-        "action": _STATES.get(change.action, change.action),
-        "risk": rated.risk,
-        "why": rated.why,
-        "fields": _fields(change.fields),
-    }
-
-
-def _lists(release: ReleaseReview) -> Iterator[Mapping[str, Any]]:
+def _lists(release: ReleaseReview) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     if release.files:
-        lines = [
-            {
-                "name": f.path,
-                "text": _STATES.get(f.action, f.action)
-                + (f", {size_text(f.size)}" if f.size else ""),
-            }
+        files = [
+            (f.path, _STATES.get(f.action, f.action) + (f", {size_text(f.size)}" if f.size else ""))
             for f in release.files[:_MOST_FIELDS]
         ]
-        yield {"title": f"Source files that change: {len(release.files)}", "lines": lines}
+        yield f"Source files that change: {len(release.files)}", files
     if release.packages:
-        lines = [
-            {
-                "name": p.name,
-                "text": f"{p.before or '–'} → {p.after or '–'}"
+        packages = [
+            (
+                p.name,
+                f"{p.before or '–'} → {p.after or '–'}"
                 + "".join(f" · {a.id} {a.summary}" for a in p.advisories),
-            }
+            )
             for p in release.packages[:_MOST_FIELDS]
         ]
-        yield {"title": f"Locked packages that change: {len(release.packages)}", "lines": lines}
+        yield f"Locked packages that change: {len(release.packages)}", packages
 
 
-def _differences(release: ReleaseReview) -> Iterator[Mapping[str, Any]]:
+def _differences(release: ReleaseReview) -> list[tuple[str, tuple[Row, ...]]]:
     """The manifest and the values as text, before and after, where both are there."""
     if release.before is None or release.after is None:
-        return
+        return []
+    found = []
     for title, part in (("The manifest", "manifest"), ("The values of the chart", "values")):
         before, after = (_text(side, part) for side in (release.before, release.after))
         if rows := side_by_side(before, after):
-            yield {"title": title, "rows": rows}
+            found.append((title, rows))
+    return found
 
 
 def _text(side: Side, part: str) -> str:
@@ -265,3 +202,68 @@ def _text(side: Side, part: str) -> str:
         return write_yaml(getattr(side, part))
     except TypeError:  # something that YAML for machines does not have
         return json.dumps(getattr(side, part), indent=2, sort_keys=True, default=str)
+
+
+# -- two texts side by side: the lines that differ, with the lines around them ---------------------
+
+_CONTEXT = 3
+MOST_ROWS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line before and after; ``kind`` is ``same``, ``changed``, ``added``, ``removed`` or ``gap``."""
+
+    kind: str
+    number_before: int | None = None
+    before: str = ""
+    number_after: int | None = None
+    after: str = ""
+
+
+def side_by_side(before: str, after: str) -> tuple[Row, ...]:
+    """The rows; beyond a limit, the rest is counted in a last one."""
+    old, new = before.splitlines(), after.splitlines()
+    rows = list(_rows(old, new))
+    if len(rows) > MOST_ROWS:
+        rest = len(rows) - MOST_ROWS
+        rows = [*rows[:MOST_ROWS], Row("gap", before=f"… {rest} more lines")]
+    return tuple(rows)
+
+
+def _rows(old: list[str], new: list[str]) -> Iterator[Row]:
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    for index, group in enumerate(matcher.get_grouped_opcodes(_CONTEXT)):
+        if index:
+            yield Row("gap", before="…")
+        for kind, first_old, last_old, first_new, last_new in group:
+            left = range(first_old, last_old)
+            right = range(first_new, last_new)
+            for a, b in zip_longest(left, right):
+                yield _line(kind, a, b, old, new)
+
+
+def _line(kind: str, a: int | None, b: int | None, old: list[str], new: list[str]) -> Row:
+    shown = "same" if kind == "equal" else "changed"
+    return Row(
+        "added" if a is None else "removed" if b is None else shown,
+        None if a is None else a + 1,
+        "" if a is None else old[a],
+        None if b is None else b + 1,
+        "" if b is None else new[b],
+    )
+
+
+_PARTS: Mapping[str, Any] = {
+    "coded": _coded,
+    "cost": _cost,
+    "image_text": image_text,
+    "sentences": _sentences,
+    "fields": _fields,
+    "topology": topology,
+    "replica_chart": replica_chart,
+    "spoken": spoken,
+    "lists": _lists,
+    "differences": _differences,
+}
+"""What the template calls."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.release.monthly_cost import CostRange
-from gitops_ml.review.headline import headline
 from gitops_ml.review.review import RatedChange, ReleaseReview, Review
+from gitops_ml.review.sentences import headline
 
 
 def review_facts(review: Review) -> Mapping[str, Any]:

@@ -13,19 +13,20 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import Problem
 from gitops_ml.gitops.pull_request_body import LONGEST_BODY, field_lines
 from gitops_ml.policy.rule import RuleFinding
-from gitops_ml.review.headline import headline, urgency
 from gitops_ml.review.review import ReleaseReview, Review
 from gitops_ml.review.sentences import (
     cost_text,
     file_text,
     finding_texts,
     gpus_text,
+    headline,
     image_text,
     next_steps,
     package_text,
     recorded_text,
     rollout_text,
     unpriced_text,
+    urgency,
     why_text,
 )
 from gitops_ml.system.clean_text import one_line
