@@ -27,7 +27,7 @@ from gitops_ml.git.checkout import (
 from gitops_ml.git.commits import blob_id
 from gitops_ml.git.environment import OPTIONS, git_environment, git_program, run_git
 from gitops_ml.git.object_store import parse_blobs, parse_tree
-from gitops_ml.system.held_file import HeldFile
+from gitops_ml.system.files import HeldFile
 from gitops_ml.system.process import TooMuchOutput, run
 
 LINK = "120000"
