@@ -23,11 +23,10 @@ from gitops_ml.client.arguments import (
 )
 from gitops_ml.client.cards import PullRequest
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
-from gitops_ml.client.overviews import Diagnosis
 from gitops_ml.client.past import History, Trace
 from gitops_ml.client.predictions_view import ComparisonView, LogFiles, PredictionsView
 from gitops_ml.client.python_terms import speaks_python
-from gitops_ml.client.reading import Reading
+from gitops_ml.client.reading import Diagnosis, Reading
 from gitops_ml.client.results import Api, Apis, Outcome
 from gitops_ml.client.views import LocalApi, Logs, Prediction, Status, wait_for
 from gitops_ml.commands.delete import delete

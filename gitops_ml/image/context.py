@@ -34,7 +34,7 @@ from gitops_ml.packages.local_files import (
     secret_problems,
     shell_files,
 )
-from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.packages.requirement_files import requirements_text
 from gitops_ml.release.spec import Dependencies, PredictorSpec
 from gitops_ml.runtime.runtime_package import APP, RUNTIME, runtime_directory
 from gitops_ml.system.project_files import (

@@ -20,7 +20,7 @@ from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_protected
 from gitops_ml.packages.build_settings import ca_bundle, pip_configurations, pip_settings
 from gitops_ml.packages.local_files import index_options, link_folders, requirement_lines
-from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.packages.requirement_files import requirements_text
 from gitops_ml.system.files import written
 from gitops_ml.system.process import redacted
 from gitops_ml.system.project_files import LARGEST_TEXT, is_file, read_file

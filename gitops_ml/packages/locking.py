@@ -15,6 +15,13 @@ from urllib.parse import unquote, urlsplit
 
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem, UsageError
 from gitops_ml.packages.index import IndexSettings, PackageFile
+from gitops_ml.packages.local_files import TooLarge
+from gitops_ml.packages.lock_check import (
+    hashes_by_name,
+    lock_problems,
+    unhashed_lines,
+    unhashed_packages,
+)
 from gitops_ml.packages.lock_file import (
     MACHINES,
     BadLock,
@@ -29,9 +36,13 @@ from gitops_ml.packages.lock_file import (
     parse_lock,
     render_lock,
 )
-from gitops_ml.packages.requirement_files import RequirementLine
-from gitops_ml.packages.requirement_text import requirements_text
-from gitops_ml.packages.resolver import IndexedPackage, Pin, Resolver
+from gitops_ml.packages.requirement_files import (
+    RemoteInclude,
+    RequirementLine,
+    read_requirement_lines,
+    requirements_text,
+)
+from gitops_ml.packages.resolver import IndexedPackage, Pin, Resolver, best_wheel, read_pins
 from gitops_ml.packages.wheels import Component
 from gitops_ml.system.files import written
 from gitops_ml.system.memory import Memory
@@ -123,8 +134,6 @@ def why_stale(
 
     ``wheels`` has the metadata of locally available wheels, by their sha256.
     """
-    from gitops_ml.packages.lock_check import lock_problems
-
     if old := facts.old_lock:
         missing = "is not there, and" if lock is None else "is not alone:"
         return f"{missing} {old} is the lock of an older gitops-ml, which has to be removed"
@@ -143,8 +152,6 @@ def requirement_lines_of(facts: LockFacts) -> tuple[RequirementLine, ...]:
     Raises:
         UsageError: one includes a file of a server, or they are too large.
     """
-    from gitops_ml.packages.local_files import TooLarge
-    from gitops_ml.packages.requirement_files import RemoteInclude, read_requirement_lines
 
     def of_project(path: str) -> str | None:
         return None if path.startswith(("/", "../")) else _text(facts.project, path)
@@ -210,10 +217,6 @@ def lock_dependencies(
             names packages and remedies.
         InvalidDocument: the file of the lock was not written by `gitops-ml lock`.
     """
-    from gitops_ml.packages.index import IndexSettings
-    from gitops_ml.packages.lock_check import unhashed_lines
-    from gitops_ml.packages.resolver import Resolver
-
     before = _to_be_replaced(facts)
     lines = requirement_lines_of(facts)
     if problems := [*unhashed_lines([each for each in lines if not each.is_runtime])]:
@@ -274,8 +277,6 @@ def _content(facts: LockFacts) -> bytes | None:
 
 def _kept(facts: LockFacts, before: Lock | None, platform: str) -> dict[str, str]:
     """The versions of the current lock by package; without one, those of a lock of format 1."""
-    from gitops_ml.packages.resolver import read_pins
-
     if before is not None:
         found = [each for each in before.packages_for(platform) if not each.path]
         return {package.name: package.version for package in found}
@@ -287,8 +288,6 @@ def _resolved(
     facts: LockFacts, resolver: Resolver, preferred: Mapping[str, str]
 ) -> tuple[Pin, ...]:
     """The versions for one platform: as ``preferred``, as tested, or the newest."""
-    from gitops_ml.packages.resolver import read_pins
-
     own = (facts.project / facts.requirements,) if facts.requirements else ()
     text = facts.constraints.read_text("utf-8") if facts.constraints else ""
     tested = {pin.name: pin.version for pin in read_pins(text)}
@@ -299,8 +298,6 @@ def _locked(
     pins: Sequence[Pin], lines: Sequence[RequirementLine], resolver: Resolver
 ) -> tuple[LockedPackage, ...]:
     """Each pin with its wheel; all problems are reported together."""
-    from gitops_ml.packages.lock_check import hashes_by_name, unhashed_packages
-
     hashes = hashes_by_name(each for each in lines if not each.is_runtime)
     of_index = [pin.requirement for pin in pins if not pin.path]
     known = resolver.wheels_of(of_index) if of_index else {}
@@ -339,8 +336,6 @@ def _of_index(
     pin: Pin, found: IndexedPackage, allowed: frozenset[str] | None, resolver: Resolver
 ) -> LockedPackage | str:
     """The wheel of a version, preferably with an ``allowed`` hash; or a problem."""
-    from gitops_ml.packages.resolver import best_wheel
-
     named = [file for file in found.wheels if file.sha256 in allowed] if allowed else []
     best = best_wheel(named or found.wheels, python=resolver.python, platform=resolver.platform)
     if best is None:

@@ -28,8 +28,7 @@ from gitops_ml.errors import GitopsMlError, ProgramFailed, ServerFailed
 from gitops_ml.http.urls import is_protected
 from gitops_ml.packages.index import IndexSettings, PackageFile, web_address
 from gitops_ml.packages.lock_file import GLIBC, MACHINES, read_pylock
-from gitops_ml.packages.requirement_files import local_path, wheel_name
-from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.packages.requirement_files import local_path, requirements_text, wheel_name
 from gitops_ml.system import process
 from gitops_ml.system.process import redacted
 

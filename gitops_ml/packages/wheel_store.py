@@ -15,10 +15,9 @@ from pathlib import Path
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from gitops_ml.packages.lock_file import LockedPackage
-from gitops_ml.packages.requirement_files import read_requirement_lines
-from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.packages.requirement_files import read_requirement_lines, requirements_text
 from gitops_ml.packages.resolver import Pin, Resolver
-from gitops_ml.packages.wheels import Component
+from gitops_ml.packages.wheels import Component, describe_wheel
 from gitops_ml.system.cache import folder_in
 from gitops_ml.system.files import HeldFile, allow_open_files
 from gitops_ml.system.progress import Progress
@@ -82,8 +81,6 @@ class WheelStore:
 
         Nothing is fetched; files with another hash than the lock's are left out.
         """
-        from gitops_ml.packages.wheels import describe_wheel
-
         found = {}
         for package in packages:
             folder = self._folder / package.sha256

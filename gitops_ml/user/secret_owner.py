@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitops_ml.errors import InvalidDocument, UsageError
+from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.http.secret_destinations import TokenHosts, refusal
 from gitops_ml.system.cache import home_folder, user_folder
 from gitops_ml.system.process import TOKEN_HOSTS
-from gitops_ml.system.project_files import is_file
+from gitops_ml.system.project_files import CannotRead, is_file, read_file
 
 _FILE = Path("gitops-ml") / "config.yaml"
 
@@ -98,8 +98,6 @@ def _configured(environ: Mapping[str, str], folder: Path) -> TokenHosts:
 def _read(file: Path) -> Mapping[str, Any]:
     from gitops_ml.documents.json_schema import load_schema
     from gitops_ml.documents.yaml_reader import LARGEST_FILE, read_yaml
-    from gitops_ml.errors import Problem
-    from gitops_ml.system.project_files import CannotRead, read_file
 
     try:
         document = read_yaml(read_file(file, limit=LARGEST_FILE), file=str(file))

@@ -15,7 +15,7 @@ from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.manifest.cortex_differences import SHELL_SCRIPT, has_cortex_name
 from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, requirement_problems, secret_problems
-from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.packages.requirement_files import requirements_text
 from gitops_ml.project.project import Project
 from gitops_ml.project.reader import default_project, read_project
 from gitops_ml.system.named_files import current_folder

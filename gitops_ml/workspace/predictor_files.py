@@ -13,8 +13,7 @@ from gitops_ml.documents.findings import error
 from gitops_ml.documents.merge import overridden
 from gitops_ml.errors import Problem
 from gitops_ml.manifest.manifest import Manifest
-from gitops_ml.packages.import_needs import missing_modules
-from gitops_ml.packages.installed import is_of_python
+from gitops_ml.packages.installed import is_of_python, missing_modules
 from gitops_ml.packages.local_files import DEPENDENCY_FILES, needs_pip
 from gitops_ml.packages.lock_file import BadLock, known_lock, lock_path
 from gitops_ml.packages.requirement_files import RemoteInclude, read_requirement_lines

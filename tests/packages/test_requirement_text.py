@@ -6,8 +6,7 @@ import codecs
 
 import pytest
 
-from gitops_ml.packages.requirement_files import read_requirement_lines
-from gitops_ml.packages.requirement_text import requirements_text
+from gitops_ml.packages.requirement_files import read_requirement_lines, requirements_text
 
 TEXT = f"six==1.16.0 --hash=sha256:{'0' * 64}\n"
 ENCODINGS = {

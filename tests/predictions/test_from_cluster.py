@@ -12,8 +12,13 @@ import pytest
 
 from gitops_ml.cluster.monitoring import Prometheus, proxy_path
 from gitops_ml.predictions.comparison import DIFFERENT, compare
-from gitops_ml.predictions.from_cluster import deployments_of, from_prometheus, metrics_port
-from gitops_ml.predictions.metrics_text import predictions_of, read_sums
+from gitops_ml.predictions.from_cluster import (
+    deployments_of,
+    from_prometheus,
+    metrics_port,
+    predictions_of,
+    read_sums,
+)
 from tests.support.ports import free_port
 from tests.support.predictor_server import serving, until
 from tests.support.prometheus import prometheus_with

@@ -8,7 +8,7 @@ import pytest
 
 from gitops_ml.errors import ServerFailed
 from gitops_ml.predictions.comparison import UNKNOWN, compare
-from gitops_ml.predictions.metrics_text import predictions_of, read_sums
+from gitops_ml.predictions.from_cluster import predictions_of, read_sums
 from gitops_ml.predictions.prediction_log_files import accuracy_in, predictions_in, read_events
 
 CLASSES = 'predictor_predictions_total{class="a"} '

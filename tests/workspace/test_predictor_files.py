@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitops_ml.packages.import_needs import missing_modules
+from gitops_ml.packages.installed import missing_modules
 from gitops_ml.system.memory import Memory
 from gitops_ml.system.seal import Seal
 from gitops_ml.workspace.predictor_files import source_problems
