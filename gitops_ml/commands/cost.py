@@ -15,9 +15,8 @@ from gitops_ml.cluster.monitoring import (
 from gitops_ml.commands.check_page import in_flight_metric
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import UsageError
-from gitops_ml.release.monthly_cost import missing_price, money
-from gitops_ml.release.replicas_over_time import Traffic
-from gitops_ml.release.spending import STEP, Spending, Usage, spending
+from gitops_ml.release.monthly_cost import Spending, Usage, missing_price, money, spending
+from gitops_ml.release.replicas_over_time import STEP, Traffic
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, checked
 

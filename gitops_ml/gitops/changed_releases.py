@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gitops_ml.documents.plain_data import within
 from gitops_ml.git.commits import Change
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_yaml import deployment_id_of, destination_of, read_fields
-from gitops_ml.release.values.pod_part import pod_part
+from gitops_ml.release.values.chart import pod_part
 
 Content = tuple["bytes | None", "bytes | None"]
 """A file before and after; twice `None` where it does not change."""
@@ -127,12 +128,12 @@ def pods_of(values: Mapping[str, Any]) -> object:
         part = pod_part(values)
     except (KeyError, TypeError, AttributeError):
         return values
-    return {**part, "id": _in(values, "api").get("deploymentId")}
+    return {**part, "id": within(values, "api").get("deploymentId")}
 
 
 def _rollout(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """How a Deployment with the new values replaces the pods that it has with the old ones."""
-    strategy = _in(new, "updateStrategy")
+    strategy = within(new, "updateStrategy")
     if strategy.get("type") == "Recreate":
         return RECREATE
     few, many = (_at_a_time(strategy, replicas) for replicas in running_replicas(old, new))
@@ -155,23 +156,23 @@ def running_replicas(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[in
 
 def replica_range(values: Mapping[str, Any]) -> tuple[int, int]:
     """The fewest and the most replicas of a release."""
-    scaling = _in(values, "autoscaling")
+    scaling = within(values, "autoscaling")
     fewest = _number(scaling.get("minReplicas", values.get("replicas", 1)), least=0)
     return fewest, max(1, fewest, _number(scaling.get("maxReplicas", fewest)))
 
 
 def all_stop(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether a rollout may stop all replicas before others are ready, and no request waits for these."""
-    if _in(_in(new, "autoscaling"), "httpAddon").get("enabled") is True:
+    if within(new, "autoscaling", "httpAddon").get("enabled") is True:
         return False
     fewest, _ = running_replicas(old, new)
-    return missing_pods(_in(new, "updateStrategy"), fewest) >= fewest
+    return missing_pods(within(new, "updateStrategy"), fewest) >= fewest
 
 
 def most_at_peak(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, int, int]:
     """The most replicas that a rollout may meet, the new ones beside all old, and the old ones beside all new."""
     _, most = running_replicas(old, new)
-    strategy = _in(new, "updateStrategy")
+    strategy = within(new, "updateStrategy")
     extra = min(most, extra_pods(strategy, most))
     return most, extra, max(0, min(extra, most - missing_pods(strategy, most)))
 
@@ -207,8 +208,3 @@ def _share(value: object, replicas: int, rounded: Callable[[float], int]) -> int
 
 def _number(value: object, *, least: int = 1) -> int:
     return max(least, value) if isinstance(value, int) else least
-
-
-def _in(values: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    found = values.get(section)
-    return found if isinstance(found, dict) else {}

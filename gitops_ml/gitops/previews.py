@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from gitops_ml.documents.plain_data import without_empty
 from gitops_ml.documents.yaml_reader import load_all_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.forge.address import ForgeAddress
@@ -36,7 +37,6 @@ from gitops_ml.project.project import (
     GpuClass,
     PreviewSpec,
 )
-from gitops_ml.release.values.plain_values import without_empty
 
 CHART, CHART_VERSION = "preview", "0.2.0"
 """Of `charts/preview`; a test compares."""

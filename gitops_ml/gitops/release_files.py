@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from gitops_ml.documents.plain_data import within, without_empty
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import argo, layout
@@ -24,9 +25,7 @@ from gitops_ml.helm.charts import Chart
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.project import ClusterSpec, Project
 from gitops_ml.release.spec import ReleaseSpec
-from gitops_ml.release.values.chart import chart_values
-from gitops_ml.release.values.plain_values import without_empty
-from gitops_ml.release.values.pod_part import pod_part
+from gitops_ml.release.values.chart import chart_values, pod_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +83,7 @@ _MONITORING = re.compile(r"^monitoring:\n(?: .*\n)+", re.M)
 def _alert_origin(values: bytes | None) -> dict[str, str]:
     """The facts of `ReleaseText.with_alert_origin` in a ``values.yaml``."""
     match = _MONITORING.search(own_text(values))
-    fields = read_fields(match[0] if match else None).get("monitoring")
-    alerts = fields.get("alerts") if isinstance(fields, dict) else None
-    if not isinstance(alerts, dict):
-        return {}
+    alerts = within(read_fields(match[0] if match else None), "monitoring", "alerts")
     names = ("commit", "previousDeploymentId")
     return {name: str(alerts[name]) for name in names if alerts.get(name)}
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from gitops_ml.documents.plain_data import within
 from gitops_ml.forge.pull_request import pull_request_number
 from gitops_ml.git.commits import LoggedCommit
 from gitops_ml.git.repository import GitRepository, GitSnapshot
@@ -365,10 +366,7 @@ def _action(event: Event, before: ReleaseRecord | None, after: ReleaseRecord | N
     if before is not None and before.deployment_id == after.deployment_id:
         # The provenance is that of the pods, which are the same.
         return action_of(event.commit.message) or "deploy"
-    derived = after.provenance.get("derived_from")
-    if isinstance(derived, Mapping) and derived.get("by"):
-        return str(derived["by"])
-    return "deploy"
+    return str(within(after.provenance, "derived_from").get("by") or "deploy")
 
 
 def _is_deployed(commit: LoggedCommit, release: ReleaseRecord) -> bool:
@@ -379,15 +377,15 @@ def _is_deployed(commit: LoggedCommit, release: ReleaseRecord) -> bool:
 
 
 def _without_id(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    api = values.get("api")
-    if not isinstance(api, Mapping):
-        return values
-    return {**values, "api": {k: v for k, v in api.items() if k != "deploymentId"}}
+    api = within(values, "api")
+    return (
+        {**values, "api": {k: v for k, v in api.items() if k != "deploymentId"}} if api else values
+    )
 
 
 def _without_tag(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    image = values.get("image")
-    if not isinstance(image, Mapping) or not image.get("digest"):
+    image = within(values, "image")
+    if not image.get("digest"):
         return values
     return {**values, "image": {k: v for k, v in image.items() if k != "tag"}}
 

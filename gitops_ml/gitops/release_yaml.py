@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from gitops_ml.documents.plain_data import within
 from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.gitops import layout
@@ -109,7 +110,7 @@ class ReleaseRecord:
     @property
     def manifest(self) -> Mapping[str, Any]:
         """The API as it was submitted."""
-        return _mapping(read_fields(self.text).get("manifest"))
+        return within(read_fields(self.text), "manifest")
 
     @property
     def manifest_file(self) -> str:
@@ -126,7 +127,7 @@ class ReleaseRecord:
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Where the deployment came from."""
-        return _mapping(read_fields(self.text).get("provenance"))
+        return within(read_fields(self.text), "provenance")
 
 
 def without_manifest(facts: str) -> str:
@@ -136,7 +137,7 @@ def without_manifest(facts: str) -> str:
 
 def origin_of(provenance: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Name and text of each fact about a source that is not a checkout, in the recorded order."""
-    origin = _mapping(provenance.get("origin"))
+    origin = within(provenance, "origin")
     return tuple((one_line(str(name)), one_line(str(value))) for name, value in origin.items())
 
 
@@ -152,7 +153,7 @@ def read_release(content: bytes) -> ReleaseRecord | None:
 def read_fields(content: bytes | str | None) -> Mapping[str, Any]:
     """The fields of a ``release.yaml`` or ``values.yaml``; empty where the file is missing or is not YAML."""
     try:
-        return _mapping(load_yaml(content or b""))
+        return within(load_yaml(content or b""))
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
 
@@ -184,7 +185,7 @@ def _rewritten(text: str) -> str:
 
 
 def _in_order(value: Any, first: Iterable[str], *, last: str = "") -> dict[str, Any]:
-    found = _mapping(value)
+    found = within(value)
     begin = {name: found[name] for name in first if name in found}
     end = {last: found[last]} if last in found else {}
     return {**begin, **{key: each for key, each in found.items() if key != last}, **end}
@@ -271,7 +272,3 @@ def _image(fields: Mapping[str, Any]) -> ImageRef:
 def _refresh(fields: Mapping[str, Any]) -> Refresh | None:
     found = fields.get("refresh")
     return Refresh(str(fields["name"]), found["of"], int(found["number"])) if found else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from gitops_ml.documents.plain_data import within
 from gitops_ml.documents.yaml_reader import load_all_yaml
 
 _KIND = re.compile(r"^kind: [\"']?(\w+)", re.M)
@@ -44,10 +45,10 @@ def faults_of_text(values: Mapping[str, Any], text: str) -> tuple[str, ...]:
 
 def faults_of_values(values: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys of a ``values.yaml`` that would change what Helm and Argo CD do with the objects."""
-    metadata = [_section(values, name) for name in ("annotations", "labels")]
-    metadata += [_section(values, name) for name in ("podAnnotations", "podLabels")]
-    metadata.append(_section(_section(values, "serviceAccount"), "annotations"))
-    metadata.append(_section(_section(_section(values, "route"), "ingress"), "annotations"))
+    metadata = [within(values, name) for name in ("annotations", "labels")]
+    metadata += [within(values, name) for name in ("podAnnotations", "podLabels")]
+    metadata.append(within(values, "serviceAccount", "annotations"))
+    metadata.append(within(values, "route", "ingress", "annotations"))
     keys = sorted({key for each in metadata for key in each if _ACTED_ON.fullmatch(key)})
     return tuple(f"the values have {key}, which decides whether objects are kept" for key in keys)
 
@@ -68,23 +69,23 @@ def _missing(values: Mapping[str, Any], found: Counter[str]) -> tuple[str, ...]:
 
 def expected_kinds(values: Mapping[str, Any]) -> Counter[str]:
     """The least number of objects of each kind that the predictor chart renders for these values."""
-    scaling, route = _section(values, "autoscaling"), _section(values, "route")
+    scaling, route = within(values, "autoscaling"), within(values, "route")
     kinds = Counter(("Deployment", "Service", "ServiceAccount"))
-    has_preflight = _section(values, "preflight").get("check", "none") != "none"
+    has_preflight = within(values, "preflight").get("check", "none") != "none"
     if values.get("runtime"):
         kinds["ConfigMap"] += 1 + has_preflight
-    if _section(values, "networkPolicy").get("enabled", True):
+    if within(values, "networkPolicy").get("enabled", True):
         kinds["NetworkPolicy"] += 1 + has_preflight
     kinds["Job"] += has_preflight
     if scaling.get("enabled"):
         kinds["ScaledObject"] += 1
         triggers = [each for each in scaling.get("triggers") or () if isinstance(each, Mapping)]
         kinds["TriggerAuthentication"] += sum(bool(each.get("authentication")) for each in triggers)
-    if _section(scaling, "httpAddon").get("enabled"):
+    if within(scaling, "httpAddon").get("enabled"):
         kinds["InterceptorRoute"] += 1
     kinds[{"httpRoute": "HTTPRoute", "ingress": "Ingress"}.get(str(route.get("type")), "")] += 1
     kinds["ExternalSecret"] += len(values.get("externalSecrets") or ())
-    if _section(values, "podMonitor").get("enabled"):
+    if within(values, "podMonitor").get("enabled"):
         kinds["PodMonitor"] += 1
     kinds.update(_monitoring_kinds(values))
     del kinds[""]
@@ -93,17 +94,12 @@ def expected_kinds(values: Mapping[str, Any]) -> Counter[str]:
 
 def _monitoring_kinds(values: Mapping[str, Any]) -> Iterator[str]:
     """A ready-made container may have no metrics that an alert or a panel is about."""
-    monitoring = _section(values, "monitoring")
-    if values.get("runtime") or _section(monitoring, "sources").get("kubeStateMetrics"):
-        if _section(monitoring, "alerts").get("enabled"):
+    monitoring = within(values, "monitoring")
+    if values.get("runtime") or within(monitoring, "sources").get("kubeStateMetrics"):
+        if within(monitoring, "alerts").get("enabled"):
             yield "PrometheusRule"
-        kind = str(_section(monitoring, "dashboard").get("type"))
+        kind = str(within(monitoring, "dashboard").get("type"))
         yield {"configMap": "ConfigMap", "grafanaDashboard": "GrafanaDashboard"}.get(kind, "")
-
-
-def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = values.get(name)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _acted_on(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:

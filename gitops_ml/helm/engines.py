@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from gitops_ml.documents.json_schema import Check, compile_check
-from gitops_ml.documents.merge import merged
+from gitops_ml.documents.plain_data import merged
 from gitops_ml.documents.yaml_reader import load_all_yaml, load_yaml
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.helm.many_releases import (

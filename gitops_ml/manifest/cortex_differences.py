@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, warning
+from gitops_ml.documents.plain_data import value_at
 
 RULE = "cortex"
 _STORES = ("s3://", "gs://")
@@ -43,23 +44,16 @@ def differences(served: Iterable[_Body]) -> Iterator[tuple[int, Finding]]:
             yield first, warning(difference.path, difference.message, rule=RULE)
 
 
-def _at(body: _Body, path: Path) -> Any:
-    found: Any = body
-    for step in path:
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found
-
-
 def _without(*path: str) -> Callable[[_Body], bool]:
-    return lambda body: _at(body, path) is None
+    return lambda body: value_at(body, path) is None
 
 
 def _of_predictor(*path: str) -> Callable[[_Body], bool]:
-    return lambda body: bool(body.get("predictor")) and _at(body, path) is None
+    return lambda body: bool(body.get("predictor")) and value_at(body, path) is None
 
 
 def _of_container(*path: str) -> Callable[[_Body], bool]:
-    return lambda body: bool(body.get("container")) and _at(body, path) is None
+    return lambda body: bool(body.get("container")) and value_at(body, path) is None
 
 
 def _reads_a_bucket(body: _Body) -> bool:
@@ -147,7 +141,7 @@ DIFFERENCES = (
         ("container", "sidecars"),
         "in Cortex the containers of a pod shared the folder /mnt; here they share only the "
         "network. Pass files over localhost, or put both programs into one image",
-        lambda body: bool(_at(body, ("container", "sidecars"))),
+        lambda body: bool(value_at(body, ("container", "sidecars"))),
     ),
     Difference(
         ("container", "max_concurrency"),
@@ -161,7 +155,7 @@ DIFFERENCES = (
         "before v0.18, Cortex scaled faster by default; the defaults here are those of later "
         "versions. autoscaling.upscale_stabilization_period: 0s, max_upscale_factor: 10, "
         "max_downscale_factor: 0.5 and both tolerances 0.1 restore them",
-        lambda body: body.get("kind") is None and _at(body, ("autoscaling",)) is None,
+        lambda body: body.get("kind") is None and value_at(body, ("autoscaling",)) is None,
     ),
 )
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gitops_ml.documents.merge import merged
+from gitops_ml.documents.plain_data import merged
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument, Problems, UsageError
 from gitops_ml.manifest.cortex_spellings import current_spelling

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gitops_ml.documents.plain_data import within
 from gitops_ml.documents.quantities import format_duration
-from gitops_ml.policy.pod_rules import MAIN, of_kind, place, serving_pod, within
+from gitops_ml.policy.pod_rules import MAIN, of_kind, place, serving_pod
 from gitops_ml.policy.rule import Breach, Rule, Side, Subject
 
 _LEAST_DRAIN = 2
@@ -74,9 +75,7 @@ def _drain(subject: Subject) -> Iterator[Breach]:
         return
     whole = pod.spec.get("terminationGracePeriodSeconds", 30)
     for container in pod.containers:
-        sleeps = within(within(within(container, "lifecycle"), "preStop"), "sleep").get(
-            "seconds", 0
-        )
+        sleeps = within(container, "lifecycle", "preStop", "sleep").get("seconds", 0)
         if sleeps and sleeps + min(probes.grace, 1) > whole:
             message = (
                 f"it sleeps {sleeps} of the {whole} seconds after which Kubernetes kills the pod; "

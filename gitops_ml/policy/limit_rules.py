@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gitops_ml.policy.pod_rules import within
+from gitops_ml.documents.plain_data import within
 from gitops_ml.policy.rule import Breach, Fleet, FleetBreach, FleetRule, Rule, Side, Subject, Usage
 from gitops_ml.project.checks import Limit
 from gitops_ml.project.project import ClusterSpec
@@ -29,7 +29,7 @@ def usage_of(spec: ReleaseSpec, cluster: ClusterSpec) -> Usage:
 
 def usage_of_values(values: Mapping[str, Any], *, environment: str, team: str) -> Usage:
     """The same from Helm's values, of a release whose manifest is another project's; without its cost."""
-    scaling, gpu = within(values, "autoscaling"), within(within(values, "resources"), "gpu")
+    scaling, gpu = within(values, "autoscaling"), within(values, "resources", "gpu")
     replicas = _count(scaling.get("maxReplicas"), _count(values.get("replicas"), 1))
     gpus = replicas * _count(gpu.get("count"), 0)
     return Usage(

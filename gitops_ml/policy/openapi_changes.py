@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gitops_ml.policy.pod_rules import within
+from gitops_ml.documents.plain_data import within
 
 _METHODS = ("get", "put", "post", "delete", "patch", "options", "head")
 _DEEPEST = 12
@@ -27,7 +27,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tu
     for path, operations in within(before, "paths").items():
         for method in _METHODS:
             old = within(operations, method)
-            new = within(within(within(after, "paths"), path), method)
+            new = within(after, "paths", path, method)
             if not old:
                 continue
             where = f"{method.upper()} {path}"
@@ -129,10 +129,8 @@ class _Comparison:
         for _ in range(_DEEPEST):
             if not isinstance(schema, dict) or "$ref" not in schema:
                 break
-            found: Any = self._documents[which]
-            for step in str(schema["$ref"]).removeprefix("#/").split("/"):
-                found = within(found, step)
-            schema = found
+            path = str(schema["$ref"]).removeprefix("#/").split("/")
+            schema = within(self._documents[which], *path)
         return schema if isinstance(schema, dict) else {}
 
 

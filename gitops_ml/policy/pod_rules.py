@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitops_ml.documents.findings import Path
+from gitops_ml.documents.plain_data import within
 from gitops_ml.policy.rule import Side
 from gitops_ml.release.proxy import CONTAINER as QUEUE_PROXY
 
@@ -47,11 +48,8 @@ def pods_of(objects: Iterable[Mapping[str, Any]]) -> Iterator[Pod]:
         path = _POD_FIELD.get(str(item.get("kind")))
         if path is None:
             continue
-        template: Any = item
-        for step in path:
-            template = within(template, step)
         name = str(within(item, "metadata").get("name", ""))
-        yield Pod(str(item["kind"]), name, within(template, "spec"))
+        yield Pod(str(item["kind"]), name, within(item, *path, "spec"))
 
 
 def serving_pod(side: Side) -> Pod | None:
@@ -61,12 +59,6 @@ def serving_pod(side: Side) -> Pod | None:
 
 def of_kind(side: Side, kind: str) -> tuple[Mapping[str, Any], ...]:
     return tuple(item for item in side.objects if item.get("kind") == kind)
-
-
-def within(value: Any, key: str) -> Mapping[str, Any]:
-    """The mapping at ``key``; an empty one where there is none."""
-    found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 def place(side: Side, container: str, *fields: str) -> Path:

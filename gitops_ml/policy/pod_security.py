@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gitops_ml.policy.pod_rules import Pod, place, pods_of, within
+from gitops_ml.documents.plain_data import within
+from gitops_ml.policy.pod_rules import Pod, place, pods_of
 from gitops_ml.policy.rule import Breach, Rule, Subject
 
 _VOLUMES = frozenset(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gitops_ml.documents.plain_data import within
 from gitops_ml.documents.quantities import parse_quantity
-from gitops_ml.policy.pod_rules import place, pods_of, within
+from gitops_ml.policy.pod_rules import place, pods_of
 from gitops_ml.policy.rule import Breach, Rule, Subject
 
 _MOST_OVER = 4

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
+from gitops_ml.documents.plain_data import plain_number, without_empty
 from gitops_ml.documents.quantities import parse_quantity
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.release.spec import ContainerSpec, ReleaseSpec, Sidecar
-from gitops_ml.release.values.plain_values import plain_number, without_empty
 
 PROXY = "proxy"
 """Its image among those of releases, which have their directories as names."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
 from gitops_ml.documents.json_schema import load_schema
-from gitops_ml.documents.merge import merged, overridden
+from gitops_ml.documents.plain_data import merged, overridden, value_at
 from gitops_ml.documents.structure import structure
 from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.oci.reference import ImageRef
@@ -111,7 +111,7 @@ def _incomplete(manifest: Manifest, place: EnvironmentSpec) -> Iterator[Finding]
         own = manifest.environments.get(place.name) or {}
         section = next((name for name in _WORKS if name in own), _WORKS[0])
         yield error(_place_of(manifest, place, (section,)), message, rule="environment")
-    missing = [p for p in _NEEDED if (s := _at(fields, p[:-1])) and s.get(p[-1]) is None]
+    missing = [p for p in _NEEDED if (s := value_at(fields, p[:-1])) and s.get(p[-1]) is None]
     for path in missing:
         message = f"{path[-1]!r} is missing in {place.name}"
         yield error(_place_of(manifest, place, path[:-1]), message, rule="environment")
@@ -120,13 +120,6 @@ def _incomplete(manifest: Manifest, place: EnvironmentSpec) -> Iterator[Finding]
         for found in load_schema("api").definition("api").findings(whole):
             message = f"{found.message} (in {place.name})"
             yield error(_place_of(manifest, place, found.path), message, rule="environment")
-
-
-def _at(fields: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    found: Any = fields
-    for step in path:
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found
 
 
 def _place_of(manifest: Manifest, place: EnvironmentSpec, path: Path) -> Path:

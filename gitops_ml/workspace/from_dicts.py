@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gitops_ml.documents.merge import merged
+from gitops_ml.documents.plain_data import merged
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, UsageError
 from gitops_ml.manifest.conflicts import check_manifests

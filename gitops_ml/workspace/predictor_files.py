@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops_ml.documents.findings import error
-from gitops_ml.documents.merge import overridden
+from gitops_ml.documents.plain_data import overridden
 from gitops_ml.errors import Problem
 from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.packages.installed import is_of_python, missing_modules

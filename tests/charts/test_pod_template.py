@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gitops_ml.helm.charts import read_chart
-from gitops_ml.release.values.pod_part import POD_VALUES
+from gitops_ml.release.values.chart import POD_VALUES
 from tests.charts.conftest import CHART, EXAMPLES, merged
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
 from gitops_ml.documents.schema_errors import compile_pattern
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.manifest.manifest import parse_manifests
-from gitops_ml.release.tensorflow_serving import half
+from gitops_ml.release.runtime_settings import half
 from gitops_ml.release.values.nodes import memory
 from predictor_base.settings import Settings
 from tests.support.pipeline import (

@@ -15,7 +15,7 @@ from gitops_ml.release.monthly_cost import (
     monthly_cost,
     replica_hour,
 )
-from gitops_ml.release.schedule import floor_steps, mean_floor
+from gitops_ml.release.replicas_over_time import floor_steps, mean_floor
 from tests.support.pipeline import PROJECT, api, merged, project_of, resolved
 
 if TYPE_CHECKING:

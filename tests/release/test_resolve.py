@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_ml.documents.json_schema import load_schema
-from gitops_ml.documents.merge import merged as laid_over
+from gitops_ml.documents.plain_data import merged as laid_over
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.manifest import parse_manifests

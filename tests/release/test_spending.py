@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitops_ml.release.spending import STEP, Spending, Usage, spending
+from gitops_ml.release.monthly_cost import Spending, Usage, spending
+from gitops_ml.release.replicas_over_time import STEP
 from tests.support.pipeline import PROJECT, api, merged, project_of, resolved
 
 MONDAY = datetime(2026, 3, 23, tzinfo=timezone.utc)

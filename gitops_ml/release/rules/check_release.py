@@ -20,12 +20,10 @@ from gitops_ml.project.project import (
 )
 from gitops_ml.release.rules.autoscaling import autoscaling_findings
 from gitops_ml.release.rules.compute import compute_findings
-from gitops_ml.release.rules.container_proxy import proxy_findings
-from gitops_ml.release.rules.limits import limit_findings
+from gitops_ml.release.rules.limits import limit_findings, size_findings
 from gitops_ml.release.rules.models import model_findings
-from gitops_ml.release.rules.pods import pod_findings
+from gitops_ml.release.rules.pods import pod_findings, proxy_findings
 from gitops_ml.release.rules.policy_requests import policy_findings
-from gitops_ml.release.rules.sizes import size_findings
 from gitops_ml.release.rules.triggers import trigger_findings
 from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.release.values.chart import chart_values

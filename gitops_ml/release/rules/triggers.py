@@ -1,20 +1,31 @@
-"""Rules about KEDA triggers: what KEDA's admission webhook and its scalers would refuse.
+"""Rules about KEDA triggers: what KEDA's admission webhook and its scalers would refuse, and the policy.
 
-The webhook may be bypassed (its failure policy is Ignore), and a scaler reports errors in the
-operator's log only, so both are checked here: apis/keda/v1alpha1/scaledobject_webhook.go at v2.20.
+The webhook may be bypassed (its failure policy is Ignore), and a scaler reports errors in the operator's log only,
+so both are checked here: apis/keda/v1alpha1/scaledobject_webhook.go at v2.20. KEDA's operator reads the metric, with
+its own network and the credentials of an authentication. A trigger that names a server and an authentication sends
+the credentials to the server, so the policy lists the servers that may get credentials that the author of the
+manifest cannot read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
 from gitops_ml.project.cron import cron_findings
+from gitops_ml.project.policy import Policy, is_in_cluster, is_nodes_own, matches_any, servers_in
+from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.rules.keda_scalers import scalers
 from gitops_ml.release.spec import ReleaseSpec, Trigger
 from gitops_ml.system.secret_scan import has_secret_shape, names_a_secret
 
 _RULE = "trigger"
+_error = partial(error, rule=_RULE)
+_warning = partial(warning, rule=_RULE)
+_denied = partial(error, rule="policy")
 _RESOURCES = ("cpu", "memory")
 _REMOVED = frozenset({"type"})
 """Parameters that `_metric_type` reports."""
@@ -43,14 +54,14 @@ def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
         name = trigger.name or f"{trigger.type}-{index}"
         if name in names:
             message = f"another trigger has the name {name!r}"
-            yield error((*at, "name"), message, rule=_RULE)
+            yield _error((*at, "name"), message)
         names.add(name)
         yield from _metadata(trigger, at)
         yield from _metric_type(trigger, at)
         yield from _authentication(trigger, at)
         if trigger.use_cached_metrics and trigger.type in _UNCACHED:
             message = f"KEDA refuses cached metrics with {trigger.type}"
-            yield error((*at, "use_cached_metrics"), message, rule=_RULE)
+            yield _error((*at, "use_cached_metrics"), message)
         if trigger.type == "cron":
             yield from _cron(trigger, at, spec.autoscaling.max_replicas)
 
@@ -65,12 +76,12 @@ def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
     scaler = scalers().get(trigger.type)
     if scaler is None:
         message = f"KEDA has no scaler {trigger.type!r}{suggestion(trigger.type, scalers())}"
-        yield error((*at, "type"), message, rule=_RULE)
+        yield _error((*at, "type"), message)
         return
     for name in scaler.required:
         if name not in trigger.metadata and f"{name}FromEnv" not in trigger.metadata:
             message = f"{trigger.type} needs {name!r}"
-            yield error((*at, "metadata"), message, rule=_RULE)
+            yield _error((*at, "metadata"), message)
     for name, value in trigger.metadata.items():
         place = (*at, "metadata", name)
         is_known = name in scaler.parameters or scaler.is_open or name in _REMOVED
@@ -79,7 +90,7 @@ def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
                 f"{trigger.type} has no parameter {name!r} (secrets belong in authentication)"
                 f"{suggestion(name, sorted(scaler.parameters))}"
             )
-            yield warning(place, message, rule=_RULE)
+            yield _warning(place, message)
         if has_secret_shape(value) or (names_a_secret(name) and value):
             message = "this looks like a secret; refer to it in authentication instead"
             yield error(place, message, rule="secret")
@@ -90,18 +101,18 @@ def _metric_type(trigger: Trigger, at: Path) -> Iterator[Finding]:
     if trigger.type not in _RESOURCES:
         if kind == "Utilization":
             message = f"Utilization is for cpu and memory; {trigger.type} has AverageValue or Value"
-            yield error(place, message, rule=_RULE)
+            yield _error(place, message)
         return
     if "type" in trigger.metadata:
         message = "KEDA 2.18 removed it; write metric_type: Utilization or AverageValue"
-        yield error((*at, "metadata", "type"), message, rule=_RULE)
+        yield _error((*at, "metadata", "type"), message)
     if kind not in ("Utilization", "AverageValue"):
         message = f"{trigger.type} needs metric_type: Utilization or AverageValue"
-        yield error(place, message, rule=_RULE)
+        yield _error(place, message)
     value = trigger.metadata.get("value", "1")
     if kind == "Utilization" and not (value.isascii() and value.isdigit() and int(value) > 0):
         message = f"{value!r} is not a percentage; write a whole number in quotes"
-        yield error((*at, "metadata", "value"), message, rule=_RULE)
+        yield _error((*at, "metadata", "value"), message)
 
 
 def _cron(trigger: Trigger, at: Path, most: int) -> Iterator[Finding]:
@@ -113,7 +124,7 @@ def _cron(trigger: Trigger, at: Path, most: int) -> Iterator[Finding]:
     replicas = fields.get("desiredReplicas", "1")
     if not replicas.isascii() or not replicas.isdigit() or not 0 < int(replicas) <= most:
         message = f"{replicas!r} is not a number from 1 to max_replicas ({most})"
-        yield error((*place, "desiredReplicas"), message, rule=_RULE)
+        yield _error((*place, "desiredReplicas"), message)
 
 
 def _authentication(trigger: Trigger, at: Path) -> Iterator[Finding]:
@@ -121,22 +132,22 @@ def _authentication(trigger: Trigger, at: Path) -> Iterator[Finding]:
     if fields is None:
         return
     if trigger.type in _RESOURCES:
-        yield error(place, f"{trigger.type} needs no authentication", rule=_RULE)
+        yield _error(place, f"{trigger.type} needs no authentication")
     if "name" in fields:
         kind = fields.get("kind", REFERENCE_KINDS[0])
         if kind not in REFERENCE_KINDS or set(fields) - {"name", "kind"}:
             message = f"a reference has a name and a kind: {' or '.join(REFERENCE_KINDS)}"
-            yield error(place, message, rule=_RULE)
+            yield _error(place, message)
         return
     for key in fields:
         if key not in AUTHENTICATION_KEYS:
             known = suggestion(key, ["name", "kind", *sorted(AUTHENTICATION_KEYS)])
             message = f"a TriggerAuthentication has no key {key!r}{known}"
-            yield error((*place, key), message, rule=_RULE)
+            yield _error((*place, key), message)
         elif (wrong := _authentication_error(key, fields[key])) is not None:
-            yield error((*place, key), wrong, rule=_RULE)
+            yield _error((*place, key), wrong)
     if not fields:
-        yield error(place, "it is empty; refer to something, or remove it", rule=_RULE)
+        yield _error(place, "it is empty; refer to something, or remove it")
 
 
 def _authentication_error(key: str, value: object) -> str | None:
@@ -157,3 +168,182 @@ def _is_reference(item: object, key: str) -> bool:
     needed = _REFERENCES[key]
     is_whole = needed <= item.keys() <= needed | _OPTIONAL.get(key, set())
     return is_whole and all(isinstance(text, str) and text for text in item.values())
+
+
+_ADDRESSES = re.compile(
+    r"(?i)(address|addresses|url|uri|endpoint|endpoints|host|hosts|server|servers|connection"
+    r"|connectionstring|endpointsuffix|template|cloudid|nsqlookupdhttpaddresses)(fromenv)*"
+    r"|\w*(address|addresses|url|endpoint|servers|template)(fromenv)*"
+)
+"""Parameters that hold the server that KEDA connects to."""
+_NO_ADDRESSES = frozenset({"queueURL", "queueURLFromEnv", "aggregateFromKubeServiceEndpoints"})
+"""AWS's library uses the region and the account, not the host in the URL of a queue."""
+_OWN_SECRETS = frozenset({"secretTargetRef", "configMapTargetRef", "env"})
+"""Sources that pods of the namespace can read, too."""
+
+
+def trigger_policy_findings(
+    policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec
+) -> Iterator[Finding]:
+    """Requests of triggers that the policy does not allow."""
+    for index, trigger in enumerate(spec.autoscaling.triggers):
+        at: Path = ("autoscaling", "triggers", index)
+        # `triggers.py` reports what KEDA does not know.
+        if trigger.type in scalers() and trigger.type not in policy.triggers.types:
+            message = (
+                f"the policy does not allow {trigger.type!r} triggers; use another one, or list "
+                f"{trigger.type!r} in policy.triggers.types of the project file"
+                if policy.triggers.types
+                else "the policy allows no triggers (policy.triggers.types)"
+            )
+            yield _denied((*at, "type"), message)
+        yield from _identities(policy, trigger, at)
+        yield from _denied_authentication(policy, spec, cluster, trigger, at)
+        yield from _servers(policy, spec, cluster, trigger, at)
+
+
+def _identities(policy: Policy, trigger: Trigger, at: Path) -> Iterator[Finding]:
+    """Check the use of KEDA's own identity, which reads more than the team may."""
+    owner = trigger.metadata.get("identityOwner", "pod")
+    if owner not in ("pod", "workload") and "aws" not in policy.triggers.identities:
+        yield _denied((*at, "metadata", "identityOwner"), _identity_message("aws"))
+    if trigger.metadata.get("credentialsFromEnvFile") and "gcp" not in policy.triggers.identities:
+        path = (*at, "metadata", "credentialsFromEnvFile")
+        yield _denied(path, _identity_message("gcp"))
+    identity = (trigger.authentication or {}).get("podIdentity")
+    if not isinstance(identity, dict) or not _is_kedas_own(identity):
+        return
+    provider = str(identity.get("provider"))
+    if provider not in policy.triggers.identities:
+        yield _denied((*at, "authentication", "podIdentity"), _identity_message(provider))
+
+
+def _is_kedas_own(identity: Mapping[str, Any]) -> bool:
+    """Whether it is not ``identityOwner: workload``, the role of the API's own ServiceAccount."""
+    if identity.get("provider") == "none":
+        return False
+    return identity.get("identityOwner") != "workload" or "roleArn" in identity
+
+
+def _identity_message(provider: str) -> str:
+    return (
+        "the policy does not allow triggers to use KEDA's own identity, which reaches what other "
+        "teams have; use a Secret of the namespace (authentication.secretTargetRef), or list "
+        f"{provider!r} in policy.triggers.identities of the project file"
+    )
+
+
+def _denied_authentication(
+    policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec, trigger: Trigger, at: Path
+) -> Iterator[Finding]:
+    fields, place = trigger.authentication or {}, (*at, "authentication")
+    allowed = policy.triggers.authentications
+    if "name" in fields:
+        kind = fields.get("kind", REFERENCE_KINDS[0])
+        entry = f"{kind}/{fields['name']}"
+        if kind in REFERENCE_KINDS and not matches_any(allowed, entry):
+            yield _denied(place, _not_allowed(entry, allowed))
+        return
+    for key, value in fields.items():
+        if key in AUTHENTICATION_KEYS - {"podIdentity"} and key not in allowed:
+            yield _denied((*place, key), _not_allowed(key, allowed))
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(item, dict):
+                yield from _account(spec, item, (*place, key, index))
+                if key == "secretTargetRef":
+                    yield from _secret(policy, cluster, item, (*place, key, index))
+
+
+def _not_allowed(entry: str, allowed: tuple[str, ...]) -> str:
+    return (
+        f"the policy does not allow {entry!r}{suggestion(entry, allowed)}; use one of them, or list "
+        f"{entry!r} in policy.triggers.authentications of the project file"
+    )
+
+
+def _account(spec: ReleaseSpec, item: Mapping[str, Any], place: Path) -> Iterator[Finding]:
+    account = item.get("serviceAccountName")
+    if account is not None and account != spec.name:
+        message = f"{account!r} is another ServiceAccount; the API's own is {spec.name!r}"
+        yield _denied((*place, "serviceAccountName"), message)
+
+
+def _secret(
+    policy: Policy, cluster: ClusterSpec, item: Mapping[str, Any], place: Path
+) -> Iterator[Finding]:
+    name = item.get("name")
+    if isinstance(name, str) and not policy.allows_secret(name, cluster.image_pull_secrets):
+        message = (
+            f"the policy does not allow Secret {name!r}; use another one, or list it in "
+            "policy.secrets of the project file"
+        )
+        yield _denied((*place, "name"), message)
+
+
+def _servers(
+    policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec, trigger: Trigger, at: Path
+) -> Iterator[Finding]:
+    holds_others = _holds_what_is_others(trigger)
+    listed = (*policy.triggers.servers, *(servers_in(cluster.prometheus.address or "") or ()))
+    for name, value in (*trigger.metadata.items(), *_token_servers(trigger)):
+        is_hidden = not holds_others and _value(name, value, spec) is None
+        if is_hidden or not is_address(name, value):
+            continue
+        place = (*at, "metadata", name) if name in trigger.metadata else (*at, "authentication")
+        for server in _hosts_of(name, value, spec):
+            if matches_any(listed, server or ""):
+                continue
+            reason = _refusal(server, holds_others=holds_others, trigger=trigger)
+            if reason is not None:
+                yield _denied(place, reason)
+
+
+def is_address(name: str, value: str) -> bool:
+    """Whether a parameter of a trigger holds the server that KEDA connects to."""
+    if name in _NO_ADDRESSES:
+        return False
+    return _ADDRESSES.fullmatch(name) is not None or "://" in value
+
+
+def _holds_what_is_others(trigger: Trigger) -> bool:
+    """Whether KEDA would use more than what the API's own pods can read."""
+    if trigger.metadata.get("identityOwner", "pod") != "pod":
+        return True
+    fields = trigger.authentication or {}
+    if "name" in fields:
+        return fields.get("kind", REFERENCE_KINDS[0]) in REFERENCE_KINDS
+    return not _OWN_SECRETS.issuperset(AUTHENTICATION_KEYS.intersection(fields))
+
+
+def _token_servers(trigger: Trigger) -> Iterator[tuple[str, str]]:
+    for section, key in (("oauth2", "tokenUrl"), ("hashiCorpVault", "address")):
+        fields = (trigger.authentication or {}).get(section)
+        if isinstance(fields, dict) and key in fields:
+            yield f"{section}.address", str(fields[key])
+
+
+def _hosts_of(name: str, value: str, spec: ReleaseSpec) -> tuple[str | None, ...]:
+    """The hosts of a parameter; ``None`` for one that the text does not determine."""
+    return servers_in(_value(name, value, spec) or "") or (None,)
+
+
+def _value(name: str, value: str, spec: ReleaseSpec) -> str | None:
+    """The parameter itself, or the variable of the API that it names; ``None``: a Secret has it."""
+    if not name.endswith("FromEnv"):
+        return value
+    work = spec.predictor or spec.container
+    return work.env.get(value) if work else None
+
+
+def _refusal(server: str | None, *, holds_others: bool, trigger: Trigger) -> str | None:
+    where = "; list it in policy.triggers.servers of the project file if that is right"
+    if server is not None and is_nodes_own(server):
+        return f"{server} is KEDA's own machine, or a server that only KEDA may reach{where}"
+    if not trigger.authentication and not holds_others:
+        return None
+    target = server or "a server that this text does not determine"
+    if holds_others:
+        return f"KEDA would send what the authentication holds to {target}{where}"
+    if server is not None and is_in_cluster(server):
+        return None
+    return f"KEDA would send a secret of the namespace to {target}{where}"

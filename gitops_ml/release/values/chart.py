@@ -10,17 +10,22 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gitops_ml.documents.plain_data import value_at, without_empty
 from gitops_ml.documents.quantities import parse_quantity
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.project import ClusterSpec, PrometheusSpec
-from gitops_ml.release import tensorflow_serving
 from gitops_ml.release.model_artifacts import artifact_values, mounted
 from gitops_ml.release.proxy import probe_port, proxy_settings, proxy_values
-from gitops_ml.release.runtime_settings import runtime_settings
+from gitops_ml.release.runtime_settings import (
+    exact,
+    half,
+    runtime_settings,
+    tensorflow_settings,
+    tensorflow_sidecar,
+)
 from gitops_ml.release.spec import ContainerSpec, PredictorSpec, ReleaseSpec, Sidecar, Volume
 from gitops_ml.release.values.nodes import memory, resources, scheduling
 from gitops_ml.release.values.observability import monitoring
-from gitops_ml.release.values.plain_values import exact, without_empty
 from gitops_ml.release.values.scaling import autoscaling
 
 
@@ -137,8 +142,8 @@ def _predictor(predictor: PredictorSpec, spec: ReleaseSpec, cluster: ClusterSpec
         runtime["config"] = exact(runtime["config"])
     sidecars = []
     if predictor.type == "tensorflow":
-        runtime["tensorflowServing"] = tensorflow_serving.settings()
-        sidecars.append(tensorflow_serving.sidecar(spec, predictor))
+        runtime["tensorflowServing"] = tensorflow_settings()
+        sidecars.append(tensorflow_sidecar(spec, predictor))
     return without_empty(
         runtime=runtime,
         container=without_empty(env=dict(predictor.env)),
@@ -152,15 +157,13 @@ def _predictor(predictor: PredictorSpec, spec: ReleaseSpec, cluster: ClusterSpec
 def _half(resources: Mapping[str, Any]) -> Mapping[str, Any]:
     """The resources of the predictor's container beside TensorFlow Serving."""
     limits = {
-        name: tensorflow_serving.half(resources[name])
-        for name in ("cpuLimit", "memoryLimit")
-        if name in resources
+        name: half(resources[name]) for name in ("cpuLimit", "memoryLimit") if name in resources
     }
     if "memoryLimit" in limits:
         limits["memoryLimit"] = memory(limits["memoryLimit"])
     return {
-        "cpu": tensorflow_serving.half(resources["cpu"]),
-        "memory": memory(tensorflow_serving.half(resources["memory"])),
+        "cpu": half(resources["cpu"]),
+        "memory": memory(half(resources["memory"])),
         **limits,
     }
 
@@ -330,3 +333,55 @@ def preflight(spec: ReleaseSpec, resources: Mapping[str, Any]) -> dict[str, Any]
         if parse_quantity(resources[key]) > parse_quantity(enough)
     }
     return {"check": check, **without_empty(requests=requests)}
+
+
+POD_VALUES = (
+    "api.name",
+    "api.environment",
+    "api.team",
+    "api.kind",
+    "podLabels",
+    "podAnnotations",
+    "image",
+    "imagePullSecrets",
+    "runtime",
+    "container",
+    "proxy",
+    "sidecars",
+    "models",
+    "secretEnv",
+    "externalSecrets",
+    "probes",
+    "timing.startupSeconds",
+    "timing.preStopSeconds",
+    "timing.drainSeconds",
+    "timing.graceSeconds",
+    "timing.closeSeconds",
+    "resources",
+    "shmSize",
+    "writableProject",
+    "volumes",
+    "hostAliases",
+    "scheduling",
+    "metrics",
+)
+"""Paths of values that the pod template depends on, with all that is below them."""
+
+
+def pod_part(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that decide the pods, by path, without those that have no effect on them."""
+    found = {path: value_at(values, path.split(".")) for path in POD_VALUES}
+    part = {path: value for path, value in found.items() if value is not None}
+    part["image"] = _without_idle_tag(part["image"])
+    if "proxy" in part:
+        part["proxy"] = {**part["proxy"], "image": _without_idle_tag(part["proxy"]["image"])}
+    if not part.get("metrics", {}).get("scrapeAnnotations"):
+        # Only the PodMonitor and the autoscaler have the path of the metrics.
+        part.pop("metrics", None)
+    return part
+
+
+def _without_idle_tag(image: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the tag of an image that is deployed by digest."""
+    has_digest = bool(image.get("digest"))
+    return {key: value for key, value in image.items() if key != "tag" or not has_digest}

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from gitops_ml.documents.plain_data import without_empty
 from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
 from gitops_ml.project.gpu_presets import ANY_GPU
 from gitops_ml.project.project import ClusterSpec, GpuClass, KubernetesObject
 from gitops_ml.release.spec import ReleaseSpec
-from gitops_ml.release.values.plain_values import without_empty
 
 _NEURON = "aws.amazon.com/neuron"
 _WITH_UNIT = re.compile(r"[1-9][0-9]{0,8}(?:Ki|Mi|Gi|Ti|k|M|G|T)")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gitops_ml.documents.plain_data import plain_number, without_empty
 from gitops_ml.project.project import ClusterSpec, GrafanaSpec, PrometheusSpec
 from gitops_ml.release.monthly_cost import replica_hour
 from gitops_ml.release.spec import ReleaseSpec
-from gitops_ml.release.values.plain_values import plain_number, without_empty
 
 _SOURCES = {"kube_state_metrics": "kubeStateMetrics", "keda": "keda", "dcgm": "dcgm"}
 _TYPES = {"config_map": "configMap", "operator": "grafanaDashboard"}

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gitops_ml.documents.plain_data import plain_number, without_empty
 from gitops_ml.project.project import ClusterSpec
 from gitops_ml.release.spec import AutoscalingSpec, ContainerSpec, ReleaseSpec, Trigger
-from gitops_ml.release.values.plain_values import plain_number, without_empty
 
 _MOST_PERCENT = 100_000
 """Of one step up, in the chart: a thousand times as many replicas within 15 seconds."""

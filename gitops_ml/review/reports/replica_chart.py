@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from gitops_ml.release.replicas_over_time import ReplicaWeek
-from gitops_ml.release.schedule import Step
+from gitops_ml.release.replicas_over_time import ReplicaWeek, Step
 from gitops_ml.review.reports.svg import element, path, picture, text
 
 if TYPE_CHECKING:

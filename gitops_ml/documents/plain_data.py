@@ -1,9 +1,34 @@
-"""Merge mappings: overrides win, nested mappings merge."""
+"""Plain data: what is where in mappings, mappings merged, and values as people write them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+_NOTHING: tuple[Any, ...] = (None, "", (), [], {})
+
+
+def value_at(data: Any, path: Iterable[Any]) -> Any:
+    """The value at ``path`` below mappings; ``None`` where there is none."""
+    for step in path:
+        data = data.get(step) if isinstance(data, Mapping) else None
+    return data
+
+
+def within(data: Any, *path: str) -> Mapping[str, Any]:
+    """The mapping at ``path``; an empty one where there is none."""
+    found = value_at(data, path)
+    return found if isinstance(found, Mapping) else {}
+
+
+def without_empty(**values: Any) -> dict[str, Any]:
+    """Those of ``values`` that are not empty; `False` and 0 are kept."""
+    return {key: value for key, value in values.items() if value not in _NOTHING}
+
+
+def plain_number(value: float) -> int | float:
+    """A whole float as int: 4.0 as 4."""
+    return int(value) if value == int(value) else value
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
