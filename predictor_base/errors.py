@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from reprlib import Repr
+from typing import Any
 
 MESSAGE_CHARACTERS = 1000
 """The longest message: it may quote what a client sent, of any size."""
@@ -71,10 +72,10 @@ class HTTPError(RuntimeFailure):
     def __init__(
         self, status_code: int, detail: object = None, headers: dict[str, str] | None = None
     ) -> None:
-        if not 400 <= status_code <= 599:
+        if not 400 <= int(status_code) <= 599:
             raise ValueError(f"an HTTPError has a status from 400 to 599, not {status_code}")
         super().__init__(detail)
-        self.status_code = status_code
+        self.status_code = int(status_code)
         self.detail = detail
         self.headers = dict(headers or {})
 
@@ -170,10 +171,28 @@ class PredictFailed(RuntimeFailure):
 
 
 def as_failure(error: BaseException) -> RuntimeFailure:
-    """The error itself if it is a RuntimeFailure; any other one as PredictFailed."""
+    """The error itself if it is a RuntimeFailure; any other one as PredictFailed.
+
+    An HTTPError is made again: a class of the predictor's may lack its attributes, or have others.
+    """
+    if isinstance(error, HTTPError) or _is_starlettes(error):
+        given: Any = error
+        try:
+            detail, headers = getattr(error, "detail", None), getattr(error, "headers", None)
+            return HTTPError(given.status_code, detail, headers)
+        except BaseException as reason:  # noqa: BLE001 - of code of the predictor's
+            return PredictFailed(f"{type(error).__name__}: {text_of(reason)}")
     if isinstance(error, RuntimeFailure):
         return error
     return PredictFailed(f"{type(error).__name__}: {text_of(error)}")
+
+
+def _is_starlettes(error: BaseException) -> bool:
+    """Whether it is the exception by which a handler of Starlette, FastAPI or Cortex answers with a status."""
+    kinds = type(error).__mro__
+    return any(
+        each.__name__ == "HTTPException" and "starlette" in each.__module__ for each in kinds
+    )
 
 
 class ModelUnavailable(RuntimeFailure):

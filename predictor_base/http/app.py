@@ -146,28 +146,33 @@ class App:
 
     async def conclude(self, replying: Awaitable[Reply], exchange: Exchange, send: Send) -> None:
         """Send and count the reply; what fails on the way becomes an error's reply, or breaks off what is sent."""
+        reply = Reply(500)
         try:
-            reply = await replying
-        except Exception as error:  # noqa: BLE001 - every failure has a reply
-            reply = self.failure(error, exchange)
-        except asyncio.CancelledError:  # at the end of the grace period
-            stopping = errors.NotReady("the server is shutting down", reason="draining")
-            reply = self.failure(stopping, exchange)
-        try:
+            reply = await self._reply_of(replying, exchange)
             await self._sender.send(reply, exchange, send)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # a Response may run code of the predictor's
+            if exchange.has_ended:
+                logger.error("what runs after a reply failed", exc_info=error)
+                return
             reply = self.failure(errors.as_failure(error), exchange)
-            if not exchange.has_started:
-                await self._sender.send(reply, exchange, send)
-            elif break_off := exchange.scope.get("extensions", {}).get(BREAK_OFF):
+            if exchange.has_started:
                 exchange.status = reply.status
-                break_off()
+                exchange.scope["extensions"][BREAK_OFF]()
             else:
-                raise
+                await self._sender.send(reply, exchange, send)
         finally:
             self.conclude_direct(reply, exchange)
+
+    async def _reply_of(self, replying: Awaitable[Reply], exchange: Exchange) -> Reply:
+        try:
+            return await replying
+        except Exception as error:  # noqa: BLE001 - every failure has a reply
+            return self.failure(error, exchange)
+        except asyncio.CancelledError:  # at the end of the grace period
+            stopping = errors.NotReady("the server is shutting down", reason="draining")
+            return self.failure(stopping, exchange)
 
     def conclude_direct(self, reply: Reply, exchange: Exchange) -> None:
         """Release and count a request whose reply is sent."""
@@ -284,14 +289,13 @@ class App:
 
     def failure(self, error: Exception, exchange: Exchange) -> Reply:
         """The reply for an error."""
-        if isinstance(error, errors.HTTPError):
-            return Reply(
-                error.status_code, error_body(error.detail), headers=clean_headers(error.headers)
-            )
         status = status_of(error)
+        if isinstance(error, errors.HTTPError):
+            return Reply(status, error_body(error.detail), headers=clean_headers(error.headers))
         if status == 500:
             cause = error.__cause__ or error
-            logger.error("predict failed: %s%s", error, errors.advice(str(error)), exc_info=cause)
+            text = errors.text_of(error)
+            logger.error("predict failed: %s%s", text, errors.advice(text), exc_info=cause)
             message = "internal server error"
             return Reply(500, dump({"error": message, "request_id": exchange.request_id}))
         message = errors.shortened(str(error), errors.MESSAGE_CHARACTERS)

@@ -37,13 +37,11 @@ def clean_headers(headers: Mapping[str, object]) -> tuple[tuple[bytes, bytes], .
 
     An invalid name, or text outside of Latin-1, would close the connection without an answer.
     """
-    return clean_pairs(
-        (
-            errors.text_of(name).encode("latin-1", "replace"),
-            errors.text_of(value).encode("latin-1", "replace"),
-        )
-        for name, value in headers.items()
-    )
+    return clean_pairs((_encoded(name), _encoded(value)) for name, value in headers.items())
+
+
+def _encoded(text: object) -> bytes:
+    return text if isinstance(text, bytes) else errors.text_of(text).encode("latin-1", "replace")
 
 
 def clean_pairs(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
@@ -67,6 +65,8 @@ def error_body(detail: object) -> bytes:
 
 def status_of(error: Exception) -> int:
     """The status code of an error."""
+    if isinstance(error, errors.HTTPError):
+        return error.status_code
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import (
@@ -12,13 +14,17 @@ from predictor_base.errors import (
     as_failure,
 )
 from predictor_base.http.error_replies import clean_pairs
-from predictor_base.http.request import Reply
+from predictor_base.http.request import Exchange, Reply
 from predictor_base.jsontext import parse
+from predictor_base.serving.waiting import Guard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from starlette.responses import Response
+
+
+_END = object()
 
 
 def reply_of_response(response: Response, after: Callable[[], object] | None) -> Reply:
@@ -37,13 +43,18 @@ def reply_of_response(response: Response, after: Callable[[], object] | None) ->
     return reply
 
 
-async def contained(values: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """The chunks of a response; `sys.exit` in one of its tasks would end the worker."""
+async def contained(values: AsyncIterator[Any], exchange: Exchange) -> AsyncIterator[Any]:
+    """The chunks of a response, each within the time limit; `sys.exit` in one of its tasks would end the worker."""
+    guard = Guard(exchange)
+    take = partial(anext, values, _END)
     try:
-        async for value in values:
+        while (value := await guard.step(take)) is not _END:
             yield value
+            exchange.deadline = time.perf_counter() + exchange.timeout
     except (SystemExit, KeyboardInterrupt) as error:
         raise as_failure(error) from error
+    finally:
+        guard.close()
 
 
 def value_of_response(response: Response) -> Any:

@@ -133,8 +133,8 @@ class Exchange:
     trace = ""
     """The W3C trace context of this request, where tracing is on."""
     is_prediction = False
-    has_started = False
-    """Whether a part of the reply is sent."""
+    has_started = has_ended = False
+    """Whether a part of the reply, and whether all of it is sent."""
     status = 0
     batch_id = None
     """Set for Cortex's batch jobs; realtime requests have none."""

@@ -109,10 +109,12 @@ class Sender:
                 ]
             await send(message)
             exchange.has_started = True
+            is_body = message["type"] == "http.response.body"
+            exchange.has_ended = is_body and not message.get("more_body")
 
         assert reply.response is not None
         if values := getattr(reply.response, "body_iterator", None):
-            reply.response.body_iterator = contained(values)  # type: ignore[attr-defined]
+            reply.response.body_iterator = contained(values, exchange)  # type: ignore[attr-defined]
         await reply.response(exchange.scope, exchange.receive, send_with_headers)
 
     async def _send_chunks(self, reply: Reply, exchange: Exchange, send: Send) -> None:

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from predictor_base.errors import ClientGone, HTTPError, PredictFailed, RuntimeFailure
 from predictor_base.http.error_replies import error_body, status_of
@@ -116,10 +116,8 @@ async def _chunks(
         error = failure
     if media_type == BYTES:
         raise error
-    status, detail = status_of(error), cast("object", "internal server error")
-    if isinstance(error, HTTPError):
-        status, detail = error.status_code, error.detail
-    body = error_body(detail)
+    status = status_of(error)
+    body = error_body(error.detail if isinstance(error, HTTPError) else "internal server error")
     if media_type == LINES:
         yield body + b"\n"
         raise error

@@ -11,7 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import __version__
-from predictor_base.errors import MESSAGE_CHARACTERS, BadRequest, HTTPError, StartFailure, shortened
+from predictor_base.errors import (
+    MESSAGE_CHARACTERS,
+    BadRequest,
+    HTTPError,
+    StartFailure,
+    shortened,
+    text_of,
+)
 from predictor_base.http.error_replies import clean_headers, status_of
 from predictor_base.http.request import Exchange, Reply, off_loop
 from predictor_base.protocols.openinference import (
@@ -170,12 +177,12 @@ class GrpcServer:
             raise BadRequest(f"the message cannot be read: {error}") from None
 
     def _abort(self, error: Exception, context: Any) -> None:
-        status = error.status_code if isinstance(error, HTTPError) else status_of(error)
+        status = status_of(error)
         code = getattr(self._grpc.StatusCode, _CODES.get(status, "INTERNAL"))
         message = "internal server error"
         if isinstance(error, HTTPError):
             context.set_trailing_metadata(_metadata(error.headers))
-            message = str(error.detail)
+            message = text_of(error.detail)
         elif status != 500:
             message = str(error)
         # what is not UTF-8 could not be sent

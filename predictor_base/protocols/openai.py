@@ -11,7 +11,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import BadRequest, HTTPError
+from predictor_base.errors import BadRequest
 from predictor_base.http.app import App, Endpoint, Predicts, json_reply
 from predictor_base.http.error_replies import status_of
 from predictor_base.http.request import Form, Reply
@@ -112,7 +112,7 @@ class OpenAI:
     def _failure(self, error: Exception, exchange: Exchange) -> Reply:
         """The reply for an error, in OpenAI's format."""
         reply = self._app.failure(error, exchange)
-        status = error.status_code if isinstance(error, HTTPError) else status_of(error)
+        status = status_of(error)
         kind = "server_error" if status >= 500 else "invalid_request_error"
         message = parse(reply.body)["error"]
         reply.body = dump(

@@ -6,8 +6,10 @@ import json
 import logging
 import sys
 import time
+import traceback
 from contextlib import suppress
 from contextvars import ContextVar
+from typing import Any
 
 import orjson
 
@@ -52,6 +54,13 @@ class JsonFormatter(logging.Formatter):
             return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:  # a number over 64 bits, a text that is not UTF-8
             return json.dumps(line, default=str, skipkeys=True)
+
+    def formatException(self, error: Any) -> str:
+        try:
+            return super().formatException(error)
+        except BaseException:  # noqa: BLE001 - of a class or attributes of the predictor's
+            frames = "".join(traceback.format_tb(error[2]))
+            return f"{frames}{error[0].__name__}: it cannot be written"
 
 
 class RuntimeLogger(logging.Logger):

@@ -20,6 +20,8 @@ SOURCE = """
     import multiprocessing, os, pathlib, random, signal, socket, sys, tempfile, threading, time, uvloop, warnings
     from unittest import mock
     from predictor_base import HTTPError
+    from starlette.background import BackgroundTask
+    from starlette.exceptions import HTTPException
     from starlette.responses import *
 
     fork = multiprocessing.get_context("fork")
@@ -44,6 +46,18 @@ SOURCE = """
     class Endless:
         def tolist(self):
             return [Endless()]
+
+    class Unprepared(HTTPError):
+        def __init__(self, status_code=None):
+            if status_code: self.status_code = status_code
+
+    def refuse(**attributes):
+        error = HTTPError(400, "no")
+        vars(error).update(attributes)
+        raise error
+
+    def fail(*_):
+        raise ValueError("afterwards")
 
     class Iterator:
         def __init__(self, error):
@@ -95,6 +109,12 @@ FAILS: dict[str, str] = {
     "a text that is not UTF-8 in an exception": "raise ValueError('\\ud800')",
     "an exception of 10 MB": "raise ValueError('x' * 10_000_000)",
     "an HTTPError that is none": "raise HTTPError(200)",
+    "an HTTPError without attributes": "raise Unprepared()",
+    "an HTTPError with the status 200": "refuse(status_code=200)",
+    "an HTTPError with a status that is none": "refuse(status_code='none')",
+    "an HTTPError whose headers are a number": "refuse(headers=5)",
+    "an HTTPException with the status 101": "raise HTTPException(101)",
+    "a syntax error whose place is none": "raise SyntaxError('x', ('f', 'a', None, 5))",
     "a Response with status 101": "Response('', status_code=101)",
     "a Response with a status that is a list": "Response('a', status_code=[200])",
     "a file that does not exist": "FileResponse('/no-such')",
@@ -137,6 +157,12 @@ SUCCEEDS: dict[str, tuple[str, int, bytes]] = {
         400,
         b'{"error":"no"}',
     ),
+    "an HTTPError with a status alone": ("raise Unprepared(404)", 404, b'{"error":null}'),
+    "a status that is a text": ("refuse(status_code='404')", 404, b'{"error":"no"}'),
+    "a status that is a float": ("raise HTTPError(404.0, 'no')", 404, b'{"error":"no"}'),
+    "no headers": ("refuse(headers=None)", 400, b'{"error":"no"}'),
+    "a list of headers": ("refuse(headers=[('a', 'b'), ('a', 'c')])", 400, b'{"error":"no"}'),
+    "an exception of Starlette's": ("raise HTTPException(404, 'no')", 404, b'{"error":"no"}'),
     "a problem document": (
         "raise HTTPError(400, 'no', headers={'content-type': 'application/problem+json'})",
         400,
@@ -192,6 +218,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert found.metric("predictor_worker_restarts_total") == 0
         assert found.metric("predictor_requests_in_progress") == 0
         assert found.metric("predictor_body_bytes_in_flight") == 0
+        assert "Logging error" not in found.log()
 
 
 def ask(server: Server, code: str, way: str) -> httpx.Response:
@@ -260,6 +287,26 @@ def test_a_stream_that_never_waits_holds_up_nobody(server: Server, source: str) 
         for path in ("/livez", "/info"):
             assert server.status(path) == 200
     until(lambda: server.metric("predictor_requests_in_progress") == 0)
+
+
+def test_what_fails_after_a_whole_reply_costs_no_further_one(server: Server) -> None:
+    codes = ("Response('a', background=BackgroundTask(fail))", "{'next': 1}")
+    bodies = [json.dumps(code).encode() for code in codes]
+    heads = [
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n%b\r\n" % (len(body), more)
+        for body, more in zip(bodies, (b"", b"connection: close\r\n"), strict=True)
+    ]
+    with server.connects() as connection:
+        connection.sendall(b"".join(heads[n] + bodies[n] for n in range(2)))
+        received = b"".join(iter(lambda: connection.recv(1000), b""))
+    assert received.endswith(b'{"next":1}')
+    until(lambda: server.logged("what runs after a reply failed"))
+
+
+def test_names_and_values_of_headers_may_be_bytes(server: Server) -> None:
+    code = "raise HTTPError(400, 'no', headers={b'x-a': b'caf\\xe9'})"
+    assert ask(server, code, USUAL).headers["x-a"] == "caf\xe9"
 
 
 def test_ids_differ_whatever_predict_seeds(server: Server) -> None:

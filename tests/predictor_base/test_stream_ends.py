@@ -231,3 +231,30 @@ def test_each_chunk_has_the_deadline_that_the_client_set(tmp_path: Path) -> None
         assert server.predict(slow, headers=headers).status_code == 504
         steady = server.predict({"n": 4, "pause": 0.5}, headers=headers)
         assert events(steady.text) == ["0", "1", "2", "3"]
+
+
+OWN = """
+    import asyncio, time
+    from starlette.responses import StreamingResponse
+    def plain(first):
+        if first: yield "a"
+        time.sleep(2000)
+    async def coroutine(first):
+        if first: yield "a"
+        await asyncio.sleep(2000)
+    class PythonPredictor:
+        def predict(self, payload):
+            return StreamingResponse(globals()[payload["kind"]](payload["first"]))
+"""
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+def test_a_stream_of_starlettes_that_does_not_go_on_is_broken_off(
+    tmp_path: Path, kind: str, first: bool
+) -> None:
+    with (
+        serving(tmp_path, OWN, requestTimeoutSeconds=1) as server,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
+        server.predict({"kind": kind, "first": first})
