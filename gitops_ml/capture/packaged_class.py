@@ -20,10 +20,9 @@ from gitops_ml.documents.markdown import block, code, escaped
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.packages.requirements import Requirements
 from gitops_ml.release.rules.predictor_class import CLASS_NAMES
-from gitops_ml.system.cache import cache_folder, folder_in
+from gitops_ml.system.cache import cache_folder, folder_in, listing, remove
 from gitops_ml.system.files import written
 from gitops_ml.system.resources import template
-from gitops_ml.system.seal import listing, remove
 
 _KEPT = 10
 """The number of packages per API in the cache."""

@@ -12,9 +12,8 @@ from gitops_ml.cli.options import (
     paths_argument,
     project_option,
 )
-from gitops_ml.commands.base import update_bases
+from gitops_ml.commands.base import BaseMove, update_bases
 from gitops_ml.facts.result_facts import bases_facts
-from gitops_ml.image.base_images import BaseMove
 
 
 @click.group("base")

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from gitops_ml.benchmark.figures import Load, Step
-from gitops_ml.benchmark.latency_chart import chart
-from gitops_ml.cli import completing, report
+from gitops_ml.benchmark.figures import Load, Step, chart
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     FileOrInput,
     NamedBytes,
     ProjectChoice,
+    complete_apis,
     first_environment_option,
     joined,
     output_option,
@@ -62,7 +62,7 @@ def _loads(loop: Any, option: str, text: str) -> tuple[Load, ...]:
 
 
 @click.command("bench")
-@click.argument("target", metavar="API|URL", shell_complete=completing.apis)
+@click.argument("target", metavar="API|URL", shell_complete=complete_apis)
 @click.argument("file", metavar="[FILE|-]", type=FileOrInput(), required=False)
 @project_option
 @first_environment_option

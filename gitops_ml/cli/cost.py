@@ -7,15 +7,21 @@ from datetime import datetime, timezone
 
 import click
 
-from gitops_ml.cli import completing, report
-from gitops_ml.cli.options import ProjectChoice, environment_option, output_option, project_option
+from gitops_ml.cli import report
+from gitops_ml.cli.options import (
+    ProjectChoice,
+    complete_apis,
+    environment_option,
+    output_option,
+    project_option,
+)
 from gitops_ml.commands.cost import PRICED, Costs, ReleaseCost, costs
 from gitops_ml.facts.result_facts import costs_facts
 from gitops_ml.release.monthly_cost import money
 
 
 @click.command("cost")
-@click.argument("api", required=False, shell_complete=completing.apis)
+@click.argument("api", required=False, shell_complete=complete_apis)
 @project_option
 @environment_option
 @click.option(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.cli import completing, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
+    complete_apis,
     environment_option,
     looks,
     output_option,
@@ -20,7 +21,7 @@ from gitops_ml.facts.result_facts import overview_facts
 
 
 @click.command("get")
-@click.argument("api", required=False, shell_complete=completing.apis)
+@click.argument("api", required=False, shell_complete=complete_apis)
 @project_option
 @environment_option
 @watch_option

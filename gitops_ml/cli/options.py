@@ -1,10 +1,10 @@
-"""The options that several commands share, each written once."""
+"""The options that several commands share, each written once, and the names that a shell completes."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial, wraps
 from pathlib import Path
@@ -12,15 +12,59 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from gitops_ml.cli import completing
 from gitops_ml.errors import UsageError
-from gitops_ml.system.named_files import LARGEST_DATA, read_named
+from gitops_ml.system.project_files import LARGEST_DATA, read_named
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from gitops_ml.delivery.change import ChangeOptions
     from gitops_ml.delivery.releases import Selection
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
+
+
+def complete_environments(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The environments of the project file."""
+    found = _workspace_of(context)
+    return _completions(found.project.environments if found else (), context, parameter, incomplete)
+
+
+def complete_apis(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The APIs of the manifests, also of those with errors elsewhere."""
+    found = _workspace_of(context)
+    names = [each.name for each in found.manifests] if found else []
+    return _completions(names, context, parameter, incomplete)
+
+
+def _completions(
+    names: Iterable[str], context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    given = context.params.get(parameter.name or "") or ()
+    return [
+        CompletionItem(name)
+        for name in sorted(set(names))
+        if name.startswith(incomplete) and name not in given
+    ]
+
+
+def _workspace_of(context: click.Context) -> Workspace | None:
+    """The project, if it can be read; a shell shows no errors while a person types."""
+    from gitops_ml.errors import GitopsMlError
+    from gitops_ml.workspace.workspace import open_project
+
+    file = context.params.get("project_file")
+    try:
+        return open_project((), project_file=Path(file) if file else None, may_be_empty=True)
+    except (GitopsMlError, OSError):
+        return None
+
 
 Command = Callable[..., Any]
 
@@ -180,7 +224,7 @@ _environment_option = partial(
     "--environment",
     metavar="NAME",
     envvar="GITOPS_ML_ENVIRONMENT",
-    shell_complete=completing.environments,
+    shell_complete=complete_environments,
 )
 environment_option = _environment_option(
     "environments", multiple=True, help="An environment of the project file. Can be repeated."
@@ -200,10 +244,10 @@ api_option = click.option(
     metavar="NAME",
     envvar="GITOPS_ML_API",
     help="Only this API. Can be repeated.",
-    shell_complete=completing.apis,
+    shell_complete=complete_apis,
 )
 
-api_argument = click.argument("api", shell_complete=completing.apis)
+api_argument = click.argument("api", shell_complete=complete_apis)
 
 force_option = click.option(
     "-f",
@@ -332,7 +376,7 @@ def _pairs(labels: Sequence[str]) -> dict[str, str]:
 
 
 chosen_apis = _all_of(
-    click.argument("apis", nargs=-1, metavar="[API]...", shell_complete=completing.apis),
+    click.argument("apis", nargs=-1, metavar="[API]...", shell_complete=complete_apis),
     click.option("--all", "every", is_flag=True, help="Every API of the project."),
     click.option("--team", "teams", multiple=True, metavar="NAME", help="Only APIs of this team."),
     click.option(

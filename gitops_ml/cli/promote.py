@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gitops_ml.cli import completing
 from gitops_ml.cli.changed import change_command
-from gitops_ml.cli.options import chosen_apis
+from gitops_ml.cli.options import chosen_apis, complete_environments
 from gitops_ml.commands.promote import promote
 from gitops_ml.delivery.change import ChangeContext, ChangeResult
 from gitops_ml.delivery.releases import Selection
@@ -19,14 +18,14 @@ from gitops_ml.delivery.releases import Selection
     "source",
     metavar="NAME",
     help="By default, the environment before --to.",
-    shell_complete=completing.environments,
+    shell_complete=complete_environments,
 )
 @click.option(
     "--to",
     "target",
     metavar="NAME",
     help="By default, the environment after --from.",
-    shell_complete=completing.environments,
+    shell_complete=complete_environments,
 )
 @click.option("--skip", is_flag=True, help="Allow skipping an environment before a protected one.")
 @change_command

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import click
 
-from gitops_ml.cli import completing, report
+from gitops_ml.cli import report
 from gitops_ml.cli.options import (
     ProjectChoice,
+    complete_apis,
     first_environment_option,
     paths_argument,
     project_option,
@@ -25,7 +26,7 @@ from gitops_ml.commands.run import run
     "--api",
     metavar="NAME",
     envvar="GITOPS_ML_API",
-    shell_complete=completing.apis,
+    shell_complete=complete_apis,
     help="The API to serve, if the manifests have several.",
 )
 @first_environment_option

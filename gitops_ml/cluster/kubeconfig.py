@@ -22,8 +22,8 @@ from gitops_ml.errors import ProgramFailed, Refused, UsageError
 from gitops_ml.http.json_reader import read_answer
 from gitops_ml.project.project import ARGO_CDS_OWN, Project
 from gitops_ml.system.clean_text import one_line
-from gitops_ml.system.named_files import LARGEST_SETTINGS, read_named
 from gitops_ml.system.process import FIRST_IMPORT, absolute_path, run
+from gitops_ml.system.project_files import LARGEST_SETTINGS, read_named
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration

@@ -7,17 +7,41 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gitops_ml.documents.yaml_edit import CannotEdit, with_values
+from gitops_ml.documents.findings import Path as Place
+from gitops_ml.documents.findings import dotted
+from gitops_ml.documents.yaml_edit import CannotEdit, scalars, with_values
 from gitops_ml.documents.yaml_reader import Document, read_yaml
 from gitops_ml.errors import InvalidDocument, UsageError
-from gitops_ml.image.base_images import BaseImage, BaseMove, base_move, manifest_bases, project_base
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.reader import default_project
 from gitops_ml.system.files import write_files
 from gitops_ml.workspace import manifest_files as documents
 from gitops_ml.workspace.clients import Clients
 
-_Moves = Mapping[tuple[str | int, ...], BaseMove]
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """One place that names a base image."""
+
+    path: Place
+    image: ImageRef
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMove:
+    """The base image in one place, before and after an update."""
+
+    file: str
+    line: int
+    """0 for the default, which the document does not name."""
+    path: str
+    before: str
+    after: str
+    state: str
+    """``current``, ``newer``, ``moved``, ``no tag`` (nothing to follow) or ``gone`` (no such tag)."""
+
+
+_Moves = Mapping[Place, BaseMove]
 """By the path of the value in the document."""
 
 
@@ -64,7 +88,7 @@ def _moves(text: _Text, digests: Mapping[ImageRef, str | None]) -> _Moves:
     }
 
 
-def _newer(moves: _Moves) -> dict[tuple[str | int, ...], str]:
+def _newer(moves: _Moves) -> dict[Place, str]:
     return {path: move.after for path, move in moves.items() if move.state == "newer"}
 
 
@@ -112,3 +136,55 @@ def _read(found: documents.Found, file: Path) -> tuple[bytes, Document]:
     if any(problem.severity == "error" for problem in document.problems):
         raise InvalidDocument(document.problems)
     return content, document
+
+
+def project_base(document: Document, *, default: str) -> Iterator[BaseImage]:
+    """The base image of a project file, its default included, and those of its environments."""
+    section = document.data.get("image") if isinstance(document.data, dict) else None
+    named = (section if isinstance(section, dict) else {}).get("base")
+    yield from _named(("image", "base"), named if isinstance(named, str) else default)
+    for path, text in scalars(document.data, ("predictor", "image")):
+        yield from _named(path, text)
+
+
+def manifest_bases(document: Document) -> Iterator[BaseImage]:
+    """The base images of a manifest's predictors, those of its environments included."""
+    for section in ("predictor", "handler"):
+        for path, text in scalars(document.data, (section, "image")):
+            if "config" not in path:
+                yield from _named(path, text)
+
+
+def _named(path: Place, text: str) -> Iterator[BaseImage]:
+    try:
+        yield BaseImage(path, ImageRef.parse(text))
+    except ValueError:
+        return  # `validate` reports it
+
+
+def base_move(base: BaseImage, document: Document, digest: str | None) -> BaseMove:
+    """The update of ``base`` to ``digest``, which its tag has now."""
+    image = base.image
+    if image.tag is None:
+        state = "no tag"
+    elif digest is None:
+        state = "gone"
+    else:
+        state = "current" if digest == image.digest else "newer"
+    after = replace(image, digest=digest) if state == "newer" else image
+    is_written = document.node(base.path) is not None
+    return BaseMove(
+        file=document.file,
+        line=document.place(base.path)[0] if is_written else 0,
+        path=dotted(_with_name(base.path, document)),
+        before=str(image),
+        after=str(after),
+        state=state,
+    )
+
+
+def _with_name(path: Place, document: Document) -> Place:
+    """A path in a manifest starts with the API's name, as in every message."""
+    if not path or not isinstance(path[0], int):
+        return path
+    return (str(document.data[path[0]].get("name", path[0])), *path[1:])

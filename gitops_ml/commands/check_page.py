@@ -13,7 +13,7 @@ from gitops_ml.review.reports.html import detailed, html_page
 from gitops_ml.review.review import Review
 from gitops_ml.review.traffic import NOTHING, WEEK, Record, read_record, weeks_of
 from gitops_ml.system.files import link_of_a_checkout, write_report
-from gitops_ml.system.named_files import read_named
+from gitops_ml.system.project_files import read_named
 from gitops_ml.workspace.clients import Clients
 
 PROMETHEUS = "prometheus"

@@ -15,7 +15,7 @@ from gitops_ml.forge.own_comment import CHECK, Posted, without_marker
 from gitops_ml.forge.protocol import Forge
 from gitops_ml.project.project import SourceSpec
 from gitops_ml.system.files import link_of_a_checkout
-from gitops_ml.system.named_files import read_named
+from gitops_ml.system.project_files import read_named
 
 _LARGEST = 1 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

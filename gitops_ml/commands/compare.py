@@ -26,7 +26,7 @@ from gitops_ml.predictions.prediction_log_files import (
 )
 from gitops_ml.release.monthly_cost import replica_hour
 from gitops_ml.release.resolve import resolve
-from gitops_ml.system.named_files import read_lines
+from gitops_ml.system.project_files import read_lines
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace
 

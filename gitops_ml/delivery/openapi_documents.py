@@ -14,8 +14,8 @@ from typing import Any
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.gitops import layout
 from gitops_ml.http.json_reader import BadJson, read_json
+from gitops_ml.image.attestations import read_openapi
 from gitops_ml.image.contents import open_image
-from gitops_ml.image.openapi import read_openapi
 from gitops_ml.image.planner import PlannedImage
 from gitops_ml.image.recipe import OPENAPI_LABEL, PredictorSource
 from gitops_ml.oci.reference import ImageRef

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops_ml.cluster.replicas import Replica
+    from gitops_ml.commands.base import BaseMove
     from gitops_ml.commands.bench import Benchmark
     from gitops_ml.commands.bootstrap import Bootstrapped
     from gitops_ml.commands.build import Builds
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from gitops_ml.commands.doctor import Diagnosis
     from gitops_ml.commands.get import Description, LiveRelease, Overview
     from gitops_ml.commands.history import History
-    from gitops_ml.commands.inspect import Inspection, Preview, Previews
+    from gitops_ml.commands.inspect import Exported, Inspection, Preview, Previews
     from gitops_ml.commands.lock import Locked
     from gitops_ml.commands.predict import Prediction
     from gitops_ml.commands.render import Rendering
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.drift import LiveDifference
     from gitops_ml.gitops.release_files import Release
     from gitops_ml.gitops.release_history import Entry, FoundDeployment
-    from gitops_ml.image.base_images import BaseMove
-    from gitops_ml.image.project_export import Exported
     from gitops_ml.predictions.comparison import Comparison
     from gitops_ml.predictions.observed_predictions import Histogram, Predictions
     from gitops_ml.release.model_artifacts import PulledModel, PushedModel

@@ -23,10 +23,9 @@ from pathlib import Path
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.git.environment import TIMEOUT
 from gitops_ml.git.program import GitProgram
-from gitops_ml.system.cache import folder_in
+from gitops_ml.system.cache import Seal, folder_in
 from gitops_ml.system.files import read_whole
 from gitops_ml.system.progress import Progress
-from gitops_ml.system.seal import Seal
 
 _SEAL = "gitops-ml-seal"
 _LARGEST = 1 << 20

@@ -30,9 +30,8 @@ from gitops_ml.git.program import GitProgram, GitResult
 from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.git.signing import signed
 from gitops_ml.project.project import GitopsSpec, SourceSpec
-from gitops_ml.system.cache import cache_folder
+from gitops_ml.system.cache import Seal, cache_folder
 from gitops_ml.system.progress import Progress
-from gitops_ml.system.seal import Seal
 
 _PENDING = "refs/gitops-ml/pending"
 _AS_IT_IS = (

@@ -15,8 +15,8 @@ from typing import IO, Any
 
 from gitops_ml.errors import ServerFailed, UsageError
 from gitops_ml.image import recipe
+from gitops_ml.image.attestations import read_openapi
 from gitops_ml.image.context import context_entries
-from gitops_ml.image.openapi import read_openapi
 from gitops_ml.image.recipe import OciPlan
 from gitops_ml.oci.blob_upload import Source
 from gitops_ml.oci.image_manifest import (
@@ -45,9 +45,8 @@ from gitops_ml.packages.lock_file import lock_path
 from gitops_ml.packages.wheel_store import WheelStore
 from gitops_ml.packages.wheels import Component
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
-from gitops_ml.system.cache import cache_folder, folder_in
+from gitops_ml.system.cache import Seal, cache_folder, folder_in
 from gitops_ml.system.progress import Progress
-from gitops_ml.system.seal import Seal
 
 _WORKERS = 4
 _MOST_MANIFESTS = 5

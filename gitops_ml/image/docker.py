@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops_ml.errors import EngineFailed, GitopsMlError, Refused, UsageError
 from gitops_ml.image.builder import BuiltImage
-from gitops_ml.oci import tar_headers as tar
+from gitops_ml.oci import tar_entries as tar
 from gitops_ml.oci.image_manifest import (
     CONFIG,
     MANIFEST,

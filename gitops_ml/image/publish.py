@@ -34,8 +34,7 @@ from gitops_ml.image.recipe import BUILDER, DOCKER_BUILDER, DockerPlan, OciPlan,
 from gitops_ml.oci.image_manifest import Descriptor
 from gitops_ml.oci.keys import PublicKey, SigningKey
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import Attachment, attach, referrers
-from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.oci.registry import Attachment, OciRegistry, attach, referrers
 from gitops_ml.oci.signatures import (
     IN_TOTO,
     Statement,

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.image.contents import KIND_LABEL, MODEL, TITLE, layer_entries
-from gitops_ml.oci import tar_headers as tar
+from gitops_ml.oci import tar_entries as tar
 from gitops_ml.oci.blob_upload import Source
 from gitops_ml.oci.image_manifest import (
     CONFIG,
@@ -44,10 +44,9 @@ from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.oci.store import bytes_source
 from gitops_ml.oci.tar_entries import FILE, FOLDER, BadArchive, TarEntry
 from gitops_ml.release.model_artifacts import PulledModel, PushedModel
-from gitops_ml.system.cache import cache_folder, folder_in
+from gitops_ml.system.cache import Seal, cache_folder, folder_in, keep_listing, remove, what_changed
 from gitops_ml.system.progress import Progress
 from gitops_ml.system.project_files import fault_of_file
-from gitops_ml.system.seal import Seal, keep_listing, remove, what_changed
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 

@@ -16,8 +16,7 @@ from gitops_ml.errors import ProgramFailed, Refused, UsageError
 from gitops_ml.system import process
 from gitops_ml.system.cache import home_folder
 from gitops_ml.system.files import written
-from gitops_ml.system.named_files import LARGEST_SETTINGS
-from gitops_ml.system.project_files import read_file
+from gitops_ml.system.project_files import LARGEST_SETTINGS, read_file
 
 DOCKER_HUB = "https://index.docker.io/v1/"
 """The key under which `docker login` without a registry stores Docker Hub's credentials."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.oci import tar_headers as tar
+from gitops_ml.oci import tar_entries as tar
 from gitops_ml.oci.image_manifest import LAYER, Descriptor
 from gitops_ml.system.files import HeldFile
 from gitops_ml.system.project_files import open_file

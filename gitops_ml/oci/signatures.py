@@ -28,8 +28,7 @@ from gitops_ml.oci.image_manifest import (
 )
 from gitops_ml.oci.keys import PublicKey, SigningKey
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import push_blobs
-from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.oci.registry import OciRegistry, push_blobs
 from gitops_ml.system.progress import Progress
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"

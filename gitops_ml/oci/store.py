@@ -27,11 +27,10 @@ from gitops_ml.oci.image_manifest import (
 )
 from gitops_ml.oci.layers import Layer
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.system.cache import folder_in
+from gitops_ml.system.cache import Seal, folder_in
 from gitops_ml.system.files import HeldFile, read_whole, written
 from gitops_ml.system.progress import Progress
 from gitops_ml.system.project_files import open_file, read_file
-from gitops_ml.system.seal import Seal
 
 _LARGEST_BLOB = 64 << 20
 _LARGEST_FACTS = 16 << 20

@@ -25,7 +25,7 @@ from gitops_ml.review.read_states import ProjectOf, write_tree
 from gitops_ml.review.review import ReleaseReview, Review, Side
 from gitops_ml.review.scope import scope_of
 from gitops_ml.review.sides import StateReleases
-from gitops_ml.system.named_files import standing_in
+from gitops_ml.system.project_files import standing_in
 from gitops_ml.workspace.manifest_files import Found
 from gitops_ml.workspace.workspace import PlannedRelease, read_found
 

@@ -33,8 +33,7 @@ from gitops_ml.review.image_changes import layers_of
 from gitops_ml.review.review import Side
 from gitops_ml.review.scope import Scope
 from gitops_ml.runtime.runtime_package import APP, RUNTIME
-from gitops_ml.system.named_files import current_folder, standing_in
-from gitops_ml.system.project_files import LARGEST_LOCK, read_file
+from gitops_ml.system.project_files import LARGEST_LOCK, current_folder, read_file, standing_in
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.manifest_files import PROJECT_FILES, Found
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, open_project, read_found

@@ -20,8 +20,8 @@ from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 
+from gitops_ml.system.cache import Seal
 from gitops_ml.system.resources import resource_directory
-from gitops_ml.system.seal import Seal
 
 _LARGEST = 1 << 29
 """Bytes. A larger file is replaced by an empty one; 10,000 releases take a tenth of it."""

@@ -18,8 +18,14 @@ from gitops_ml.packages.local_files import DEPENDENCY_FILES, requirement_problem
 from gitops_ml.packages.requirement_files import requirements_text
 from gitops_ml.project.project import Project
 from gitops_ml.project.reader import default_project, read_project
-from gitops_ml.system.named_files import current_folder
-from gitops_ml.system.project_files import LARGEST_TEXT, CannotRead, is_file, is_inside, read_file
+from gitops_ml.system.project_files import (
+    LARGEST_TEXT,
+    CannotRead,
+    current_folder,
+    is_file,
+    is_inside,
+    read_file,
+)
 
 PROJECT_FILES = ("gitops-ml.yaml", "gitops-ml.yml")
 MANIFESTS = ("api.yaml", "api.yml")

@@ -21,12 +21,10 @@ from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project
 from gitops_ml.project.reader import default_project
 from gitops_ml.release.resolve import UNSERVED, resolve, unresolvable
 from gitops_ml.release.spec import ReleaseSpec
-from gitops_ml.system.cache import cache_folder
+from gitops_ml.system.cache import Seal, cache_folder
 from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key
-from gitops_ml.system.named_files import current_folder
-from gitops_ml.system.project_files import read_file
-from gitops_ml.system.seal import Seal
+from gitops_ml.system.project_files import current_folder, read_file
 from gitops_ml.workspace.manifest_files import (
     Found,
     absolute,

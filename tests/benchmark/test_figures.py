@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.benchmark.figures import Latency, Load, Sample, Step, advice, step
-from gitops_ml.benchmark.latency_chart import chart
+from gitops_ml.benchmark.figures import Latency, Load, Sample, Step, advice, chart, step
 
 
 def steps(*throughputs: float, errors: int = 0) -> list[Step]:

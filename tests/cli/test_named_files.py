@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitops_ml.errors import UsageError
-from gitops_ml.system import named_files
+from gitops_ml.system import project_files
 from tests.cli.test_shapes import commands
 from tests.support.person import container_api
 
@@ -71,13 +71,13 @@ def test_what_is_no_regular_file_is_refused_with_its_name(ann, name, kind):
 
 
 def test_a_line_and_a_file_have_a_most(tmp_path, monkeypatch):
-    monkeypatch.setattr(named_files, "LONGEST_LINE", 10)
+    monkeypatch.setattr(project_files, "LONGEST_LINE", 10)
     file = tmp_path / "log"
     file.write_text("short\n" + "long" * 10)
     with pytest.raises(UsageError, match="its line 2 has more than 10 bytes"):
-        list(named_files.read_lines(file))
+        list(project_files.read_lines(file))
     with pytest.raises(UsageError, match="has 46 bytes; at most 20 are read"):
-        named_files.read_named(file, limit=20)
+        project_files.read_named(file, limit=20)
 
 
 def test_an_endless_input_ends(ann, monkeypatch):
@@ -98,7 +98,7 @@ def pipe():
 
 
 @pytest.mark.parametrize(
-    "read", [named_files.read_named, lambda file: b"".join(named_files.read_lines(file))]
+    "read", [project_files.read_named, lambda file: b"".join(project_files.read_lines(file))]
 )
 def test_a_pipe_of_the_shell_is_read(pipe, read):
     assert read(pipe) == b"one\ntwo\n"
@@ -106,18 +106,18 @@ def test_a_pipe_of_the_shell_is_read(pipe, read):
 
 def test_a_pipe_of_the_shell_has_a_most_too(pipe):
     with pytest.raises(UsageError, match="gives more than 7 bytes"):
-        named_files.read_named(pipe, limit=7)
+        project_files.read_named(pipe, limit=7)
 
 
 def test_a_descriptor_that_is_no_pipe_is_as_any_file(tmp_path):
     file = tmp_path / "log"
     file.write_bytes(b"one\n")
     with file.open() as opened:
-        assert named_files.read_named(Path(f"/proc/self/fd/{opened.fileno()}")) == b"one\n"
+        assert project_files.read_named(Path(f"/proc/self/fd/{opened.fileno()}")) == b"one\n"
     with Path("/dev/zero").open() as opened, pytest.raises(UsageError, match="but a device"):
-        named_files.read_named(Path(f"/dev/fd/{opened.fileno()}"))
+        project_files.read_named(Path(f"/dev/fd/{opened.fileno()}"))
     with pytest.raises(UsageError, match="Bad file descriptor"):
-        named_files.read_named(Path("/dev/fd/99999"))
+        project_files.read_named(Path("/dev/fd/99999"))
 
 
 def test_a_compressed_log_is_compared_through_a_pipe_of_the_shell(ann, pipe):

@@ -15,7 +15,7 @@ from gitops_ml.image.content_hash import ContentHash
 from gitops_ml.image.docker import DockerBuilder
 from gitops_ml.image.publish import is_made_by
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import read_attachment, referrers
+from gitops_ml.oci.registry import read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO
 from tests.oci.test_keys import SIGNED_BY_COSIGN, public_key
 from tests.support.base_image import VERSION

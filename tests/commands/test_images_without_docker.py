@@ -11,7 +11,7 @@ import pytest
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
 from gitops_ml.oci.image_manifest import Index, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import read_attachment, referrers
+from gitops_ml.oci.registry import read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO
 from tests.support.person import NO_REGISTRY
 from tests.support.real import find

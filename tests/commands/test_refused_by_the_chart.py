@@ -8,8 +8,8 @@ from gitops_ml.delivery.rendering import refuse_unrenderable
 from gitops_ml.errors import InvalidDocument, ProgramFailed
 from gitops_ml.gitops.release_files import Release
 from gitops_ml.helm.charts import Chart
+from gitops_ml.system.cache import Seal
 from gitops_ml.system.memory import Memory
-from gitops_ml.system.seal import Seal
 from gitops_ml.workspace.clients import Clients
 from tests.support.person import container_api
 from tests.support.pipeline import api, helm, image_of, resolved, text_of

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitops_ml.commands.inspect import export_image
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.image.project_export import export_image
 from gitops_ml.oci.image_manifest import (
     CONFIG,
     LAYER,

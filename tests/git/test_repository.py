@@ -18,7 +18,7 @@ from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.git.repository import GitRepository
 from gitops_ml.gitops.proposal_branch import foreign_commits, marked
 from gitops_ml.project.project import ForgeSpec, SourceSpec
-from gitops_ml.system.seal import Seal
+from gitops_ml.system.cache import Seal
 from tests.git.conftest import AUTHOR, add, opened
 from tests.support.fakes import blob_id
 from tests.support.git_servers import bare_repository, commit_files, git

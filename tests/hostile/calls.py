@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gitops_ml.cluster.kubeconfig import ClusterRef
 from gitops_ml.cluster.kubernetes import KubernetesCluster
+from gitops_ml.commands.inspect import export_image
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.forge.api_session import ForgeSession
@@ -18,7 +19,6 @@ from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.forge.token import ForgeToken
 from gitops_ml.http.response import RetryPolicy
 from gitops_ml.image.contents import open_image
-from gitops_ml.image.project_export import export_image
 from gitops_ml.models.artifact import RegistryModels
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.oci.registry import OciRegistry

@@ -20,8 +20,7 @@ from gitops_ml.http.json_reader import Part, read_answer
 from gitops_ml.http.response import RetryPolicy
 from gitops_ml.oci.image_manifest import BadManifest, Platform, parse_manifest
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import referrers
-from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.oci.registry import OciRegistry, referrers
 from gitops_ml.oci.registry_session import RegistrySession
 from tests.support.http_servers import Handler, answering
 from tests.support.workloads import read_workloads

@@ -21,8 +21,7 @@ from gitops_ml.http.deadlines import GaveUp, Limits, Watch
 from gitops_ml.http.response import RetryPolicy
 from gitops_ml.oci.image_manifest import LAYER, MANIFEST, Descriptor, Platform
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import referrers
-from gitops_ml.oci.registry import OciRegistry
+from gitops_ml.oci.registry import OciRegistry, referrers
 from gitops_ml.oci.registry_session import RegistrySession
 from gitops_ml.packages.index import IndexSettings, PackageFile, PackageIndex
 from tests.support.certificate_authority import authority

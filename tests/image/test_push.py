@@ -13,15 +13,15 @@ import docker
 import pytest
 import requests
 
+from gitops_ml.commands.inspect import export_image
 from gitops_ml.image.attestations import API_MANIFEST, CYCLONEDX
 from gitops_ml.image.contents import open_image
 from gitops_ml.image.context import read_context
 from gitops_ml.image.docker import DockerBuilder
 from gitops_ml.image.planner import lock_facts
-from gitops_ml.image.project_export import export_image
 from gitops_ml.image.recipe import OciPlan
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import read_attachment, referrers
+from gitops_ml.oci.registry import read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO
 from gitops_ml.packages.locking import ensure_lock
 from tests.image.test_docker import ready, serving

@@ -26,7 +26,7 @@ from gitops_ml.oci.image_manifest import (
     parse_manifest,
 )
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.system.seal import Seal, keep_listing, listing
+from gitops_ml.system.cache import Seal, keep_listing, listing
 from tests.support.faulty_registry import Asked, Fault, faulty_registry
 from tests.support.hostile_archives import PLAIN, config_of, packed, refused_archives
 from tests.support.oci import pull_model, push_model, registry_of, silent, source

@@ -15,7 +15,7 @@ import pytest
 from gitops_ml.image.attestations import CYCLONEDX
 from gitops_ml.oci.image_manifest import MANIFEST, describe
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.oci.referrers import Attachment, attach, read_attachment, referrers
+from gitops_ml.oci.registry import Attachment, attach, read_attachment, referrers
 from gitops_ml.oci.signatures import IN_TOTO
 from tests.support.oci import push_tiny_base, registry_of
 from tests.support.referring_registry import referring

@@ -12,7 +12,7 @@ import pytest
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.oci.layers import Layer, LayerEntry, write_layer
 from gitops_ml.oci.store import BlobStore, StoredLayer, file_source
-from gitops_ml.system.seal import Seal
+from gitops_ml.system.cache import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitops_ml.commands.inspect import export_image
 from gitops_ml.errors import GitopsMlError
-from gitops_ml.image.project_export import export_image
 from gitops_ml.oci.store import OciLayout
 from gitops_ml.oci.tar_entries import FILE, LINK, BadArchive, tar_entries, unpacked
 from tests.support.hostile_archives import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gitops_ml.image.project_export import Exported
+    from gitops_ml.commands.inspect import Exported
 
 REFUSED = dict(refused_archives())
 MEGABYTE = 1 << 20

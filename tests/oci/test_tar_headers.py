@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_ml.oci import tar_headers as tar
+from gitops_ml.oci import tar_entries as tar
 
 names = st.text(
     st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1
@@ -48,13 +48,13 @@ def test_sizes_are_read_back_even_when_octal_digits_run_out(size: int) -> None:
 
 
 def test_directories_are_directories() -> None:
-    found = read(tar.header("a/" + "b" * 120, kind=tar.DIRECTORY, mode=0o755))
+    found = read(tar.header("a/" + "b" * 120, kind=tar.FOLDER, mode=0o755))
     assert (found.isdir(), found.name) == (True, "a/" + "b" * 120)
 
 
 def test_only_what_does_not_fit_gets_a_second_header() -> None:
-    assert len(tar.header("a" * 100, kind=tar.FILE, mode=0o644)) == tar.BLOCK
-    assert len(tar.header("a" * 101, kind=tar.FILE, mode=0o644)) == 3 * tar.BLOCK
+    assert len(tar.header("a" * 100, kind=tar.FILE, mode=0o644)) == 512
+    assert len(tar.header("a" * 101, kind=tar.FILE, mode=0o644)) == 3 * 512
 
 
 def test_each_folder_has_one_header_in_front_of_its_first_entry() -> None:
@@ -63,9 +63,9 @@ def test_each_folder_has_one_header_in_front_of_its_first_entry() -> None:
     found = [[*tar.folder_headers(path, folders, epoch=1)] for path in paths]
     assert found == [
         [
-            tar.header(folder, kind=tar.DIRECTORY, mode=0o755, epoch=1)
+            tar.header(folder, kind=tar.FOLDER, mode=0o755, epoch=1)
             for folder in ("opt/venv", "opt/venv/lib")
         ],
-        [tar.header("opt/venv/bin", kind=tar.DIRECTORY, mode=0o755, epoch=1)],
+        [tar.header("opt/venv/bin", kind=tar.FOLDER, mode=0o755, epoch=1)],
         [],
     ]

@@ -24,8 +24,8 @@ from gitops_ml.packages.lock_file import (
     render_lock,
 )
 from gitops_ml.packages.resolver import supported_tags
+from gitops_ml.system.cache import Seal
 from gitops_ml.system.memory import Memory
-from gitops_ml.system.seal import Seal
 from tests.support.cost import costs_little
 
 if sys.version_info >= (3, 11):

@@ -14,8 +14,8 @@ import pytest
 
 from gitops_ml.documents.yaml_reader import read_yaml
 from gitops_ml.errors import InvalidDocument
+from gitops_ml.image.attestations import read_openapi
 from gitops_ml.image.context import read_context
-from gitops_ml.image.openapi import read_openapi
 from gitops_ml.image.recipe import PredictorSource
 from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.system.project_files import CannotRead, open_file, read_file

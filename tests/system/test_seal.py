@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gitops_ml.system.seal import Seal
+from gitops_ml.system.cache import Seal
 
 
 def settings(tmp_path, **more):
@@ -75,7 +75,7 @@ def test_a_key_that_others_may_know_is_replaced(tmp_path, change):
 
 MARK = """
 import os
-from gitops_ml.system.seal import Seal
+from gitops_ml.system.cache import Seal
 print(Seal.of_user(os.environ).mark("layer"))
 """
 

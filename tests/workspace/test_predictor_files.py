@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitops_ml.packages.installed import missing_modules
+from gitops_ml.system.cache import Seal
 from gitops_ml.system.memory import Memory
-from gitops_ml.system.seal import Seal
 from gitops_ml.workspace.predictor_files import source_problems
 from tests.support.pipeline import api, manifests_of, project_of
 
