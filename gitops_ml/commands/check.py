@@ -19,7 +19,7 @@ from gitops_ml.git.checkout import Checkout, Untrusted, find_checkout
 from gitops_ml.git.source_tree import SourceRepository, SourceTree, open_source
 from gitops_ml.gitops.release_files import Release
 from gitops_ml.helm.engines import HelmEngine
-from gitops_ml.policy.pages import ENFORCED, describe
+from gitops_ml.policy.built_in import ENFORCED, describe
 from gitops_ml.project.checks import Checks
 from gitops_ml.project.project import Project
 from gitops_ml.review.current import current_objects_of, current_states

@@ -25,7 +25,7 @@ from gitops_ml.gitops.release_yaml import (
 )
 from gitops_ml.gitops.routes import route_of
 from gitops_ml.manifest.manifest import Manifest
-from gitops_ml.policy.limit_rules import usage_of, usage_of_values
+from gitops_ml.policy.organisation_rules import usage_of, usage_of_values
 from gitops_ml.policy.rule import Fleet, KubernetesObjects, Side, Subject, Usage
 from gitops_ml.project.project import Project
 from gitops_ml.release.resolve import resolve

@@ -9,7 +9,7 @@ from typing import Any
 from gitops_ml.documents.plain_data import within
 from gitops_ml.documents.quantities import format_duration
 from gitops_ml.policy.pod_rules import MAIN, of_kind, place, serving_pod
-from gitops_ml.policy.rule import Breach, Rule, Side, Subject
+from gitops_ml.policy.rule import Breach, Rule, Side, Subject, of_after
 
 _LEAST_DRAIN = 2
 """Seconds that gateways and nodes need to see that a replica is going."""
@@ -20,12 +20,9 @@ _OWN_REPLICAS = re.compile(
 _HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 
 
-def _probes(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
-    pod = serving_pod(side) if side else None
-    if side is None or pod is None:
-        return
-    for container in pod.containers:
+@of_after
+def _probes(subject: Subject, side: Side) -> Iterator[Breach]:
+    for container in serving_pod(side).containers:
         name = str(container.get("name", ""))
         ready, live = within(container, "readinessProbe"), within(container, "livenessProbe")
         if name == MAIN and not ready:
@@ -60,10 +57,8 @@ def _handler(probe: Mapping[str, Any]) -> Any:
     return [probe.get(kind) for kind in _HANDLERS]
 
 
-def _drain(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
-    if side is None:
-        return
+@of_after
+def _drain(subject: Subject, side: Side) -> Iterator[Breach]:
     probes = side.spec.probes
     if probes.drain_delay < _LEAST_DRAIN:
         message = (
@@ -71,8 +66,7 @@ def _drain(subject: Subject) -> Iterator[Breach]:
             "replica that accepts none"
         )
         yield Breach(("probes", "drain_delay"), message)
-    if (pod := serving_pod(side)) is None:
-        return
+    pod = serving_pod(side)
     whole = pod.spec.get("terminationGracePeriodSeconds", 30)
     for container in pod.containers:
         sleeps = within(container, "lifecycle", "preStop", "sleep").get("seconds", 0)
@@ -84,9 +78,9 @@ def _drain(subject: Subject) -> Iterator[Breach]:
             yield Breach(place(side, str(container.get("name")), "pre_stop"), message)
 
 
-def _disruption(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
-    if side is None or not side.objects or side.spec.autoscaling.min_replicas < 2:
+@of_after
+def _disruption(subject: Subject, side: Side) -> Iterator[Breach]:
+    if not side.objects or side.spec.autoscaling.min_replicas < 2:
         return
     budgets = of_kind(side, "PodDisruptionBudget")
     if not budgets:
@@ -104,21 +98,16 @@ def _disruption(subject: Subject) -> Iterator[Breach]:
             yield Breach(("autoscaling", "min_replicas"), message)
 
 
-def _single(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
-    if (
-        side is not None
-        and subject.environment.protected
-        and side.spec.autoscaling.min_replicas == 1
-    ):
+@of_after
+def _single(subject: Subject, side: Side) -> Iterator[Breach]:
+    if subject.environment.protected and side.spec.autoscaling.min_replicas == 1:
         message = "with one replica, a node that is drained or fails is an outage"
         yield Breach(("autoscaling", "min_replicas"), message)
 
 
-def _self_reference(subject: Subject) -> Iterator[Breach]:
-    for index, trigger in enumerate(
-        subject.after.spec.autoscaling.triggers if subject.after else ()
-    ):
+@of_after
+def _self_reference(subject: Subject, side: Side) -> Iterator[Breach]:
+    for index, trigger in enumerate(side.spec.autoscaling.triggers):
         found = _OWN_REPLICAS.search(trigger.metadata.get("query", ""))
         if trigger.type == "prometheus" and found:
             message = (
@@ -128,16 +117,11 @@ def _self_reference(subject: Subject) -> Iterator[Breach]:
             yield Breach(("autoscaling", "triggers", index, "metadata", "query"), message)
 
 
-def _cold_start(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
-    if (
-        side is None
-        or side.spec.autoscaling.min_replicas
-        or side.spec.autoscaling.scale_to_zero != "http"
-    ):
-        return
-    startup, timeout = side.spec.probes.startup, side.spec.networking.timeout
-    if startup > timeout:
+@of_after
+def _cold_start(subject: Subject, side: Side) -> Iterator[Breach]:
+    scaling, startup = side.spec.autoscaling, side.spec.probes.startup
+    timeout = side.spec.networking.timeout
+    if not scaling.min_replicas and scaling.scale_to_zero == "http" and startup > timeout:
         message = (
             f"the first request waits until a replica has started, which may take {format_duration(startup)} "
             f"(probes.startup); it is given up after {format_duration(timeout)}"
@@ -145,15 +129,15 @@ def _cold_start(subject: Subject) -> Iterator[Breach]:
         yield Breach(("networking", "timeout"), message)
 
 
-def _downtime(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
+@of_after
+def _downtime(subject: Subject, side: Side) -> Iterator[Breach]:
     if _stops_first(side) and not _stops_first(subject.before) and subject.environment.protected:
         message = "from now on, each update stops the API until the new replica is ready"
         yield Breach(("update_strategy", "type"), message)
 
 
 def _stops_first(side: Side | None) -> bool:
-    return bool(side) and side.spec.update_strategy.type == "Recreate"  # type: ignore[union-attr]
+    return side is not None and side.spec.update_strategy.type == "Recreate"
 
 
 AVAILABILITY_RULES = (

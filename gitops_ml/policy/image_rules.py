@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gitops_ml.policy.pod_rules import place, pods_of
-from gitops_ml.policy.rule import Breach, Rule, Side, Subject
+from gitops_ml.policy.rule import Breach, Rule, Side, Subject, of_after
 
 _DIGEST = "@sha256:"
 
 
-def _by_digest(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
-    if side is None or not subject.environment.protected:
+@of_after
+def _by_digest(subject: Subject, side: Side) -> Iterator[Breach]:
+    if not subject.environment.protected:
         return
     found = {
         (str(each.get("name", "")), str(each["image"]))
@@ -26,32 +26,25 @@ def _by_digest(subject: Subject) -> Iterator[Breach]:
             yield Breach(place(side, name, "image"), f"container {name} names {image} by tag")
 
 
-def _by_tag(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
-    if side is None or subject.verb == "check" or not subject.environment.protected:
-        return
-    if side.image.digest is None:
-        message = f"{side.image} is deployed by tag, and a tag can move"
-        yield Breach(_image_field(side), message)
+@of_after
+def _by_tag(subject: Subject, side: Side) -> Iterator[Breach]:
+    is_deployed = subject.verb != "check" and subject.environment.protected
+    if is_deployed and side.image.digest is None:
+        at = ("container", "image") if side.spec.container else ("predictor",)
+        yield Breach(at, f"{side.image} is deployed by tag, and a tag can move")
 
 
-def _image_field(side: Side) -> tuple[str, ...]:
-    return ("container", "image") if side.spec.container else ("predictor",)
-
-
-def _bases(subject: Subject) -> Iterator[Breach]:
-    predictor = subject.after.spec.predictor if subject.after else None
-    if predictor is None:
-        return
+@of_after
+def _bases(subject: Subject, side: Side) -> Iterator[Breach]:
     for field in ("image", "tensorflow_serving_image"):
-        image = getattr(predictor, field)
+        image = getattr(side.spec.predictor, field, None)
         if image is not None and _DIGEST not in image:
             yield Breach(("predictor", field), f"{image} is a tag, and a tag can move")
 
 
-def _dirty(subject: Subject) -> Iterator[Breach]:
-    side = subject.after
-    if side is not None and subject.environment.protected and side.origin.get("dirty"):
+@of_after
+def _dirty(subject: Subject, side: Side) -> Iterator[Breach]:
+    if subject.environment.protected and side.origin.get("dirty"):
         message = (
             "it was built from files that no commit holds: it can be neither reviewed nor rebuilt"
         )

@@ -1,10 +1,11 @@
-"""Rules about what the callers of an API rely on."""
+"""Rules about what the callers of an API rely on: its address, its kind, and its OpenAPI document."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from gitops_ml.policy.openapi_changes import breaking_changes
+from gitops_ml.documents.plain_data import within
 from gitops_ml.policy.rule import Breach, Rule, Side, Subject
 
 
@@ -71,3 +72,141 @@ INTERFACE_RULES = (
         check=_schema,
     ),
 )
+
+
+_METHODS = ("get", "put", "post", "delete", "patch", "options", "head")
+_DEEPEST = 12
+"""Levels of a schema that are compared; a schema may contain itself."""
+
+
+def breaking_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """One sentence for each change that a caller of ``before`` can fail on, with its operations."""
+    operations: dict[str, list[str]] = {}
+    for operation, change in _changes(before, after):
+        found = operations.setdefault(change, [])
+        if operation not in found:
+            found.append(operation)
+    return tuple(f"{', '.join(names)}: {change}" for change, names in operations.items())
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Operation and change."""
+    for path, operations in within(before, "paths").items():
+        for method in _METHODS:
+            old = within(operations, method)
+            new = within(after, "paths", path, method)
+            if not old:
+                continue
+            where = f"{method.upper()} {path}"
+            if not new:
+                yield where, "it is removed"
+                continue
+            for change in _Comparison(before, after).operation(old, new):
+                yield where, change
+
+
+class _Comparison:
+    """Two documents, for the references in them."""
+
+    def __init__(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        self._documents = (before, after)
+
+    def operation(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+        bodies = within(old, "requestBody"), within(new, "requestBody")
+        if bodies[1].get("required") and not bodies[0].get("required"):
+            yield "it requires a body"
+        for kind, schema in _schemas(bodies[0]).items():
+            other = _schemas(bodies[1])
+            if kind not in other:
+                yield f"it no longer takes {kind}"
+            else:
+                yield from self._request(schema, other[kind], "the request")
+        yield from self._responses(within(old, "responses"), within(new, "responses"))
+
+    def _responses(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+        for status, answer in old.items():
+            if not str(status).startswith("2"):
+                continue
+            if status not in new:
+                yield f"it no longer answers {status}"
+                continue
+            after = _schemas(within(new, status))
+            for kind, schema in _schemas(answer).items():
+                if kind not in after:
+                    yield f"it no longer answers {kind}"
+                else:
+                    yield from self._response(schema, after[kind], "the response")
+
+    def _request(self, old: Any, new: Any, at: str, depth: int = 0) -> Iterator[str]:
+        """A request may allow more than before, and require no more."""
+        old, new = self._resolved(old, 0), self._resolved(new, 1)
+        if depth > _DEEPEST or old == new:
+            return
+        yield from self._types(new, old, at)
+        fields = within(old, "properties"), within(new, "properties")
+        for name in new.get("required") or ():
+            if name not in (old.get("required") or ()):
+                yield f"{at} requires {name}"
+        if new.get("additionalProperties") is False:
+            for name in fields[0].keys() - fields[1].keys():
+                yield f"{at} no longer takes {name}"
+        yield from self._values(new, old, at)
+        for name in fields[0].keys() & fields[1].keys():
+            yield from self._request(fields[0][name], fields[1][name], f"{name} of {at}", depth + 1)
+        if "items" in old and "items" in new:
+            yield from self._request(old["items"], new["items"], f"an item of {at}", depth + 1)
+
+    def _response(self, old: Any, new: Any, at: str, depth: int = 0) -> Iterator[str]:
+        """A response keeps what callers read."""
+        old, new = self._resolved(old, 0), self._resolved(new, 1)
+        if depth > _DEEPEST or old == new:
+            return
+        yield from self._types(old, new, at)
+        fields = within(old, "properties"), within(new, "properties")
+        for name in fields[0].keys() - fields[1].keys():
+            yield f"{name} is gone from {at}"
+        for name in old.get("required") or ():
+            if name in fields[1] and name not in (new.get("required") or ()):
+                yield f"{name} of {at} may be missing"
+        yield from self._values(old, new, at)
+        for name in fields[0].keys() & fields[1].keys():
+            yield from self._response(
+                fields[0][name], fields[1][name], f"{name} of {at}", depth + 1
+            )
+        if "items" in old and "items" in new:
+            yield from self._response(old["items"], new["items"], f"an item of {at}", depth + 1)
+
+    def _types(self, wide: Mapping[str, Any], narrow: Mapping[str, Any], at: str) -> Iterator[str]:
+        """``wide`` has to allow each type of ``narrow``."""
+        allowed, given = _type_names(wide), _type_names(narrow)
+        if not allowed:
+            return
+        if not given or not given <= allowed:
+            old, new = sorted(given) or ["anything"], sorted(allowed)
+            yield f"the type of {at} changes ({' or '.join(old)}, {' or '.join(new)})"
+
+    def _values(self, wide: Mapping[str, Any], narrow: Mapping[str, Any], at: str) -> Iterator[str]:
+        allowed, given = wide.get("enum"), narrow.get("enum")
+        if isinstance(allowed, list) and (
+            not isinstance(given, list) or any(each not in allowed for each in given)
+        ):
+            yield f"the values of {at} change"
+
+    def _resolved(self, schema: Any, which: int) -> Mapping[str, Any]:
+        for _ in range(_DEEPEST):
+            if not isinstance(schema, dict) or "$ref" not in schema:
+                break
+            path = str(schema["$ref"]).removeprefix("#/").split("/")
+            schema = within(self._documents[which], *path)
+        return schema if isinstance(schema, dict) else {}
+
+
+def _schemas(answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(kind): within(each, "schema") for kind, each in within(answer, "content").items()}
+
+
+def _type_names(schema: Mapping[str, Any]) -> frozenset[str]:
+    """The types that a schema allows; none where it allows all."""
+    found = schema.get("type")
+    names = {found} if isinstance(found, str) else set(found or ())
+    return frozenset({*names, "integer"} if "number" in names else names)

@@ -133,6 +133,13 @@ class FleetRule(About):
 AnyRule = Rule | FleetRule
 
 
+def of_after(
+    check: Callable[[Subject, Side], Iterable[Breach]],
+) -> Callable[[Subject], Iterable[Breach]]:
+    """A check of what a change makes of a release: one that goes away breaks no such rule."""
+    return lambda subject: check(subject, subject.after) if subject.after else ()
+
+
 @dataclass(frozen=True, slots=True)
 class RuleFinding:
     """A rule that a release breaks, with the severity of the project."""

@@ -17,7 +17,7 @@ from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.policy.base_rules import beyond_base, rule_changes, with_base_rules
 from gitops_ml.policy.evaluate import evaluate
-from gitops_ml.policy.limit_rules import usage_of
+from gitops_ml.policy.organisation_rules import usage_of
 from gitops_ml.policy.rule import Fleet, FleetRule, RuleFinding, Subject, Usage
 from gitops_ml.policy.rule import Side as RuleSide
 from gitops_ml.project.project import Project

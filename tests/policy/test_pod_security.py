@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from gitops_ml.policy.pod_security import POD_SECURITY_RULES
+from gitops_ml.policy.pod_rules import POD_RULES
 from tests.policy.subjects import plain, subject
 
 ANSWERS = Path(__file__).with_name("pod_security.json")
@@ -193,7 +193,7 @@ def test_the_answers_are_those_of_these_pods(allowed: dict[str, bool]) -> None:
 
 
 def test_the_rule_agrees_with_the_admission_of_kubernetes(allowed: dict[str, bool]) -> None:
-    (rule,) = POD_SECURITY_RULES
+    rule = next(each for each in POD_RULES if each.id == "pod-security")
     differing = set()
     for name in EDITS:
         after = replace(plain(), objects=(edited(name),))
