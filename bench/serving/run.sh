@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The same small model behind gitops-ml's runtime and behind each peer, one worker process each, measured in one run with wrk.
 #   bench/serving/run.sh setup        one environment per peer; wants wrk on PATH to measure
-#   bench/serving/run.sh [NAME ...]   measure: ours asgi fastapi flask kserve mlserver litserve bentoml
+#   bench/serving/run.sh [NAME ...]   measure: ours threads asgi fastapi flask kserve mlserver litserve bentoml
 # Then, without names, bodies of 4 MB (bodies.sh), and the proxy before ready-made containers (proxies.sh), where nginx is on PATH.
 #   PYTHON=python3   the interpreter that has predictor_base and numpy      UV=uv   the uv that installs the peers
 #   BENCH_HOME       where the peers' environments are, default .bench-serving      SECS=6   seconds of load for each
@@ -62,11 +62,15 @@ cd "$here/peers"
 echo "load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo unknown), $(getconf _NPROCESSORS_ONLN) processors"
 export BENTOML_DO_NOT_TRACK=1 PYTHONPATH="$here/peers:$root"
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(ours asgi fastapi flask kserve mlserver litserve bentoml)
+[ ${#names[@]} -gt 0 ] || names=(ours threads asgi fastapi flask kserve mlserver litserve bentoml)
 for name in "${names[@]}"; do
   case $name in
     # metrics, request ids and deployment headers on: what every predictor has by default
     ours) measure ours 9190 /predict v1.lua "$python" -m predictor_base --config "$settings" --host 127.0.0.1 --port 9190 ;;
+    # ours with 8 threads for predict, as `threads_per_process: 8` sets it
+    threads)
+      sed 's/}/, "threadsPerProcess": 8}/' "$settings" >"$home/threads.json"
+      measure threads 9189 /predict v1.lua "$python" -m predictor_base --config "$home/threads.json" --host 127.0.0.1 --port 9189 ;;
     asgi) measure asgi 9191 /predict v1.lua "$home/asgi/bin/uvicorn" app_asgi:app --port 9191 --no-access-log --loop uvloop --http httptools ;;
     fastapi) measure fastapi 9192 /predict v1.lua "$home/fastapi/bin/uvicorn" app_fastapi:app --port 9192 --no-access-log --loop uvloop --http httptools ;;
     flask) measure flask 9193 /predict v1.lua "$home/flask/bin/gunicorn" -w 1 --threads 8 -b 127.0.0.1:9193 app_flask:app ;;
