@@ -2,7 +2,7 @@
 # The same small model behind gitops-ml's runtime and behind each peer, one worker process each, measured in one run with wrk.
 #   bench/serving/run.sh setup        one environment per peer; wants wrk on PATH to measure
 #   bench/serving/run.sh [NAME ...]   measure: ours threads asgi fastapi flask kserve mlserver litserve bentoml
-# Then, without names, bodies of 4 MB (bodies.sh), and the proxy before ready-made containers (proxies.sh), where nginx is on PATH.
+# Then, without names, bodies of 4 MB (bodies.sh), 1,000 streams (streams.sh), and the proxy before ready-made containers (proxies.sh), where nginx is on PATH.
 #   PYTHON=python3   the interpreter that has predictor_base and numpy      UV=uv   the uv that installs the peers
 #   BENCH_HOME       where the peers' environments are, default .bench-serving      SECS=6   seconds of load for each
 # Columns: requests/s at 32 connections, p50, p99, p50 at 1 connection, resident memory; then answers that are not 2xx, if any.
@@ -83,7 +83,10 @@ for name in "${names[@]}"; do
     *) echo "unknown peer $name" >&2; exit 2 ;;
   esac
 done
-[ $# -gt 0 ] || SECS=$secs PYTHON=$python "$here/bodies.sh"
+if [ $# -eq 0 ]; then
+  SECS=$secs PYTHON=$python "$here/bodies.sh"
+  PYTHON=$python "$here/streams.sh"
+fi
 if [ $# -eq 0 ] && command -v nginx >/dev/null; then
   BENCH_HOME=$home SECS=$secs PYTHON=$python "$here/proxies.sh"
 fi
