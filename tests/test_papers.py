@@ -110,7 +110,7 @@ def test_no_two_modules_have_one_name() -> None:
 
 LOADED_WITHOUT_USE = {
     "capture/comparison/process_state.py",
-    "__init__.py", "cli/options.py", "delivery/push.py", "delivery/remembered_objects.py",
+    "__init__.py", "cli/options.py", "delivery/push.py",
     "delivery/rendering.py", "delivery/rule_subjects.py", "facts/result_facts.py", "gitops/current_objects.py",
     "predictions/from_cluster.py", "review/current.py", "workspace/clients.py",
 }  # fmt: skip

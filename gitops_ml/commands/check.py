@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gitops_ml.delivery.hand_edits import edits_that_end
 from gitops_ml.delivery.releases import repository_of
-from gitops_ml.delivery.remembered_objects import PackedObjects
+from gitops_ml.delivery.rendering import PackedObjects
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.delivery.rule_set import rules_of
+from gitops_ml.delivery.rules import rules_of
 from gitops_ml.documents.findings import suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.git.checkout import Checkout, Untrusted, find_checkout

@@ -12,7 +12,7 @@ from gitops_ml.delivery.release_changes import (
     refuse_what_helm_refuses,
     release_changes,
 )
-from gitops_ml.delivery.rendering import make_release
+from gitops_ml.delivery.rendering import ReleaseParts, make_release
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import InvalidDocument, Problem, Problems, Refused, ServerFailed, UsageError
@@ -82,13 +82,9 @@ def derive_release(
     image = _image(source, was=was, spec=planned.spec)
     pinned = _pinned(image, origin, clients)
     proxy = _proxy(source, planned) if planned.has_proxy else None
-    release = make_release(
-        planned,
-        image=pinned,
-        proxy=proxy and _pinned(proxy, origin, clients),
-        content_hash=source.content_hash if image == source.image else None,
-        manifest_file=source.manifest_file,
-    )
+    proxy = proxy and _pinned(proxy, origin, clients)
+    hashed = source.content_hash if image == source.image else None
+    release = make_release(ReleaseParts(planned, pinned, proxy, hashed, source.manifest_file))
     if source.content_hash is None and image == source.image != pinned:
         found = (*found, _was_by_tag(source, pinned))
     return DerivedRelease(origin, planned, release, Problems.of({*found, *more}))

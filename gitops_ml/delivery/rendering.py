@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import astuple, dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from gitops_ml.documents.yaml_reader import load_all_yaml
+from gitops_ml.documents.yaml_reader import load_all_yaml, load_yaml
 from gitops_ml.errors import InvalidDocument, Problem, ProgramFailed
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.release_files import Release, ReleaseText, release_text
-from gitops_ml.gitops.whole_release import faults_of_objects, faults_of_text
+from gitops_ml.gitops.release_yaml import read_fields
+from gitops_ml.gitops.whole_release import faults_of_text
 from gitops_ml.helm.charts import Chart, chart_path, read_chart
 from gitops_ml.helm.many_releases import WantedRelease
 from gitops_ml.image.planner import PlannedImage
 from gitops_ml.oci.reference import ImageRef
+from gitops_ml.policy.rule import KubernetesObjects
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.memory import Memory
@@ -31,7 +34,6 @@ from gitops_ml.workspace.workspace import PlannedRelease, Workspace
 if TYPE_CHECKING:
     from gitops_ml.helm.engines import HelmEngine
 
-Made = TypeVar("Made")
 Objects = tuple[Mapping[str, object], ...]
 
 
@@ -41,20 +43,27 @@ def predictor_chart() -> Chart:
     return read_chart("predictor")
 
 
+class ReleaseParts(NamedTuple):
+    """What a release is made of."""
+
+    plan: PlannedRelease
+    image: ImageRef
+    proxy: ImageRef | None
+    content_hash: str | None
+    """Of the inputs of the image, in hex."""
+    manifest_file: str
+
+
 def make_releases(
     planned: Iterable[PlannedRelease], images: Mapping[str, PlannedImage], workspace: Workspace
 ) -> tuple[Release, ...]:
     """The releases with their deployment ids, in the order of the manifests."""
-    wanted = [
-        (
-            plan,
-            images[plan.directory].ref,
-            images[PROXY].ref if plan.has_proxy else None,
-            _hex(images[plan.directory]),
-            workspace.source_path(plan.manifest),
-        )
-        for plan in planned
-    ]
+    wanted = []
+    for plan in planned:
+        image, proxy = images[plan.directory], images[PROXY].ref if plan.has_proxy else None
+        hashed = image.content_hash.hex if image.content_hash else None
+        source = workspace.source_path(plan.manifest)
+        wanted.append(ReleaseParts(plan, image.ref, proxy, hashed, source))
     keys = [
         memory_key("text", plan.key, str(image), str(proxy or ""), *others)
         for plan, image, proxy, *others in wanted
@@ -62,36 +71,20 @@ def make_releases(
     texts = remembered(
         workspace.memory,
         zip(keys, wanted, strict=True),
-        make=lambda item: (_text(*item), ()),
+        make=lambda parts: (_text(parts), ()),
         facts=astuple,
         of_facts=lambda _, facts: ReleaseText(*facts),
     )
-    return tuple(
-        _release(plan, image, content_hash, text)
-        for (plan, image, _, content_hash, _), (text, _) in zip(wanted, texts, strict=True)
-    )
+    return tuple(_release(parts, text) for parts, (text, _) in zip(wanted, texts, strict=True))
 
 
-def make_release(
-    plan: PlannedRelease,
-    *,
-    image: ImageRef,
-    proxy: ImageRef | None,
-    content_hash: str | None,
-    manifest_file: str,
-) -> Release:
+def make_release(parts: ReleaseParts) -> Release:
     """The release with its deployment id."""
-    text = _text(plan, image, proxy, content_hash, manifest_file)
-    return _release(plan, image, content_hash, text)
+    return _release(parts, _text(parts))
 
 
-def _text(
-    plan: PlannedRelease,
-    image: ImageRef,
-    proxy: ImageRef | None,
-    content_hash: str | None,
-    manifest_file: str,
-) -> ReleaseText:
+def _text(parts: ReleaseParts) -> ReleaseText:
+    plan, image, proxy, content_hash, manifest_file = parts
     return release_text(
         plan.spec,
         plan.cluster,
@@ -105,23 +98,18 @@ def _text(
     )
 
 
-def _release(
-    plan: PlannedRelease, image: ImageRef, content_hash: str | None, text: ReleaseText
-) -> Release:
+def _release(parts: ReleaseParts, text: ReleaseText) -> Release:
+    plan = parts.plan
     return Release(
         name=plan.name,
         environment=plan.environment.name,
         team=plan.team,
         namespace=plan.environment.namespace,
-        image=image,
-        content_hash=content_hash,
+        image=parts.image,
+        content_hash=parts.content_hash,
         chart=predictor_chart(),
         text=text,
     )
-
-
-def _hex(image: PlannedImage) -> str | None:
-    return image.content_hash.hex if image.content_hash else None
 
 
 def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, Objects]:
@@ -130,7 +118,8 @@ def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str
     Raises:
         InvalidDocument: the chart refuses a release, or objects are not all that a release needs.
     """
-    return _checked(releases, helm, load_all_yaml, faults_of_objects)
+    found = render_manifests(releases, helm=helm)
+    return {directory: load_all_yaml(text) for directory, text in found.items()}
 
 
 def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, bytes]:
@@ -139,8 +128,31 @@ def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[s
     Raises:
         InvalidDocument: the chart refuses a release, or a manifest does not hold all that one needs.
     """
-    texts = _checked(releases, helm, str, faults_of_text)
-    return {directory: text.encode() for directory, text in texts.items()}
+    found, problems = _manifests(releases, helm)
+    if problems:
+        raise InvalidDocument(problems)
+    return {directory: text.encode() for directory, text in found.items()}
+
+
+def _manifests(
+    releases: Iterable[Release], helm: HelmEngine
+) -> tuple[dict[str, str], tuple[Problem, ...]]:
+    """The ``manifest.yaml`` of each release by its directory, and why others have none that is whole."""
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    by_chart: dict[str, list[Release]] = {}
+    for item in releases:
+        by_chart.setdefault(item.chart.name, []).append(item)
+    for chart, items in by_chart.items():
+        texts = manifest_texts(helm, chart, [(i.name, i.namespace, i.text.data) for i in items])
+        for item, text in zip(items, texts, strict=True):
+            if isinstance(text, ProgramFailed):
+                problems.append(_refusal(item, text))
+            elif faults := faults_of_text(json.loads(item.text.data), text):
+                problems += _faults(item.directory, faults)
+            else:
+                found[item.directory] = text
+    return found, tuple(problems)
 
 
 def refuse_unrenderable(releases: Iterable[Release], *, helm: HelmEngine, memory: Memory) -> None:
@@ -158,31 +170,6 @@ def refuse_unrenderable(releases: Iterable[Release], *, helm: HelmEngine, memory
     if new:
         render_manifests(new.values(), helm=helm)
         memory.keep(dict.fromkeys(new, "rendered"))
-
-
-def _checked(
-    releases: Iterable[Release],
-    helm: HelmEngine,
-    read: Callable[[str], Made],
-    faults_of: Callable[[Mapping[str, Any], Made], tuple[str, ...]],
-) -> dict[str, Made]:
-    """What is rendered for each release, by its directory, if it is whole."""
-    found: dict[str, Made] = {}
-    problems: list[Problem] = []
-    by_chart: dict[str, list[Release]] = {}
-    for item in releases:
-        by_chart.setdefault(item.chart.name, []).append(item)
-    for chart, items in by_chart.items():
-        texts = manifest_texts(helm, chart, [(i.name, i.namespace, i.text.data) for i in items])
-        for item, text in zip(items, texts, strict=True):
-            if isinstance(text, ProgramFailed):
-                problems.append(_refusal(item, text))
-                continue
-            found[item.directory] = made = read(text)
-            problems += _faults(item.directory, faults_of(json.loads(item.text.data), made))
-    if problems:
-        raise InvalidDocument(problems)
-    return found
 
 
 _AT_A_TIME = 25
@@ -255,3 +242,105 @@ def _faults(directory: str, faults: Iterable[str]) -> tuple[Problem, ...]:
         )
         for fault in faults
     )
+
+
+# -- objects, once for each content of the values --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PackedObjects(Sequence[Mapping[str, Any]]):
+    """Kubernetes objects in a thirtieth of their memory: a change may have thousands of releases."""
+
+    text: str
+
+    @classmethod
+    def of(cls, objects: KubernetesObjects) -> PackedObjects:
+        data = json.dumps(tuple(objects)).encode()
+        return cls(base64.b64encode(zlib.compress(data, 1)).decode())
+
+    @overload
+    def __getitem__(self, at: int) -> Mapping[str, Any]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Mapping[str, Any]]: ...
+    def __getitem__(self, at: Any) -> Any:
+        return _unpacked(self.text)[at]
+
+    def __len__(self) -> int:
+        return len(_unpacked(self.text))
+
+
+@lru_cache(maxsize=16)
+def _unpacked(text: str) -> tuple[Mapping[str, Any], ...]:
+    """Rules look at the objects of one release after each other."""
+    return tuple(json.loads(zlib.decompress(base64.b64decode(text))))
+
+
+@dataclass(frozen=True, slots=True)
+class ToRender:
+    """A release with its ``values.yaml``."""
+
+    name: str
+    namespace: str
+    values: bytes
+
+    @property
+    def facts(self) -> tuple[str, str, str]:
+        data = json.dumps(read_fields(self.values), ensure_ascii=False)
+        return self.name, self.namespace, data
+
+    @property
+    def key(self) -> bytes:
+        chart = predictor_chart().name
+        return memory_key("objects", chart, self.name, self.namespace, self.values)
+
+
+def checked_objects(
+    releases: Iterable[Release], *, helm: HelmEngine, memory: Memory
+) -> tuple[dict[str, PackedObjects], tuple[Problem, ...]]:
+    """The objects of each release by its directory; and why the chart refuses others, or they are not whole."""
+    releases = tuple(releases)
+    keys = {
+        item.directory: memory_key(
+            "whole", item.chart.name, item.name, item.namespace, item.text.data
+        )
+        for item in releases
+    }
+    known = memory.recall(keys.values())
+    found = {at: PackedObjects(known[key]) for at, key in keys.items() if key in known}
+    new, problems = _manifests((each for each in releases if each.directory not in found), helm)
+    made = {at: PackedObjects.of(_parsed(text)) for at, text in new.items()}
+    memory.keep({keys[at]: objects.text for at, objects in made.items()})
+    return found | made, problems
+
+
+def _parsed(manifest: str) -> tuple[Mapping[str, Any], ...]:
+    """The objects of a ``manifest.yaml``, each in a document of its own."""
+    documents = manifest.removeprefix("---\n").split("\n---\n")
+    return tuple(map(_object, filter(None, documents)))
+
+
+@lru_cache(maxsize=1024)
+def _object(document: str) -> Mapping[str, Any]:
+    """Most objects of a release are the same before and after a change."""
+    found: Mapping[str, Any] = load_yaml(document)
+    return found
+
+
+def objects_of(
+    wanted: Mapping[str, ToRender], *, helm: HelmEngine, memory: Memory
+) -> dict[str, PackedObjects]:
+    """The objects of each release, by its directory; none where the chart refuses it."""
+    keys = {directory: each.key for directory, each in wanted.items()}
+    known = memory.recall(keys.values())
+    new = [directory for directory, key in keys.items() if key not in known]
+    texts = manifest_texts(helm, predictor_chart().name, [wanted[each].facts for each in new])
+    rendered = {
+        # The verb refuses it itself, or restores values of another time.
+        directory: PackedObjects.of(_parsed(text) if isinstance(text, str) else ())
+        for directory, text in zip(new, texts, strict=True)
+    }
+    memory.keep({keys[directory]: objects.text for directory, objects in rendered.items()})
+    return {
+        directory: rendered[directory] if directory in rendered else PackedObjects(known[key])
+        for directory, key in keys.items()
+    }

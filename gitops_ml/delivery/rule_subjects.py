@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.derive import parse_release
-from gitops_ml.delivery.remembered_objects import ToRender, objects_of
-from gitops_ml.delivery.rendering import predictor_chart
+from gitops_ml.delivery.rendering import ToRender, objects_of, predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.git.commits import Change

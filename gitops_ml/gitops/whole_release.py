@@ -53,15 +53,6 @@ def faults_of_values(values: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"the values have {key}, which decides whether objects are kept" for key in keys)
 
 
-def faults_of_objects(
-    values: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]
-) -> tuple[str, ...]:
-    """What is wrong with the objects of these values."""
-    found = tuple(objects)
-    kinds = Counter(str(each.get("kind")) for each in found)
-    return (*_missing(values, kinds), *_acted_on(found))
-
-
 def _missing(values: Mapping[str, Any], found: Counter[str]) -> tuple[str, ...]:
     lost = [kind for kind, count in expected_kinds(values).items() if found[kind] < count]
     return (f"Helm rendered no {', '.join(lost)}",) if lost else ()

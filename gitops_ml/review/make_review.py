@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gitops_ml.delivery.remembered_objects import PackedObjects, checked_objects
+from gitops_ml.delivery.rendering import checked_objects
 from gitops_ml.documents.findings import count_of, suggestion
 from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.gitops.release_files import Release
@@ -15,7 +15,6 @@ from gitops_ml.review.read_states import States
 from gitops_ml.review.release_pairs import Comparison, Pair, changed_pairs, total_cost
 from gitops_ml.review.review import ReleaseReview, Review, State
 from gitops_ml.review.rollout import quota_warnings
-from gitops_ml.system.memory import Memory
 
 ObjectsBefore = Callable[[Iterable[Release], HelmEngine], Mapping[str, KubernetesObjects]]
 _AT_A_TIME = 50
@@ -143,32 +142,17 @@ def _reviews(
     for start in range(0, len(pairs), _AT_A_TIME):
         some = pairs[start : start + _AT_A_TIME]
         old = [pair.before for pair in some if pair.before]
-        before = objects_before(old, helm) if objects_before else _before(old, helm, memory)
-        try:
-            new = [pair.after for pair in some if pair.after]
-            after = checked_objects(new, helm=helm, memory=memory)
-        except InvalidDocument as failure:
-            problems += failure.problems
-            continue
-        objects = replace(comparison, objects_before=before, objects_after=after)
-        found += objects.reviews(some)
+        before: Mapping[str, KubernetesObjects]
+        if objects_before:
+            before = objects_before(old, helm)
+        else:  # none of a release that the chart refused then
+            before, _ = checked_objects(old, helm=helm, memory=memory)
+        new = [pair.after for pair in some if pair.after]
+        after, wrong = checked_objects(new, helm=helm, memory=memory)
+        problems += wrong
+        if not wrong:
+            objects = replace(comparison, objects_before=before, objects_after=after)
+            found += objects.reviews(some)
     if problems:
         raise InvalidDocument(problems)
     return tuple(found), ()
-
-
-def _before(
-    releases: Iterable[Release], helm: HelmEngine, memory: Memory
-) -> dict[str, PackedObjects]:
-    """The objects before the change; none of a release that the chart refused then."""
-    releases = tuple(releases)
-    try:
-        return checked_objects(releases, helm=helm, memory=memory)
-    except InvalidDocument:
-        found: dict[str, PackedObjects] = {}
-        for release in releases:
-            try:
-                found |= checked_objects([release], helm=helm, memory=memory)
-            except InvalidDocument:
-                continue
-        return found

@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gitops_ml.gitops.whole_release import (
-    expected_kinds,
-    faults_of_objects,
-    faults_of_text,
-    faults_of_values,
-)
+from gitops_ml.gitops.whole_release import expected_kinds, faults_of_text, faults_of_values
 from gitops_ml.helm.engines import LibraryHelm
 from tests.support.pipeline import CHART, PROJECT, api, merged, project_of, rendered
 
@@ -43,7 +38,6 @@ def test_every_object_that_the_chart_makes_is_expected(words):
     # A budget is left to the chart, which makes none for a single replica.
     del made["PodDisruptionBudget"]
     assert expected_kinds(release.values) == made
-    assert faults_of_objects(release.values, release.objects) == ()
     assert faults_of_text(release.values, text_of(release.values)) == ()
 
 
@@ -98,8 +92,6 @@ def test_a_manifest_that_lost_an_object_is_a_fault(kind):
     parts = text_of(release.values).split("---\n")
     left = "---\n".join(part for part in parts if f"\nkind: {kind}\n" not in part)
     assert faults_of_text(release.values, left) == (f"Helm rendered no {kind}",)
-    objects = [item for item in release.objects if item["kind"] != kind]
-    assert faults_of_objects(release.values, objects) == (f"Helm rendered no {kind}",)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n"])
