@@ -43,7 +43,7 @@ from gitops_ml.commands.wait import WaitPolicy
 from gitops_ml.delivery.change import WAIT_SECONDS, ChangeContext, ChangeOptions, ChangeResult
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.delivery.proposals import Proposed, proposed_releases
-from gitops_ml.delivery.releases import get_release, list_releases
+from gitops_ml.delivery.releases import current_release, own_releases, repository_of
 from gitops_ml.errors import UsageError
 from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.predictions.from_cluster import DAYS
@@ -201,7 +201,8 @@ class Client(Reading):
             )
             new = [each for each in proposed if each.release is not None]
             try:
-                release = get_release(workspace, api_name, clients=clients, environment=where)
+                snapshot = repository_of(workspace, clients).fetch()
+                release = current_release(snapshot, api_name, where)
             except UsageError:
                 if not new:
                     raise
@@ -211,7 +212,8 @@ class Client(Reading):
     def list_apis(self) -> Apis:
         """The current releases of the project in this environment, and those that are only proposed."""
         with self._connection.open() as (workspace, clients):
-            found = list_releases(workspace, clients=clients, environments=[self.environment])
+            snapshot = repository_of(workspace, clients).fetch()
+            found = own_releases(snapshot, workspace.project.name, [self.environment])
             proposed = [
                 each
                 for each in proposed_releases(

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from gitops_ml.delivery.releases import current_releases, repository_of
-from gitops_ml.documents.findings import suggestion
+from gitops_ml.documents.findings import few, suggestion
 from gitops_ml.errors import GitopsMlError, UsageError
 from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.gitops.release_history import Entry, Event, FoundDeployment, ReleaseHistory
@@ -263,8 +263,7 @@ def _changes_in_short(changes: Iterable[FieldChange]) -> str:
     """The names of what changed; the image first, and no more than fit a line."""
     names = [_short_name(change.path) for change in changes]
     names = sorted(dict.fromkeys(names), key=lambda name: name != "image")
-    more = len(names) - _MOST_FIELDS
-    return ", ".join(names[:_MOST_FIELDS]) + (f" and {more} more" if more > 0 else "")
+    return few(names, _MOST_FIELDS)
 
 
 def _short_name(path: str) -> str:

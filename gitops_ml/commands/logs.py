@@ -15,7 +15,7 @@ from gitops_ml.cluster.kubernetes import KubernetesCluster, LogLines
 from gitops_ml.cluster.observed import Container, Pod
 from gitops_ml.cluster.replicas import replica_of
 from gitops_ml.commands.get import cluster_of, utc_now
-from gitops_ml.delivery.releases import get_release
+from gitops_ml.delivery.releases import current_release, repository_of
 from gitops_ml.errors import GitopsMlError, ServerFailed, UsageError
 from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.workspace.clients import Clients
@@ -201,7 +201,7 @@ class _Source:
     def of(
         cls, workspace: Workspace, api: str, *, clients: Clients, environment: str, container: str
     ) -> _Source:
-        release = get_release(workspace, api, clients=clients, environment=environment)
+        release = current_release(repository_of(workspace, clients).fetch(), api, environment)
         cluster = clients.cluster(cluster_of(workspace, environment).name)
         return cls(cluster, release, container)
 

@@ -12,6 +12,7 @@ from gitops_ml.capture.packaged_class import Package, package_text
 from gitops_ml.commands.lock import lock
 from gitops_ml.delivery.change import ChangeOptions, DeliveryResult, proposal_by
 from gitops_ml.delivery.push import CommitPlan, Delivered, deliver, propose
+from gitops_ml.documents.findings import few
 from gitops_ml.documents.yaml_edit import CannotEdit, with_item
 from gitops_ml.documents.yaml_reader import Document, read_yaml
 from gitops_ml.documents.yaml_writer import write_yaml
@@ -158,10 +159,9 @@ def _left(others: Set[str]) -> tuple[str, ...]:
     """About files in the folder of a packaged class that are not of this package."""
     if not others:
         return ()
-    names = ", ".join(sorted(others)[:5])
-    if len(others) > 5:
-        names += f" and {len(others) - 5} more"
-    return (f"{names}: not of this package; remove what is left of an earlier one",)
+    return (
+        f"{few(sorted(others), 5)}: not of this package; remove what is left of an earlier one",
+    )
 
 
 def _manifest(manifest: Manifest, file: str, before: bytes | None) -> bytes:

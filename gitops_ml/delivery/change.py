@@ -304,24 +304,18 @@ def _tried(base: GitSnapshot, make_plan: MakePlan[Plan], *, proposes: bool) -> D
 
 def _with_others(context: ChangeContext, tried: Delivered[Plan], *, head: str) -> Delivered[Plan]:
     """The plan with a warning about what another person proposes for the same releases now."""
-    found = _of_others(context, tried, head=head)
-    return replace(tried, warnings=(*tried.warnings, *found))
-
-
-def _of_others(context: ChangeContext, tried: Delivered[Plan], *, head: str) -> tuple[str, ...]:
-    """The warning; none where the plan changes nothing."""
     if not tried.plan.changes or tried.base is None:
-        return ()
+        return tried
     repository = repository_of(context.workspace, context.clients)
     branch = repository.read_branch(head, base=repository.at(tried.base))
     if branch is None:
-        return ()
+        return tried
     try:
         author = read_author(context.workspace.root, context.project.gitops)
     except UsageError:  # a plan needs no author
         author = ("", "")
     found = of_another(branch, tried.plan.changes, author=author)
-    return (found,) if found else ()
+    return replace(tried, warnings=(*tried.warnings, *([found] if found else ())))
 
 
 def _review(

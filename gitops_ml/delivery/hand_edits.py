@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from gitops_ml.documents.findings import few
 from gitops_ml.git.commits import Change, Log, LoggedCommit
 from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
@@ -89,10 +90,9 @@ def _undone(past: ReleaseHistory, release: ReleaseChange, events: Sequence[Event
 
 
 def _sentence(path: str, edit: LoggedCommit, taken_back: Sequence[str], *, keep: str) -> str:
-    more = f" and {len(taken_back) - _MOST_FIELDS} more" if len(taken_back) > _MOST_FIELDS else ""
     return one_line(
         f"{path} was edited by hand ({edit.author[0]}, {edit.id[:12]}), and this takes it back: "
-        f"{', '.join(taken_back[:_MOST_FIELDS])}{more}. To keep the edit, write it to {keep}",
+        f"{few(taken_back, _MOST_FIELDS)}. To keep the edit, write it to {keep}",
         most=1000,
     )
 

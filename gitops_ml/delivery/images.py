@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gitops_ml._version import __version__
+from gitops_ml.documents.findings import few
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Refused, ServerFailed
 from gitops_ml.gitops.release_yaml import Provenance
 from gitops_ml.image.planner import (
@@ -294,11 +295,6 @@ def lock_warnings(
 def _shown(path: Path) -> str:
     """A path relative to the current folder."""
     return os.path.relpath(path)
-
-
-def few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def provenance_of(workspace: Workspace) -> Provenance:

@@ -11,9 +11,10 @@ needs for releases that it does not deploy is in the repository: chart, values a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.documents.findings import few
 from gitops_ml.errors import GitopsMlError, RepositoryMoved
 from gitops_ml.git.commits import Change, RenderedFile
 from gitops_ml.gitops import layout
@@ -22,8 +23,6 @@ from gitops_ml.gitops.current_objects import rendered_manifests
 from gitops_ml.gitops.release_yaml import project_of
 from gitops_ml.project.project import Project
 from gitops_ml.workspace.clients import Clients
-
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +86,7 @@ def _environment_mode(
     others = owners - {None, project}
     if others:
         _refuse_disagreement(mode, project, owners)
-    return EnvironmentMode(
-        environment=environment,
-        before=before,
-        after=wanted,
-        decided_by=project if others else None,
-    )
+    return replace(mode, decided_by=project if others else None)
 
 
 def _projects_in(state: RepositoryState, environment: str) -> set[str | None]:
@@ -173,15 +167,9 @@ def _switch_warning(
     return (
         f"{layout.application_set_path(mode.environment)}: {mode.environment} switches from mode "
         f"`{mode.before}` to `{mode.after}`, with all of its {count} (projects: "
-        f"{_in_short(owners)}). Argo CD gets the same objects from another source: the switch "
+        f"{few(owners)}). Argo CD gets the same objects from another source: the switch "
         "restarts no pod"
     )
-
-
-def _in_short(names: Collection[str]) -> str:
-    shown = [*names][:_MOST_NAMED]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _without_manifests(state: RepositoryState, directories: Iterable[str]) -> list[Change]:
@@ -213,7 +201,7 @@ def _with_manifests(
 
 
 def _cannot_switch(mode: EnvironmentMode, failures: Mapping[str, GitopsMlError]) -> RepositoryMoved:
-    reasons = "".join(f"\n* {failure}" for failure in [*failures.values()][:_MOST_NAMED])
+    reasons = "".join(f"\n* {failure}" for failure in [*failures.values()][:3])
     return RepositoryMoved(
         f"{mode.environment} cannot switch to mode `{mode.after}`: {len(failures)} of its releases "
         f"cannot be rendered from the GitOps repository. Deploy or delete them first.{reasons}"

@@ -6,11 +6,12 @@ build wrote; only a registry has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gitops_ml.documents.findings import few
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.gitops import layout
 from gitops_ml.http.json_reader import BadJson, read_json
@@ -27,7 +28,6 @@ from gitops_ml.system.memory import key as memory_key
 
 Document = dict[str, Any]
 _AT_A_TIME = 8
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +119,8 @@ def _with(subject: Subject, found: tuple[Document | None, Document | None] | Non
     )
 
 
-def _unknown(places: Iterable[str]) -> str:
-    places = list(places)
-    more = len(places) - _MOST_NAMED
-    names = ", ".join(places[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _unknown(places: Sequence[str]) -> str:
     return (
-        f"{names}: the image of the current release has no document of its requests and answers that could be "
+        f"{few(places)}: the image of the current release has no document of its requests and answers that could be "
         "read, so it is not known whether callers of it break"
     )

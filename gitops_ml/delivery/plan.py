@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from gitops_ml.delivery.change import ChangeOptions
 from gitops_ml.delivery.images import (
     built_images,
-    few,
     finished_image_check,
     image_warnings,
     lock_warnings,
@@ -28,6 +27,7 @@ from gitops_ml.delivery.release_changes import (
 )
 from gitops_ml.delivery.repository_policy import prune_limit
 from gitops_ml.delivery.repository_state import RepositoryState
+from gitops_ml.documents.findings import few
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError
 from gitops_ml.git.commits import Change
 from gitops_ml.git.repository import GitSnapshot

@@ -87,7 +87,7 @@ def release_changes(
         RepositoryMoved: a release, a base chart or the roles of a team are not this project's to change.
     """
     wanted = tuple(wanted)
-    releases = _with_refreshes((item.release for item in wanted), state)
+    releases = with_refreshes((item.release for item in wanted), state)
     releases = _with_alert_origins(zip(wanted, releases, strict=True), state)
     project, gone = workspace.project, tuple(gone)
     _refuse(wanted, releases, state, project, gone=gone)
@@ -235,7 +235,7 @@ def _shared_files(
     ]
 
 
-def _with_refreshes(releases: Iterable[Release], state: RepositoryState) -> tuple[Release, ...]:
+def with_refreshes(releases: Iterable[Release], state: RepositoryState) -> tuple[Release, ...]:
     """The releases; one that was refreshed and is otherwise as it is now keeps its refresh."""
     found = []
     for item in releases:

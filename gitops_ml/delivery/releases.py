@@ -30,33 +30,6 @@ class Selection:
             raise UsageError("--all means every API: leave the names out, or leave it out")
 
 
-def list_releases(
-    workspace: Workspace,
-    *,
-    clients: Clients,
-    environments: Iterable[str] = (),
-) -> tuple[ReleaseRecord, ...]:
-    """The releases of this project, sorted by environment and API.
-
-    Raises:
-        UsageError: the project file names no GitOps repository.
-    """
-    snapshot = repository_of(workspace, clients).fetch()
-    return own_releases(snapshot, workspace.project.name, environments)
-
-
-def get_release(
-    workspace: Workspace, api: str, *, clients: Clients, environment: str
-) -> ReleaseRecord:
-    """One release.
-
-    Raises:
-        UsageError: there is no such release; the message names those that exist.
-    """
-    snapshot = repository_of(workspace, clients).fetch()
-    return current_release(snapshot, api, environment)
-
-
 def current_releases(
     snapshot: GitSnapshot, environments: Iterable[str] = ()
 ) -> tuple[ReleaseRecord, ...]:

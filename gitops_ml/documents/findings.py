@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 Path = tuple["str | int", ...]
@@ -33,6 +33,12 @@ def warning(path: Path, message: str, *, rule: str) -> Finding:
 def count_of(number: int, thing: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def few(names: Sequence[str], most: int = 3) -> str:
+    """``a, b, c and 2 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 _MOST_LISTED = 25

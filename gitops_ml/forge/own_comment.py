@@ -123,7 +123,7 @@ def without_marker(body: str) -> str:
 def _settled(page: CommentPage, found: list[Comment], text: str, created: Comment | None) -> Posted:
     first, *others = found
     is_new = created is not None and created.id == first.id
-    is_equal = _plain(first.body) == _plain(text)
+    is_equal = plain(first.body) == plain(text)
     kept = first if is_equal else page.edit(first, text)
     for each in others:
         _remove(page, each)
@@ -145,7 +145,7 @@ def _ours(page: CommentPage, account: str, line: str) -> list[Comment]:
     counts once, or it would be removed as a second one.
     """
     found = {each.id: each for each in page.listed() if each.author == account}
-    return [found[id] for id in sorted(found) if _plain(found[id].body).startswith(line)]
+    return [found[id] for id in sorted(found) if plain(found[id].body).startswith(line)]
 
 
 def _within(text: str, limit: int) -> str:
@@ -156,6 +156,6 @@ def _within(text: str, limit: int) -> str:
     return text[: limit - len(note)].rpartition("\n")[0] + note
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text without what forges change in it: line ends, and white space around it."""
     return text.replace("\r\n", "\n").strip()

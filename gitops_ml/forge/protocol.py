@@ -9,7 +9,7 @@ from typing import Any
 
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.forge.api_session import ForgeSession, NotThere, Unacceptable
-from gitops_ml.forge.own_comment import CommentPage, Posted, upsert
+from gitops_ml.forge.own_comment import CommentPage, Posted, plain, upsert
 from gitops_ml.forge.pull_request import Proposal, PullRequest
 from gitops_ml.http.json_reader import Part
 
@@ -65,7 +65,7 @@ class Forge(ABC):
         """Give an open pull request the content of ``proposal``; what is equal is not sent."""
         known = self._read(pull_request.number)
         fields = self._text_fields(proposal, known)
-        if not all(_plain(known[key].text_or()) == _plain(text) for key, text in fields.items()):
+        if not all(plain(known[key].text_or()) == plain(text) for key, text in fields.items()):
             known = self._edit(pull_request.number, fields)
         return self._with_extras(known, proposal)
 
@@ -133,8 +133,3 @@ class Forge(ABC):
     @abstractmethod
     def _parse(data: Part) -> PullRequest:
         """The pull request in the forge's answer."""
-
-
-def _plain(text: str) -> str:
-    """A text without what forges change in it: line ends, and white space around it."""
-    return text.replace("\r\n", "\n").strip()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gitops_ml.delivery.derive import parse_release
-from gitops_ml.delivery.release_changes import left_behind
+from gitops_ml.delivery.release_changes import left_behind, with_refreshes
 from gitops_ml.delivery.rendering import Objects, predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import load_all_yaml
@@ -19,7 +19,6 @@ from gitops_ml.gitops import layout
 from gitops_ml.gitops.current_objects import rendered_manifests
 from gitops_ml.gitops.release_files import Release, ReleaseText
 from gitops_ml.gitops.release_yaml import (
-    REFRESH,
     ReleaseRecord,
     as_text,
     read_fields,
@@ -65,12 +64,8 @@ def _as_current(after: StateReleases, state: RepositoryState) -> None:
         if image.content_hash and name in known:
             after.images[directory] = image.with_digest(known[name])
     after.make()
-    for directory, release in after.releases.items():
-        content = state.release_yaml(directory)
-        record = read_release(content) if content and REFRESH in content else None
-        if record is not None:
-            text = release.text.refreshed(record.refresh)
-            after.releases[directory] = replace(release, text=text)
+    releases = with_refreshes(after.releases.values(), state)
+    after.releases = {each.directory: each for each in releases}
 
 
 def _is_same(release: Release, state: RepositoryState, values: Mapping[str, bytes]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gitops_ml.documents.findings import few
 from gitops_ml.gitops.changed_releases import (
     DOWNTIME,
     KEPT,
@@ -36,14 +37,14 @@ def rollout_of(
         pods=pods,
         restarts=pods not in (NO_RESTART, _STARTS, KEPT),
         downtime=_has_downtime(before, after, pods),
-        gpus_at_peak=gpus_at_peak(before if pods != NO_RESTART else None, after),
+        gpus_at_peak=_gpus_at_peak(before if pods != NO_RESTART else None, after),
         gpu_class=gpu_class,
         quota=_quota(cluster, gpu_class),
         why=tuple(_reasons(before, after, pods, cluster)),
     )
 
 
-def gpus_at_peak(before: Side | None, after: Side | None) -> int:
+def _gpus_at_peak(before: Side | None, after: Side | None) -> int:
     """The most GPUs of the class of a release while its pods replace those of ``before``; `None` replaces none."""
     own = after.spec.compute.gpu if after and after.spec else 0
     if not after or not own:
@@ -85,13 +86,11 @@ def _reasons(
     if pods.startswith("moves"):
         yield "the namespace or the cluster changes, and a release cannot move while it runs"
         return
-    changed = tuple(
-        dict.fromkeys(map(_name, field_changes(pods_of(before.values), pods_of(after.values))))
-    )
-    named = [name for name in changed if name not in _FOLLOWS] or list(changed)
+    changes = field_changes(pods_of(before.values), pods_of(after.values))
+    changed = list(dict.fromkeys(map(_name, changes)))
+    named = [name for name in changed if name != "id"] or changed
     if named:
-        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-        yield f"the pods follow from {', '.join(named[:_MOST_NAMED])}{more}"
+        yield f"the pods follow from {few(named, _MOST_NAMED)}"
     yield from _strategy_reasons(before, after, pods, cluster)
 
 
@@ -113,13 +112,7 @@ def _strategy_reasons(
         yield f"update_strategy lets all {fewest} replicas stop before others are ready"
 
 
-_FOLLOWS = ("id",)
-_NAMES = {
-    "image": "the image",
-    "resources": "compute",
-    "secretEnv": "secrets",
-    "runtime": "predictor",
-}
+_NAMES = {"resources": "compute", "secretEnv": "secrets", "runtime": "predictor"}
 
 
 def _name(change: FieldChange) -> str:
@@ -127,7 +120,7 @@ def _name(change: FieldChange) -> str:
     path = change.path
     first = path.partition(".")[0].partition("[")[0]
     if first == "image":
-        return _NAMES["image"]
+        return "the image"
     if path == "resources.memory":
         return "compute.mem"
     return _NAMES.get(first, first) + path.removeprefix(first)

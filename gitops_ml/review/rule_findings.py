@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from gitops_ml.delivery.rule_set import rules_of
-from gitops_ml.delivery.rules import problem_of
+from gitops_ml.delivery.rules import problem_of, rules_of
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.git.source_tree import SourceRepository, SourceTree
 from gitops_ml.gitops.previews import secrets_warning

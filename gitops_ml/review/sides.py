@@ -17,7 +17,7 @@ from typing import Any
 from gitops_ml.delivery.images import image_request, source_texts
 from gitops_ml.delivery.openapi_documents import document_of_source
 from gitops_ml.delivery.rendering import make_releases
-from gitops_ml.documents.findings import Finding, error
+from gitops_ml.documents.findings import Finding, error, few
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
 from gitops_ml.gitops.release_files import Release
 from gitops_ml.image.planner import ImagePlanner, PlannedImage, Unlocked
@@ -37,8 +37,6 @@ from gitops_ml.system.project_files import LARGEST_LOCK, current_folder, read_fi
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.manifest_files import PROJECT_FILES, Found
 from gitops_ml.workspace.workspace import PlannedRelease, Workspace, open_project, read_found
-
-_MOST_NAMED = 3
 
 
 @dataclass(kw_only=True)
@@ -292,10 +290,7 @@ def _inputs(
 
 def _each_of(paths: Sequence[str]) -> str:
     """Many folders may lack a lock for the same reason."""
-    if len(paths) == 1:
-        return paths[0]
-    more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
-    return f"each of {', '.join(paths[:_MOST_NAMED])}{more}"
+    return paths[0] if len(paths) == 1 else f"each of {few(paths)}"
 
 
 def _facts(file: Any) -> str:

@@ -7,8 +7,8 @@ from datetime import date
 
 import pytest
 
-from gitops_ml.delivery import rule_set
-from gitops_ml.delivery.rule_set import installed_rules, rules_of
+from gitops_ml.delivery import rules
+from gitops_ml.delivery.rules import installed_rules, rules_of
 from gitops_ml.documents import cel
 from gitops_ml.documents.cel import compile_cel
 from gitops_ml.documents.yaml_reader import document_of
@@ -181,7 +181,7 @@ def installed(tmp_path, monkeypatch):
     )
     (info / "entry_points.txt").write_text("[gitops_ml.rules]\nacme = acme_rules_of_test:RULES\n")
     (folder / "acme_rules_of_test.py").write_text(RULES)
-    monkeypatch.setattr(rule_set, "_package_folders", lambda: [str(folder)])
+    monkeypatch.setattr(rules, "_package_folders", lambda: [str(folder)])
     monkeypatch.syspath_prepend(str(folder))
     installed_rules.cache_clear()
     yield folder

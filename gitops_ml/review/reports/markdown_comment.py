@@ -8,6 +8,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
+from gitops_ml.documents.findings import few
 from gitops_ml.documents.markdown import block, cell, code, escaped
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import Problem
@@ -159,9 +160,7 @@ def _groups(releases: Sequence[ReleaseReview]) -> list[list[ReleaseReview]]:
 
 
 def _detail(alike: Sequence[ReleaseReview]) -> dict[str, Any]:
-    names = [f"{each.api} in {each.environment}" for each in alike[:5]]
-    more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
-    title = ", ".join(names) + more
+    title = few([f"{each.api} in {each.environment}" for each in alike], 5)
     body = "\n\n".join(_sections(alike[0]))
     text = f"<details><summary>{_html(title)}</summary>\n\n{body}\n\n</details>"
     return {"text": text, "count": len(alike)}
