@@ -19,9 +19,6 @@ from gitops_ml.models.saved import is_of_session
 from gitops_ml.packages.installed import own_file
 from gitops_ml.system.project_files import HEAD, pointer_fault
 
-_LARGEST = 1 << 20
-"""Bytes. A larger file beside code is data."""
-
 
 @dataclass(frozen=True, slots=True)
 class OwnModules:
@@ -63,7 +60,7 @@ def follow(modules: Iterable[str], *, folder: Path) -> OwnModules:
         if top not in tops:
             tops.add(top)
             for path, file in _entries(top, place):
-                if file.stat().st_size > _LARGEST and not path.endswith(".py"):
+                if file.stat().st_size > LARGEST and not path.endswith(".py"):
                     left_out[os.path.relpath(file, folder)] = None
                 else:
                     files[path] = file.read_bytes()

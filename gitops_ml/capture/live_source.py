@@ -189,7 +189,8 @@ class _Collector:
         elif before is not None:
             self._resolve_earlier(name, user, before)
         elif name not in self.namespace:
-            if not self._is_set_by_functions(name):
+            # A function may set it.
+            if not any(f"global {name}" in piece.text for piece in self.pieces.values()):
                 self._refuse(user, f"uses {name!r}, which is not defined")
         else:
             self._resolve_live(name, user, self.namespace[name])
@@ -209,7 +210,7 @@ class _Collector:
             self._define(name, value)
         elif imported := imported_as(name, value, self.source, owner=self.owner):
             self._import(imported)
-        elif self._is_defined_here(name):
+        elif any(each.is_definition for each in self.source.binding(name)[-1:]):
             self._define(name, value)
         else:
             self._write_value(name, user, value)
@@ -235,10 +236,6 @@ class _Collector:
         """Whether it is a class or function of the session."""
         is_here = attribute(value, "__module__") == self.owner
         return callable(value) and is_here and attribute(value, "__qualname__") is not None
-
-    def _is_defined_here(self, name: str) -> bool:
-        statements = self.source.binding(name)
-        return bool(statements) and statements[-1].is_definition
 
     def _define(self, name: str, value: Any) -> None:
         """Include the statement that made a class or function of the session."""
@@ -310,7 +307,8 @@ class _Collector:
 
     def _is_written_as_changed(self, name: str, value: Any, last: Statement) -> bool:
         """Whether a value without functions was changed after its statement, and can be written."""
-        if not (self._was_changed(name, last) or has_grown(value, last)):
+        later = self.source.statements[last.position + 1 :]
+        if not (any(name in each.touches for each in later) or has_grown(value, last)):
             return False
         with suppress(CannotWrite):
             needs = write(value, name=name, names=self._names).names
@@ -377,11 +375,9 @@ class _Collector:
         self.doubts.update(dict.fromkeys(doubtful_names(statement)))
         for needed in statement.now:
             self.need(needed, user=name, before=statement)
-        for needed in statement.later:
+        annotations = (each for each in statement.named if each in self.namespace)
+        for needed in (*statement.later, *annotations):
             self.need(needed, user=name, before=None)
-        for needed in statement.named:
-            if needed in self.namespace:
-                self.need(needed, user=name, before=None)
 
     def _include_later_changes(self, name: str) -> None:
         """Include ``A.method = other`` and similar changes of a class."""
@@ -439,12 +435,6 @@ class _Collector:
         if all(roots(each, name) for each in bindings):
             return False
         return any(not each.same_as(bindings[0]) for each in bindings[1:])
-
-    def _was_changed(self, name: str, made: Statement) -> bool:
-        return any(name in each.touches for each in self.source.statements[made.position + 1 :])
-
-    def _is_set_by_functions(self, name: str) -> bool:
-        return any(f"global {name}" in piece.text for piece in self.pieces.values())
 
     def _refuse(self, user: str, reason: str) -> None:
         self.reasons.append(f"{user} {reason}")

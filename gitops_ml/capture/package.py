@@ -112,7 +112,9 @@ def package(
         elsewhere=[name.partition("=")[0].strip() for name in conda_packages],
     )
     _refuse_unknown(predictor.__name__, lines, requirements)
-    lists = {"requirements.txt": lines.text().encode(), **_conda_file(conda_packages)}
+    lists = {"requirements.txt": lines.text().encode()}
+    if conda_packages:
+        lists["conda-packages.txt"] = "".join(f"{each}\n" for each in conda_packages).encode()
     folder, fingerprint = keep_package(api, {**own.files, **found.files, **lists}, environ=environ)
     pod = proof.pod
     return Package(
@@ -131,11 +133,6 @@ def package(
         zone=_zone(found.source, pod),
         variables=tuple(sorted(variables_set(session.source) - {*pod.env, *pod.secrets})),
     )
-
-
-def _conda_file(packages: Sequence[str]) -> dict[str, bytes]:
-    text = "".join(f"{each}\n" for each in packages)
-    return {"conda-packages.txt": text.encode()} if text else {}
 
 
 def _zone(text: str, pod: PodEnvironment) -> str:
@@ -325,18 +322,15 @@ def _needed(modules: Iterable[str], own: OwnModules) -> dict[str, tuple[tuple[st
 
 def _refuse_unknown(name: str, found: Requirements, given: Iterable[str]) -> None:
     # A given requirement that is not installed here can provide any module.
-    from_elsewhere = [line for line in given if installed.installed_version(line) is None]
-    if found.unknown and not from_elsewhere:
-        raise Unpackageable(name, [_unknown(module) for module in found.unknown])
-
-
-def _unknown(module: str) -> str:
-    if installed.is_importable(module):
-        return (
-            f"it imports {module}, which is installed here but belongs to no package: add the package that "
+    if any(installed.installed_version(line) is None for line in given) or not found.unknown:
+        return
+    belongs = "installed here but belongs to no package: add the package that"
+    lacks = "not installed here: install it, or add the package that"
+    raise Unpackageable(
+        name,
+        [
+            f"it imports {module}, which is {belongs if installed.is_importable(module) else lacks} "
             "provides it to requirements=[…]"
-        )
-    return (
-        f"it imports {module}, which is not installed here: install it, or add the package that "
-        "provides it to requirements=[…]"
+            for module in found.unknown
+        ],
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from gitops_ml.capture.statements import Source, Statement, read_source
@@ -112,8 +111,8 @@ def secret_reasons(files: Mapping[str, bytes]) -> list[str]:
 
 def _secrets(path: str, text: str) -> Iterator[str]:
     """The names of the secrets in a file; empty for one that has none."""
-    suffix = PurePosixPath(path).suffix
-    named = _of_code(text) if suffix == ".py" else _of_settings(path, text)
+    given = [(name, value) for _, name, value in given_in(text)] if is_settings(path) else []
+    named = _of_code(text) if path.endswith(".py") else given
     yield from (name for name, value in named if holds_secret(name, value))
     if has_secret_shape(text):
         yield ""
@@ -122,12 +121,8 @@ def _secrets(path: str, text: str) -> Iterator[str]:
 def _of_code(text: str) -> Iterator[tuple[str, str]]:
     for statement in read_source([text]).statements:
         match statement.node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value)))
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(value)))
+            ):
                 yield name, value
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(value))):
-                yield name, value
-
-
-def _of_settings(path: str, text: str) -> Iterator[tuple[str, str]]:
-    if is_settings(path):
-        yield from ((name, value) for _, name, value in given_in(text))

@@ -61,49 +61,32 @@ class Package:
 
     def notes(self) -> tuple[str, ...]:
         """Notes for the author and the reviewer."""
-        notes = []
-        if self.pickled:
-            notes.append(
-                f"{self.class_name} is pickled, so it runs on Python {self.python} only: "
-                f"{self.pickled}"
-            )
-        if self.requirements.added:
-            notes.append(f"added to the requirements: {', '.join(self.requirements.added)}")
-        if self.doubts:
-            notes.append(
-                f"check {', '.join(self.doubts)} for secrets: list a secret under `secrets` of the API and "
-                "read it from os.environ, because many people can read a package"
-            )
-        if self.named_files:
-            notes.append(
-                f"the source names {', '.join(self.named_files)} of this machine, which a replica does not "
-                'have: give a file that it reads as models={"name": "file"}, or read it in a cell'
-            )
-        if self.taken_files:
-            notes.append(f"packaged with the files that it names: {', '.join(self.taken_files)}")
-        if seeds := seeds_in(self.source):
-            notes.append(
-                f"each replica starts with {', '.join(seeds)}: the random numbers that this session drew after "
-                "it are not drawn again"
-            )
-        if calls := of_each_process(self.source):
-            notes.append(
-                f"it calls {' and '.join(calls)}, whose answers for most objects are others in each process: where "
-                "they are compared with those of this session, use hashlib or a key of your own"
-            )
-        if self.zone:
-            notes.append(
-                f"it reads the local time, which is {self.zone} here and UTC in a replica: list TZ under `env` of "
-                "the API, or give a time zone"
-            )
-        if self.variables:
-            notes.append(
-                f"this session set {', '.join(self.variables)} in its environment, which a replica does not "
-                "have: list what it needs under `env` or `secrets` of the API"
-            )
-        if self.left_out:
-            notes.append(f"too large to be packaged as code: {', '.join(self.left_out)}")
-        return tuple(notes)
+        seeds, calls = seeds_in(self.source), of_each_process(self.source)
+        notes = (
+            (self.pickled, f"{self.class_name} is pickled, so it runs on Python {self.python} only: {self.pickled}"),
+            (self.requirements.added, f"added to the requirements: {', '.join(self.requirements.added)}"),
+            (self.doubts,
+             f"check {', '.join(self.doubts)} for secrets: list a secret under `secrets` of the API and "
+             "read it from os.environ, because many people can read a package"),
+            (self.named_files,
+             f"the source names {', '.join(self.named_files)} of this machine, which a replica does not "
+             'have: give a file that it reads as models={"name": "file"}, or read it in a cell'),
+            (self.taken_files, f"packaged with the files that it names: {', '.join(self.taken_files)}"),
+            (seeds,
+             f"each replica starts with {', '.join(seeds)}: the random numbers that this session drew after "
+             "it are not drawn again"),
+            (calls,
+             f"it calls {' and '.join(calls)}, whose answers for most objects are others in each process: where "
+             "they are compared with those of this session, use hashlib or a key of your own"),
+            (self.zone,
+             f"it reads the local time, which is {self.zone} here and UTC in a replica: list TZ under `env` of "
+             "the API, or give a time zone"),
+            (self.variables,
+             f"this session set {', '.join(self.variables)} in its environment, which a replica does not "
+             "have: list what it needs under `env` or `secrets` of the API"),
+            (self.left_out, f"too large to be packaged as code: {', '.join(self.left_out)}"),
+        )  # fmt: skip
+        return tuple(text for cause, text in notes if cause)
 
 
 def keep_package(
@@ -120,7 +103,7 @@ def keep_package(
     """
     if api in ("", ".", "..") or any(character in api for character in "/\\\0"):
         raise UsageError(f"{api!r} is not a valid name for the folder of a package")
-    fingerprint = _fingerprint(files)
+    fingerprint = fingerprint_of(files)
     parent = folder_in(cache_folder(environ), "packages", api)
     target = parent / fingerprint[:20]
     try:
@@ -210,7 +193,8 @@ def _changed(folder: Path) -> float:
         return 0.0
 
 
-def _fingerprint(files: Mapping[str, bytes]) -> str:
+def fingerprint_of(files: Mapping[str, bytes]) -> str:
+    """The sha256 hex of paths and contents."""
     digest = hashlib.sha256()
     for path, content in sorted(files.items()):
         digest.update(b"%d:%s%d:" % (len(path.encode()), path.encode(), len(content)))

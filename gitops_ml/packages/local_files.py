@@ -64,12 +64,14 @@ _SHELL_WORD_ENDS = re.compile(r"[\s;|&<>()'\"=`]+")
 
 _LONGEST_LINE = 1 << 16
 """Characters; the hashes of the largest packages take a quarter of it."""
-_LARGEST_SUM = 2 << 20
 _MOST_FILES = 100
-_MOST_LINES = 50_000
-_MOST_REQUIREMENTS = 3_000
-_MOST_TO_PARSE = 1 << 17
-"""Characters that are neither a hash nor a comment."""
+_MOST = {
+    "files": _MOST_FILES,
+    "characters": 2 << 20,
+    "lines": 50_000,
+    "requirements": 3_000,
+    "characters besides hashes and comments": 1 << 17,
+}
 _DEEPEST = 20
 """Brackets of a marker inside of each other."""
 
@@ -91,7 +93,7 @@ class RequirementLimits:
     """
 
     def __init__(self) -> None:
-        self._files = self._characters = self._lines = self._requirements = self._to_parse = 0
+        self._counts = dict.fromkeys(_MOST, 0)
 
     def add(self, file: str, text: str) -> None:
         """Count one more file.
@@ -99,19 +101,16 @@ class RequirementLimits:
         Raises:
             TooLarge: a limit is passed, in this file or in all of them together.
         """
-        self._files += 1
-        self._characters += len(text)
-        self._refuse_over(file, self._files, _MOST_FILES, "files")
-        self._refuse_over(file, self._characters, _LARGEST_SUM, "characters")
-        lines = text.splitlines()
-        self._lines += len(lines)
-        self._refuse_over(file, self._lines, _MOST_LINES, "lines")
-        self._requirements += sum(map(_begins_requirement, ["", *lines], lines))
-        self._refuse_over(file, self._requirements, _MOST_REQUIREMENTS, "requirements")
-        self._to_parse += sum(len(_HASH_OR_COMMENT.sub("", line)) for line in lines)
-        self._refuse_over(
-            file, self._to_parse, _MOST_TO_PARSE, "characters besides hashes and comments"
-        )
+        for what, count in _counted(text):
+            self._counts[what] += count
+            if self._counts[what] > _MOST[what]:
+                subject = (
+                    "has"
+                    if self._counts["files"] == 1
+                    else "and the requirement files before it have"
+                )
+                sizes = f"{self._counts[what]:,} {what}; at most {_MOST[what]:,}"
+                raise TooLarge(file, 0, f"{subject} {sizes} are read: remove some")
         for number, line in _lines(text):
             if len(line) > _LONGEST_LINE:
                 reason = (
@@ -122,11 +121,16 @@ class RequirementLimits:
                 reason = f"has more than {_DEEPEST} brackets inside of each other: simplify it"
                 raise TooLarge(file, number, reason)
 
-    def _refuse_over(self, file: str, count: int, most: int, what: str) -> None:
-        if count > most:
-            subject = "has" if self._files == 1 else "and the requirement files before it have"
-            reason = f"{subject} {count:,} {what}; at most {most:,} are read: remove some"
-            raise TooLarge(file, 0, reason)
+
+def _counted(text: str) -> Iterator[tuple[str, int]]:
+    """What is limited, the cheapest first."""
+    yield "files", 1
+    yield "characters", len(text)
+    lines = text.splitlines()
+    yield "lines", len(lines)
+    yield "requirements", sum(map(_begins_requirement, ["", *lines], lines))
+    parsed = (len(_HASH_OR_COMMENT.sub("", line)) for line in lines)
+    yield "characters besides hashes and comments", sum(parsed)
 
 
 def _depth(line: str) -> int:
@@ -231,11 +235,10 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
     found: dict[str, None] = {}
     for file in _inside(_requirement_files([name], read=read)[0]):
         for _, fields in _fields(read(file) or ""):
-            option, equals, value = fields[0].partition("=") if fields else ("", "", "")
+            option, named = _option(fields)
             is_editable = option in ("-e", "--editable")
-            if not fields or (option.startswith("-") and not is_editable):
+            if option.startswith("-") and not is_editable:
                 continue
-            named = value if equals else " ".join(fields[1:2])
             target = named if is_editable else _address(fields)
             is_wheel = target.partition("#")[0].endswith(".whl") and not is_editable
             is_address = "://" in target and not (
@@ -248,27 +251,22 @@ def needs_pip(name: str, *, read: Callable[[str], str | None]) -> tuple[str, ...
 
 def link_folders(text: str) -> tuple[str, ...]:
     """The folders and addresses with wheels that a requirements file names."""
-    fields = (fields for _, fields in _fields(text) if fields)
-    parts = ((*each[0].partition("=")[::2], " ".join(each[1:2])) for each in fields)
-    return tuple(value or behind for option, value, behind in parts if option in _LINKS)
+    options = (_option(fields) for _, fields in _fields(text))
+    return tuple(value for option, value in options if option in _LINKS)
 
 
 def index_options(text: str) -> tuple[tuple[str, str], ...]:
     """The options of a requirements file that name package sources, by their long names."""
-    found = []
-    for _, line in _lines(text):
-        fields = _split(line)
-        option, equals, value = fields[0].partition("=") if fields else ("", "", "")
-        option = {"-i": "--index-url"}.get(option, option)
-        if option in ("--index-url", "--extra-index-url", "--trusted-host"):
-            found.append((option, value if equals else " ".join(fields[1:2])))
-    return tuple(found)
+    named = ("--index-url", "--extra-index-url", "--trusted-host")
+    options = (_option(fields) for _, fields in _fields(text))
+    longer = (({"-i": "--index-url"}.get(option, option), value) for option, value in options)
+    return tuple((option, value) for option, value in longer if option in named)
 
 
 def requirement_lines(text: str) -> tuple[str, ...]:
     """The lines of a requirements file as pip reads them: continued ones joined, without comments."""
-    lines = (re.sub(r"(?:^|(?<=\s))#.*", "", line).strip() for _, line in _lines(text))
-    return tuple(line for line in lines if line)
+    lines = (_COMMENT.sub("", line).strip() for _, line in _lines(text))
+    return tuple(filter(None, lines))
 
 
 def secret_problems(
@@ -343,17 +341,17 @@ def shell_files(script: str, *, paths: Collection[str]) -> tuple[str, ...]:
 def _references(text: str) -> Iterator[tuple[int, str, str]]:
     """Line number, option (may be empty) and path of each line that names a local path."""
     for number, fields in _fields(text):
-        if not fields:
-            continue
-        option, equals, value = fields[0].partition("=")
-        if option in _NESTED + _LOCAL:
-            target = value if equals else " ".join(fields[1:2])
-        elif fields[0].startswith("-"):
-            continue
-        else:
-            option, target = "", _address(fields)
+        option, target = _option(fields)
+        if option not in _NESTED + _LOCAL:
+            option, target = "", "" if option.startswith("-") else _address(fields)
         if path := _local_path(target, is_option=bool(option)):
             yield number, option, path
+
+
+def _option(fields: list[str]) -> tuple[str, str]:
+    """The option of a line and its value; of a requirement, its beginning and what is behind it."""
+    option, equals, value = fields[0].partition("=")
+    return option, value if equals else " ".join(fields[1:2])
 
 
 def _address(fields: list[str]) -> str:
@@ -382,8 +380,8 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 @lru_cache(maxsize=_MOST_FILES)
 def _fields(text: str) -> tuple[tuple[int, list[str]], ...]:
-    """The fields of each line of a requirements file with its number."""
-    return tuple((number, _split(line)) for number, line in _lines(text))
+    """The fields of each line of a requirements file that has some, with its number."""
+    return tuple((number, fields) for number, line in _lines(text) if (fields := _split(line)))
 
 
 def _split(line: str) -> list[str]:

@@ -5,7 +5,6 @@ A difference is put right by value or by a statement that the text lacked; what 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -28,6 +27,7 @@ from gitops_ml.capture.live_imports import Settings
 from gitops_ml.capture.live_session import MAIN, Session
 from gitops_ml.capture.live_source import collect
 from gitops_ml.capture.of_machine import takes_order, variables_read
+from gitops_ml.capture.packaged_class import fingerprint_of
 from gitops_ml.capture.value_source import holds_state, is_of_environment, pass_it
 from gitops_ml.errors import Unpackageable
 from gitops_ml.packages.installed import is_of_python
@@ -129,8 +129,8 @@ class Proof:
         """
         here = portrait(root, replace(place, own=staged.own))
         settled = ",".join(sorted(place.settled))
-        facts = (_digest(staged, here), settled, self.pod.facts(), sys.version)
-        key = memory_key("clean portrait", *facts)
+        facts = (fingerprint_of(staged.files), json.dumps([node.fields for node in here]))
+        key = memory_key("clean portrait", *facts, settled, self.pod.facts(), sys.version)
         known = self.memory.recall([key]).get(key) if self.memory else None
         if known is not None:
             return tuple(_difference(each) for each in json.loads(known))
@@ -248,14 +248,6 @@ def _set_in(session: Session) -> set[str]:
     settings = Settings(session.namespace, session.source)
     found = {name for each in session.source.statements for name in settings.of(each)}
     return {name for name in found - {MAIN, ""} if not is_of_python(name)}
-
-
-def _digest(staged: Staged, here: list[Node]) -> str:
-    digest = hashlib.sha256(json.dumps([node.fields for node in here]).encode())
-    for path, content in sorted(staged.files.items()):
-        digest.update(b"%d:%s%d:" % (len(path.encode()), path.encode(), len(content)))
-        digest.update(content)
-    return digest.hexdigest()
 
 
 def node_of(fields: list[Any]) -> Node:
