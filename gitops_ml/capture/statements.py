@@ -171,21 +171,14 @@ def _lines(text: str) -> list[str]:
 
 def _flattened(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     for node in body:
-        match node:
-            case ast.If(body=inside, orelse=other) if _asks_for_main(node.test):
-                yield from _flattened((*inside, *other))
-            case ast.If(body=inside, orelse=other):
-                yield node
-                yield from _bindings_inside((*inside, *other))
-            case ast.Try(body=inside, orelse=other, finalbody=last):
-                handled = [each for handler in node.handlers for each in handler.body]
-                yield node
-                yield from _bindings_inside((*inside, *handled, *other, *last))
-            case ast.With(body=inside):
-                yield node
-                yield from _bindings_inside(inside)
-            case _:
-                yield node
+        if isinstance(node, ast.If) and _asks_for_main(node.test):
+            yield from _flattened((*node.body, *node.orelse))
+            continue
+        yield node
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            handled = (each for handler in getattr(node, "handlers", ()) for each in handler.body)
+            others = (*getattr(node, "orelse", ()), *getattr(node, "finalbody", ()))
+            yield from _bindings_inside((*node.body, *handled, *others))
 
 
 def _bindings_inside(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

@@ -219,15 +219,12 @@ def _is_literal(writer: _Writer, value: Any) -> bool:
     return True
 
 
-def _instance_of(*attributes: str) -> Callable[[_Writer, Any, int], str]:
-    def write_it(writer: _Writer, value: Any, depth: int) -> str:
-        return writer.call(type(value), [getattr(value, each) for each in attributes], depth)
-
-    return write_it
-
-
 def _from(convert: Callable[[Any], Iterable[Any]]) -> Callable[[_Writer, Any, int], str]:
     return lambda writer, value, depth: writer.call(type(value), convert(value), depth)
+
+
+def _instance_of(*attributes: str) -> Callable[[_Writer, Any, int], str]:
+    return _from(lambda value: [getattr(value, each) for each in attributes])
 
 
 def _datetime(value: datetime.datetime) -> list[Any]:

@@ -16,7 +16,7 @@ from gitops_ml.cli.options import (
 )
 from gitops_ml.commands.inspect import export
 from gitops_ml.documents.findings import count_of
-from gitops_ml.facts.result_facts import exported_facts
+from gitops_ml.facts.shapes import shaped
 
 
 @click.command("export")
@@ -41,7 +41,7 @@ def command(
     workspace, clients = project.open()
     exported = export(workspace, image, directory, clients=clients, platform=platform)
     if output == "json":
-        report.as_json(exported_facts(exported, directory))
+        report.as_json(shaped("export", exported, directory=str(directory)))
         return
     report.echo(f"{count_of(len(exported.files), 'file')} written to {directory}")
     if exported.manifest is None and "api.yaml" not in exported.files:

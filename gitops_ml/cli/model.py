@@ -10,7 +10,7 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import output_option
 from gitops_ml.commands.model import pull_model, push_model
 from gitops_ml.documents.findings import count_of
-from gitops_ml.facts.result_facts import pulled_model_facts, pushed_model_facts
+from gitops_ml.facts.shapes import shaped
 from gitops_ml.workspace.clients import model_store
 
 insecure_option = click.option(
@@ -50,7 +50,7 @@ def push(directory: Path, location: str, insecure: bool, output: str) -> None:
     store = model_store(insecure=insecure)
     pushed = push_model(directory, location, store=store, progress=report.progress)
     if output == "json":
-        report.as_json(pushed_model_facts(pushed))
+        report.as_json(shaped("model push", pushed))
         return
     if pushed.moved_from:
         report.say(f"the tag {pushed.image.tag} moved from {pushed.moved_from}")
@@ -76,6 +76,6 @@ def pull(location: str, directory: Path, insecure: bool, output: str) -> None:
     store = model_store(insecure=insecure)
     pulled = pull_model(location, directory, store=store, progress=report.progress)
     if output == "json":
-        report.as_json(pulled_model_facts(pulled, directory))
+        report.as_json(shaped("model pull", pulled, directory=str(directory)))
         return
     report.echo(f"{directory}: {count_of(pulled.files, 'file')}, {report.size(pulled.size)}")

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from gitops_ml.capture.live_session import ipython_shell, is_notebook
@@ -35,7 +34,7 @@ class Connection:
     @contextmanager
     def open(self) -> Iterator[tuple[Workspace, Clients]]:
         """The project without APIs, and its clients; progress is shown while the block runs."""
-        with ProgressLine(self.progress) as progress:
+        with progress_line(self.progress) as progress:
             workspace = self.workspace()
             yield workspace, self.clients(workspace, progress)
 
@@ -44,7 +43,7 @@ class Connection:
         self, path: str | Path | None = None, *, apis: Iterable[str] = ()
     ) -> Iterator[tuple[Workspace, Clients]]:
         """The project with the manifests of a file, or of those below a folder."""
-        with ProgressLine(self.progress) as progress:
+        with progress_line(self.progress) as progress:
             workspace = open_project(
                 [self.loaded.root if path is None else Path(path)],
                 project_file=self.loaded.file,
@@ -94,41 +93,35 @@ class Connection:
         return self.loaded.delivery_of(environment or self.environment) != "push"
 
 
-class ProgressLine:
-    """Show progress while a block runs; a notebook's line is cleared at its end."""
+@contextmanager
+def progress_line(progress: Progress | bool | None = None) -> Iterator[Progress]:
+    """Show progress while a block runs; a notebook's line is cleared at its end.
 
-    def __init__(self, progress: Progress | bool | None = None) -> None:
-        """``progress`` is a function that gets each line; `False` shows nothing."""
-        self._progress = progress
-        self._handle: Any = None
+    ``progress`` is a function that gets each line; `False` shows nothing.
+    """
+    shell = ipython_shell()
+    if callable(progress):
+        yield progress
+    elif progress is False:
+        yield _nothing
+    elif shell is None or not is_notebook(shell):
+        yield _line if sys.stderr is not None and sys.stderr.isatty() else _nothing
+    else:
+        handle: Any = None
 
-    def __enter__(self) -> Progress:
-        if callable(self._progress):
-            return self._progress
-        if self._progress is False:
-            return _nothing
-        shell = ipython_shell()
-        if shell is not None and is_notebook(shell):
-            return self._update
-        return _line if sys.stderr is not None and sys.stderr.isatty() else _nothing
+        def update(line: str) -> None:
+            nonlocal handle
+            from IPython.display import display
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._handle is not None and error is None:
-            self._handle.update(_html(""))
+            show: Any = display
+            if handle is None:
+                handle = show(_html(line), display_id=True)
+            else:
+                handle.update(_html(line))
 
-    def _update(self, line: str) -> None:
-        from IPython.display import display
-
-        show: Any = display
-        if self._handle is None:
-            self._handle = show(_html(line), display_id=True)
-        else:
-            self._handle.update(_html(line))
+        yield update
+        if handle is not None:
+            handle.update(_html(""))
 
 
 def _html(line: str) -> Any:

@@ -22,7 +22,7 @@ from gitops_ml.capture.packaged_class import (
     with_class,
     with_models,
 )
-from gitops_ml.client.connection import Connection, ProgressLine
+from gitops_ml.client.connection import Connection, progress_line
 from gitops_ml.client.results import Api, Apis
 from gitops_ml.client.views import LocalCode
 from gitops_ml.commands.deploy import deploy
@@ -142,7 +142,7 @@ def create_api(
     given.check(kind=spec.get("kind"))
     if content not in ("complete", "source"):
         raise UsageError(f"content must be 'complete' or 'source', not {content!r}")
-    with ProgressLine(connection.progress) as progress:
+    with progress_line(connection.progress) as progress:
         clients = connection.clients(connection.loaded, progress)
         code = _code(spec, given, clients, connection)
         root = clients.root

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops_ml.client.cards import Card, Result, counted
-from gitops_ml.client.connection import Connection, ProgressLine
+from gitops_ml.client.connection import Connection, progress_line
 from gitops_ml.client.python_terms import in_python, speaks_python
 from gitops_ml.commands import cost, doctor, get
 from gitops_ml.commands import diff as comparison
@@ -290,7 +290,7 @@ class Reading:
             advisories=Path(advisories) if advisories else None,
         )  # fmt: skip
         connection = self._connection
-        with ProgressLine(connection.progress) as progress:
+        with progress_line(connection.progress) as progress:
 
             def clients_of(project: Project, root: Path) -> Clients:
                 return connection.clients_of(project, root, progress)

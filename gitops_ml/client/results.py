@@ -62,9 +62,47 @@ if TYPE_CHECKING:
 _EQUAL = "none: this is equal to the current release"
 
 
+class _Delivered(Shown):
+    """What a call changed, or would change."""
+
+    __slots__ = ()
+
+    changes: tuple[Change, ...]
+    commit: str | None
+    pull_request: PullRequest | None
+    is_plan: bool
+
+    @property
+    def diff(self) -> str:
+        """The changes as a unified diff, without the base charts of gitops-ml."""
+        return "".join(map(unified_diff, own_changes(self.changes)))
+
+    @property
+    def summary(self) -> str:
+        """A short sentence about the outcome."""
+        if isinstance(self, Api) and self.is_current:
+            return f"deployed as {self.deployment_id}"
+        if not self.changes and self.pull_request is None:
+            return "nothing to change"
+        if self.is_plan:
+            return "planned, nothing was changed"
+        if self.pull_request is not None:
+            return f"proposed: {self.pull_request.url or self.pull_request.head}"
+        return f"committed {(self.commit or '')[:12]}"
+
+    def _state(self) -> str:
+        if isinstance(self, Api) and self.is_current:
+            return "deployed"
+        if self.pull_request is not None:
+            return "proposed"
+        if not self.changes:
+            return "unchanged"
+        return "plan" if self.is_plan else "committed"
+
+
 @speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Api(Shown):
+class Api(_Delivered):
     """One API in one environment, after a call."""
 
     name: str
@@ -169,11 +207,6 @@ class Api(Shown):
         )
 
     @property
-    def diff(self) -> str:
-        """The changes as a unified diff, without the base charts of gitops-ml."""
-        return _diff(self.changes)
-
-    @property
     def fields(self) -> tuple[FieldChange, ...]:
         """What changes in the values of the current release, each with the value before and after."""
         directory = layout.release_directory(self.environment, self.name)
@@ -183,11 +216,6 @@ class Api(Shown):
             if change.path == f"{directory}/{layout.VALUES}" and change.action == "modify"
             for each in changed_values(read_fields(change.before), read_fields(change.after))
         )
-
-    @property
-    def summary(self) -> str:
-        """A short sentence about the outcome."""
-        return _summary(self)
 
     def history(self, *, limit: int | None = 20) -> History:
         """Its deployments, the newest first; see `Client.history`."""
@@ -278,7 +306,7 @@ class Api(Shown):
     def _card(self) -> cards.Card:
         return cards.Card(
             title=f"{self.name} in {self.environment}",
-            state=_state(self),
+            state=self._state(),
             rows=(
                 cards.Row("deployment", self.deployment_id),
                 cards.image_row(self.image),
@@ -308,7 +336,7 @@ class Apis(Shown, tuple["Api", ...]):
                 (
                     api.name,
                     api.environment,
-                    _state(api),
+                    api._state(),
                     api.deployment_id or "",
                     str(api.image or "").partition("@")[0],
                     ", ".join(review.name for review in _reviews(api)),
@@ -320,7 +348,7 @@ class Apis(Shown, tuple["Api", ...]):
 
 @speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Outcome(Result):
+class Outcome(Result, _Delivered):
     """The result of promote, rollback, patch, refresh or delete."""
 
     action: str
@@ -335,16 +363,6 @@ class Outcome(Result):
     warnings: tuple[str, ...]
     _found: ChangeResult = field(compare=False)
     _connection: Connection = field(compare=False)
-
-    @property
-    def diff(self) -> str:
-        """The changes of the GitOps repository as a unified diff, without base charts."""
-        return _diff(self.changes)
-
-    @property
-    def summary(self) -> str:
-        """A short sentence about the outcome."""
-        return _summary(self)
 
     def _facts(self) -> Facts:
         return changed_facts(self._found)
@@ -368,7 +386,7 @@ class Outcome(Result):
         names = ", ".join(dict.fromkeys(release.api for release in self.releases))
         return cards.Card(
             title=f"{self.action} {names}".strip(),
-            state=_state(self),
+            state=self._state(),
             rows=review_rows(self.pull_request, self.commit),
             head=("api", "environment", "pods", "deployment", "before"),
             table=tuple(
@@ -388,37 +406,9 @@ class Outcome(Result):
                 yield f"{release.api}: differs from the source environment: {_field_line(each)}"
 
 
-def _diff(changes: Iterable[Change]) -> str:
-    return "".join(map(unified_diff, own_changes(changes)))
-
-
-def _summary(result: Api | Outcome) -> str:
-    if isinstance(result, Api) and result.is_current:
-        return f"deployed as {result.deployment_id}"
-    if not result.changes and result.pull_request is None:
-        return "nothing to change"
-    if result.is_plan:
-        return "planned, nothing was changed"
-    if result.pull_request is not None:
-        return f"proposed: {result.pull_request.url or result.pull_request.head}"
-    return f"committed {(result.commit or '')[:12]}"
-
-
 def own_changes(changes: Iterable[Change]) -> tuple[Change, ...]:
     """The changes outside the base charts."""
     return tuple(change for change in changes if layout.chart_of(change.path) is None)
-
-
-def _state(result: Api | Outcome) -> str:
-    if isinstance(result, Api) and result.is_current:
-        return "deployed"
-    if result.pull_request is not None:
-        return "proposed"
-    if not result.changes:
-        return "unchanged"
-    if result.is_plan:
-        return "plan"
-    return "committed"
 
 
 def _field_line(change: FieldChange) -> str:

@@ -43,6 +43,11 @@ from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.from_dicts import DescribedApi
 from gitops_ml.workspace.workspace import Workspace
 
+_SAME_AS_FACTS = (
+    "api", "environment", "namespace", "status", "state", "deployment_id", "running_id", "ready", "requested",
+    "is_up_to_date", "endpoint",
+)  # fmt: skip
+
 
 @speaks_python
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -92,22 +97,11 @@ class Status(Result):
 
     @classmethod
     def of(cls, found: Description) -> Status:
-        live = found.live
-        workload = live.seen.workload
+        live, facts = found.live, description_facts(found)
         return cls(
-            api=live.release.api,
-            environment=live.release.environment,
-            namespace=live.release.namespace,
-            status=live.status.code,
-            state=live.status.state,
+            **{name: facts[name] for name in _SAME_AS_FACTS},
             reason=in_python(live.status.reason),
             remedy=in_python(live.status.remedy),
-            deployment_id=live.release.deployment_id,
-            running_id=live.running_id,
-            ready=workload.ready if workload else None,
-            requested=workload.requested if workload else None,
-            is_up_to_date=live.is_up_to_date,
-            endpoint=found.endpoint.url if found.endpoint else None,
             replicas=tuple((each.pod.name, each.state) for each in found.replicas),
             notes=tuple(map(in_python, (*live.notes, *found.unseen))),
             _found=found,

@@ -11,7 +11,6 @@ from gitops_ml.facts.shapes import RELEASE, Facts, Result, picked, rows, shaped,
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from gitops_ml.cluster.replicas import Replica
     from gitops_ml.commands.base import BaseMove
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from gitops_ml.gitops.release_history import Entry, FoundDeployment
     from gitops_ml.predictions.comparison import Comparison
     from gitops_ml.predictions.observed_predictions import Histogram, Predictions
-    from gitops_ml.release.model_artifacts import PulledModel, PushedModel
 
 _FIELD = "path action before after"
 
@@ -106,18 +104,6 @@ def _lock(locked: Locked) -> Facts:
 
 def bases_facts(moves: Iterable[BaseMove]) -> Result:
     return shaped("base update", images=rows(moves, "file line? path before after state"))
-
-
-def pushed_model_facts(pushed: PushedModel) -> Result:
-    return shaped("model push", pushed)
-
-
-def pulled_model_facts(pulled: PulledModel, directory: Path) -> Result:
-    return shaped("model pull", pulled, directory=str(directory))
-
-
-def exported_facts(exported: Exported, directory: Path) -> Result:
-    return shaped("export", exported, directory=str(directory))
 
 
 def bootstrap_facts(done: Bootstrapped) -> Result:

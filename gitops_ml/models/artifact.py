@@ -73,14 +73,6 @@ class _Entry:
     is_executable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of an archive: bytes, or a file of a known size."""
-
-    size: int
-    source: bytes | Path
-
-
 class RegistryModels:
     """The model artifacts of registries, with the user's cache."""
 
@@ -299,53 +291,52 @@ def _groups(files: Sequence[_Entry]) -> Iterator[tuple[str, list[_Entry]]]:
         yield group[0].name, group
 
 
-def _parts(files: Sequence[_Entry]) -> Iterator[_Part]:
-    """The archive of some files; made again for each use, as the headers of many take memory."""
+def _parts(files: Sequence[_Entry]) -> Iterator[tuple[int, bytes | Path]]:
+    """The size and bytes or file of each part of an archive; made again for each use, as many headers take memory."""
     folders = {""}
     for entry in files:
         for head in tar.folder_headers(entry.name, folders):
-            yield _Part(len(head), head)
+            yield len(head), head
         # every user may read the mounted files
         mode = 0o755 if entry.is_executable else 0o644
         head = tar.header(entry.name, kind=tar.FILE, mode=mode, size=entry.size)
-        yield _Part(len(head), head)
-        yield _Part(entry.size, entry.path)
+        yield len(head), head
+        yield entry.size, entry.path
         end = tar.padding(entry.size)
-        yield _Part(len(end), end)
-    yield _Part(len(tar.END), tar.END)
+        yield len(end), end
+    yield len(tar.END), tar.END
 
 
 def _describe(title: str, files: Sequence[_Entry]) -> Descriptor:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_PIECE))
     size = 0
-    for part in _parts(files):
-        size += part.size
-        if isinstance(part.source, bytes):
-            digest.update(part.source)
+    for left, source in _parts(files):
+        size += left
+        if isinstance(source, bytes):
+            digest.update(source)
             continue
-        left = part.size
-        with part.source.open("rb", buffering=0) as file:
+        with source.open("rb", buffering=0) as file:
             while left and (count := file.readinto(buffer[: min(left, _PIECE)])):
                 digest.update(buffer[:count])
                 left -= count
         if left:
-            raise GitopsMlError(f"{part.source} changed while it was read: run it again")
+            raise GitopsMlError(f"{source} changed while it was read: run it again")
     return Descriptor(LAYER, f"sha256:{digest.hexdigest()}", size, {TITLE: title})
 
 
 def _source(files: Sequence[_Entry]) -> Source:
     def pieces(offset: int) -> Iterator[bytes]:
         at = 0
-        for part in _parts(files):
+        for length, source in _parts(files):
             skip = max(0, offset - at)
-            at += part.size
-            if skip >= part.size:
+            at += length
+            if skip >= length:
                 continue
-            if isinstance(part.source, bytes):
-                yield part.source[skip:]
+            if isinstance(source, bytes):
+                yield source[skip:]
             else:
-                yield from _file_pieces(part.source, skip, part.size)
+                yield from _file_pieces(source, skip, length)
 
     return pieces
 

@@ -257,24 +257,15 @@ def known_lock(text: str, *, requirements: str | None, memory: Memory) -> Lock:
     """
     key = memory_key("lock", text, requirements)
     if known := memory.recall([key]).get(key):
-        *fields, packages = json.loads(known)
-        return _of_facts(fields, packages)
+        python, platforms, inputs, packages = json.loads(known)
+        found = (
+            LockedPackage(name, version, sha256, machine, path, file, tuple(requires), line, size)
+            for name, version, sha256, machine, path, file, requires, line, size in packages
+        )
+        return Lock(python=python, platforms=tuple(platforms), inputs=inputs, packages=tuple(found))
     lock = parse_lock(text, requirements=requirements)
     memory.keep({key: json.dumps(astuple(lock))})
     return lock
-
-
-def _of_facts(fields: Sequence[Any], packages: Iterable[Sequence[Any]]) -> Lock:
-    python, platforms, inputs = fields
-    return Lock(
-        python=python,
-        platforms=tuple(platforms),
-        inputs=inputs,
-        packages=tuple(
-            LockedPackage(name, version, sha256, machine, path, file, tuple(requires), line, size)
-            for name, version, sha256, machine, path, file, requires, line, size in packages
-        ),
-    )
 
 
 def parse_lock(text: str, *, requirements: str | None = None) -> Lock:

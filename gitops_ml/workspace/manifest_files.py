@@ -163,8 +163,8 @@ def missing_files(manifest: Manifest, directory: Path) -> Iterator[Problem]:
     """Files that ``manifest`` names and ``directory``, the folder of its file, lacks."""
     for section in ("predictor", "definition"):
         fields = manifest.body.get(section) or {}
-        for keys in (("path",), ("python_path",)):
-            yield from _missing(manifest, directory, (section, *keys), fields.get(keys[0]))
+        for key in ("path", "python_path"):
+            yield from _missing(manifest, directory, (section, key), fields.get(key))
         for key in ("pip", "conda", "shell"):
             file = (fields.get("dependencies") or {}).get(key)
             yield from _missing(manifest, directory, (section, "dependencies", key), file)

@@ -183,25 +183,19 @@ _STATES: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
     (itertools.count, repr),
 )  # fmt: skip
 _BY_NAME: Mapping[tuple[str, str], Callable[[Any], str | None]] = {
-    ("tempfile", "_TemporaryFileWrapper"): _in_use,
-    ("tempfile", "SpooledTemporaryFile"): _in_use,
-    ("tempfile", "TemporaryDirectory"): _in_use,
+    **dict.fromkeys((
+        ("tempfile", "_TemporaryFileWrapper"), ("tempfile", "SpooledTemporaryFile"),
+        ("tempfile", "TemporaryDirectory"), ("zlib", "Compress"), ("zlib", "Decompress"),
+        ("_bz2", "BZ2Compressor"), ("_bz2", "BZ2Decompressor"),
+        ("_lzma", "LZMACompressor"), ("_lzma", "LZMADecompressor"),
+    ), _in_use),
+    **{("multiprocessing.context", f"{how}Process"): _process for how in ("", "Fork", "Spawn", "ForkServer")},
     ("subprocess", "Popen"): _process,
-    ("multiprocessing.context", "Process"): _process,
-    ("multiprocessing.context", "ForkProcess"): _process,
-    ("multiprocessing.context", "SpawnProcess"): _process,
-    ("multiprocessing.context", "ForkServerProcess"): _process,
     ("sqlite3", "Connection"): lambda value: f"{value.total_changes} changes",
     ("hmac", "HMAC"): lambda value: value.hexdigest(),
     ("mmap", "mmap"): _memory,
     ("_multiprocessing", "SemLock"): lambda value: "locked" if value._is_zero() else "unlocked",
-    ("zlib", "Compress"): _in_use,
-    ("zlib", "Decompress"): _in_use,
-    ("_bz2", "BZ2Compressor"): _in_use,
-    ("_bz2", "BZ2Decompressor"): _in_use,
-    ("_lzma", "LZMACompressor"): _in_use,
-    ("_lzma", "LZMADecompressor"): _in_use,
-}
+}  # fmt: skip
 
 
 def opaque(value: Any, name: str, edges: Edges, place: Surroundings) -> Found:
