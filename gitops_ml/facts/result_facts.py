@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gitops_ml.commands.doctor import Diagnosis
     from gitops_ml.commands.get import Description, LiveRelease, Overview
     from gitops_ml.commands.history import History
-    from gitops_ml.commands.inspect import Exported, Inspection, Preview, Previews
+    from gitops_ml.commands.inspect import Inspection, Preview, Previews
     from gitops_ml.commands.lock import Locked
     from gitops_ml.commands.predict import Prediction
     from gitops_ml.commands.render import Rendering
