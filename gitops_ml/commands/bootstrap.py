@@ -22,15 +22,12 @@ from gitops_ml.git.commits import Change, RenderedFile
 from gitops_ml.git.remote import Remote
 from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import bootstrap_files, layout
-from gitops_ml.gitops.argo import destinations_in, mode_in, teams_of
-from gitops_ml.gitops.bootstrap_files import Block, Steps
+from gitops_ml.gitops.argo import destinations_in, mode_in, root_file, teams_of
+from gitops_ml.gitops.bootstrap_files import Block, Steps, fleet_dashboards, rights_file
 from gitops_ml.gitops.commit_message import action_message
-from gitops_ml.gitops.fleet_dashboards import fleet_dashboards
 from gitops_ml.gitops.previews import CHART as PREVIEW_CHART
 from gitops_ml.gitops.previews import PreviewPlace, previews_file, previews_owner
 from gitops_ml.gitops.release_files import chart_files, environment_files
-from gitops_ml.gitops.rights_file import rights_file
-from gitops_ml.gitops.root import root_file
 from gitops_ml.helm.charts import read_chart
 from gitops_ml.project.project import GitopsSpec, Project
 from gitops_ml.system.files import write_files

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from gitops_ml.cluster.observed import Application
 from gitops_ml.errors import Refused, ServerFailed
-from gitops_ml.gitops.root import root_name
+from gitops_ml.gitops.argo import root_name
 from gitops_ml.workspace.clients import Clients
 
 _AGAIN_AFTER = timedelta(seconds=15)

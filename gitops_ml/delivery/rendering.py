@@ -20,7 +20,7 @@ from gitops_ml.gitops.release_files import Release, ReleaseText, release_text
 from gitops_ml.gitops.release_yaml import read_fields
 from gitops_ml.gitops.whole_release import faults_of_text
 from gitops_ml.helm.charts import Chart, chart_path, read_chart
-from gitops_ml.helm.many_releases import WantedRelease
+from gitops_ml.helm.engines import WantedRelease
 from gitops_ml.image.planner import PlannedImage
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.policy.rule import KubernetesObjects

@@ -1,29 +1,35 @@
-"""Write README, CODEOWNERS and .gitattributes of a GitOps repository, and an administrator's next steps.
+"""Write the files of a GitOps repository that people own, and those that an administrator applies.
 
-People own these files. A block in them is from gitops-ml, and is replaced only while it is unedited: its
-first line has the project's name and the beginning of a hash of the text, so that an edit is detected
-without the history.
+README, CODEOWNERS and .gitattributes have a block from gitops-ml, which is replaced only while it is unedited: its
+first line has the project's name and the beginning of a hash of the text, so that an edit is detected without the
+history. The ClusterRoles of people and of CI, and the dashboard of each environment with all of its APIs, are applied
+by an administrator, who finds the next steps in the README.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
+from gitops_ml.cluster.rights import ROLES, Role
+from gitops_ml.documents.yaml_writer import write_yaml
+from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.rights_file import bindings
-from gitops_ml.gitops.root import root_name
+from gitops_ml.gitops.argo import MANAGED_BY, root_name, yaml_file
 from gitops_ml.project.project import (
     ARGO_CDS_OWN,
     ClusterSpec,
     EnvironmentSpec,
     GatewaySpec,
     GitopsSpec,
+    GrafanaSpec,
     Project,
 )
-from gitops_ml.system.resources import template
+from gitops_ml.system.resources import resource_text, template
 
 README, CODEOWNERS, GITATTRIBUTES = "README.md", "CODEOWNERS", ".gitattributes"
 
@@ -279,3 +285,92 @@ def placed(content: str | None, block: Block, *, at_the_end: bool) -> BlockUpdat
 
 def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A role, and the command that gives it to a group in one namespace."""
+
+    role: Role
+    command: str
+
+
+def rights_file() -> RenderedFile:
+    """``bootstrap/rights.yaml``: the same bytes for every project.
+
+    The root does not sync it: what is merged grants no right in Kubernetes.
+    """
+    return yaml_file(layout.RIGHTS, *map(_cluster_role, ROLES))
+
+
+def _cluster_role(role: Role) -> Mapping[str, Any]:
+    rules = [
+        {"apiGroups": [group], "resources": [each.resource for each in rights], "verbs": [verb]}
+        for (group, verb), rights in groupby(role.rights, lambda each: (each.group, each.verb))
+    ]
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": role.name, "labels": MANAGED_BY},
+        "rules": rules,
+    }
+
+
+def bindings(gitops: GitopsSpec, environments: Iterable[EnvironmentSpec]) -> tuple[Binding, ...]:
+    """How to bind each role: in Argo CD's namespace, or in that of the first environment."""
+    own = next(iter(environments)).namespace
+    return tuple(
+        Binding(role, role.binding(gitops.argocd_namespace if role.is_for_argo_cd else own))
+        for role in ROLES
+    )
+
+
+_TEMPLATE = "bootstrap/fleet.json"
+
+
+def fleet_dashboards(project: Project, environments: Iterable[str]) -> tuple[RenderedFile, ...]:
+    """``bootstrap/dashboards/<environment>.yaml`` where the cluster has a Grafana.
+
+    The root does not sync it: its AppProject allows no ConfigMap, since Argo CD's own rights are in one.
+    """
+    found = []
+    for name in environments:
+        place = project.environments[name]
+        if (grafana := project.clusters[place.cluster].grafana) is not None:
+            text = write_yaml(_object(place, grafana, _dashboard(place)))
+            found.append(RenderedFile(layout.fleet_dashboard_path(name), text.encode()))
+    return tuple(found)
+
+
+def _dashboard(place: EnvironmentSpec) -> str:
+    """The dashboard as `python -m dashboards` wrote it, for this environment."""
+    uid = hashlib.sha256(f"{place.cluster}/{place.namespace}".encode()).hexdigest()[:20]
+    inserted = {"NAMESPACE": place.namespace, "ENVIRONMENT": place.name, "UID": f"gitops-ml-{uid}"}
+    text = resource_text(_TEMPLATE)
+    for name, value in inserted.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+def _object(place: EnvironmentSpec, grafana: GrafanaSpec, dashboard: str) -> Mapping[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": f"gitops-ml-fleet-{place.name}",
+        "namespace": place.namespace,
+        "labels": {**MANAGED_BY, "gitops-ml.dev/environment": place.name, **grafana.labels},
+    }
+    if grafana.type == "config_map":
+        if grafana.folder:
+            metadata["annotations"] = {"grafana_folder": grafana.folder}
+        data = {f"{place.namespace}-fleet.json": dashboard}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    return {
+        "apiVersion": "grafana.integreatly.org/v1beta1",
+        "kind": "GrafanaDashboard",
+        "metadata": metadata,
+        "spec": {
+            "allowCrossNamespaceImport": True,
+            "instanceSelector": {"matchLabels": dict(grafana.instance_selector)},
+            **({"folder": grafana.folder} if grafana.folder else {}),
+            "json": dashboard,
+        },
+    }

@@ -28,7 +28,16 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.forge.address import ForgeAddress
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.argo import API_VERSION, CHART_KINDS, MANAGED_BY
+from gitops_ml.gitops.argo import (
+    CHART_KINDS,
+    MANAGED_BY,
+    NOT_IN_GIT,
+    SYNC_WAVE,
+    argo_object,
+    kinds_of,
+    set_spec,
+    yaml_file,
+)
 from gitops_ml.project.project import (
     OWN_PREFIX,
     ClusterSpec,
@@ -135,8 +144,7 @@ def secrets_warning(
 def previews_file(place: PreviewPlace) -> RenderedFile:
     """``argocd/previews/<environment>.yaml``: the AppProjects and the ApplicationSets of the previews."""
     documents = (place_project(place), preview_project(place), place_set(place), preview_set(place))
-    text = "".join(f"---\n{write_yaml(each)}" for each in documents)
-    return RenderedFile(layout.previews_path(place.environment.name), text.encode())
+    return yaml_file(layout.previews_path(place.environment.name), *documents)
 
 
 def previews_owner(content: bytes | None) -> str | None:
@@ -169,7 +177,7 @@ def _project(place: PreviewPlace, kinds: Iterable[tuple[str, str]]) -> Mapping[s
         "destinations": [
             {"server": place.cluster.server, "namespace": place.previews.namespaces}
         ],
-        "namespaceResourceWhitelist": [{"group": group, "kind": kind} for group, kind in kinds],
+        "namespaceResourceWhitelist": kinds_of(kinds),
     }  # fmt: skip
 
 
@@ -214,36 +222,18 @@ def _set(
         # The pull request is closed or not labelled: what it made goes with its Application.
         "finalizers": ["resources-finalizer.argocd.argoproj.io"],
     }
-    spec = {
-        "goTemplate": True,
-        "goTemplateOptions": ["missingkey=error"],
-        "generators": [generator],
-        "template": {
-            "metadata": metadata,
-            "spec": {"project": name, **_application(place, source)},
-        },
-    }
+    application = {"project": name, **_application(place, source)}
+    spec = set_spec(generator, {"metadata": metadata, "spec": application})
     return _object(place, "ApplicationSet", name, spec)
 
 
 def _object(
     place: PreviewPlace, kind: str, name: str, spec: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    return {
-        "apiVersion": API_VERSION,
-        "kind": kind,
-        "metadata": {
-            "name": name,
-            "namespace": place.gitops.argocd_namespace,
-            "labels": MANAGED_BY,
-            "annotations": {
-                # An AppProject before the Applications that name it.
-                "argocd.argoproj.io/sync-wave": "0" if kind == "AppProject" else "1",
-                _PROJECT: place.project,
-            },
-        },
-        "spec": spec,
-    }
+    # An AppProject before the Applications that name it.
+    wave = "0" if kind == "AppProject" else "1"
+    annotations = {SYNC_WAVE: wave, _PROJECT: place.project}
+    return argo_object(kind, name, place.gitops, spec, annotations=annotations)
 
 
 def _lists(place: PreviewPlace) -> Mapping[str, Any]:
@@ -294,9 +284,7 @@ def _application(place: PreviewPlace, source: Mapping[str, Any]) -> Mapping[str,
             "retry": {"limit": 10, "backoff": {"duration": "5s", "factor": 2, "maxDuration": "1m"}},
             "syncOptions": ["ServerSideApply=true", "RespectIgnoreDifferences=true"],
         },
-        "ignoreDifferences": [
-            {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}
-        ],
+        "ignoreDifferences": NOT_IN_GIT,
     }
 
 

@@ -16,10 +16,15 @@ from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected
 from gitops_ml.manifest.cortex_spellings import current_spelling, original
 from gitops_ml.project.checks import check_relations
-from gitops_ml.project.gpu_presets import SPOT_PRESETS, preset_gpu_class, preset_spot_pool
 from gitops_ml.project.policy import Policy, is_never_allowed, own_domains, toleration_error
+from gitops_ml.project.presets import (
+    SPOT_PRESETS,
+    preset_gpu_class,
+    preset_spot_pool,
+    price_findings,
+    with_prices,
+)
 from gitops_ml.project.preview_checks import preview_findings
-from gitops_ml.project.prices import price_findings, with_prices
 from gitops_ml.project.project import (
     ARGO_CDS_OWN,
     EnvironmentSpec,

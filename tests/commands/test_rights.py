@@ -9,7 +9,7 @@ import json
 
 import yaml
 
-from gitops_ml.gitops.rights_file import rights_file
+from gitops_ml.gitops.bootstrap_files import rights_file
 from tests.support import controllers as k8s
 from tests.support.http_servers import Handler, answering
 from tests.support.kubernetes_server import Log, granted

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gitops_ml.documents.defaults import resolve_reference
-from gitops_ml.documents.json_schema import compile_check, load_schema
+from gitops_ml.documents.json_schema import compile_check, load_schema, resolve_reference
 from gitops_ml.system.resources import schema_text
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gitops_ml.gitops.root import root_file, root_name
+from gitops_ml.gitops.argo import root_file, root_name
 from gitops_ml.project.project import taken_team
 from tests.support.custom_resources import check_custom_resource
 from tests.support.projects import gitops_spec

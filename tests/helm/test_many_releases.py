@@ -9,8 +9,7 @@ import yaml
 
 from gitops_ml.errors import ProgramFailed
 from gitops_ml.helm.charts import chart_path
-from gitops_ml.helm.engines import LibraryHelm
-from gitops_ml.helm.many_releases import WantedRelease, chart_for_many
+from gitops_ml.helm.engines import LibraryHelm, WantedRelease, chart_for_many
 
 EXAMPLES = Path(__file__).parents[1] / "charts" / "values"
 VALUES = [yaml.safe_load(path.read_text()) for path in sorted(EXAMPLES.glob("*.yaml"))]

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.documents.defaults import resolve_reference
-from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.documents.json_schema import load_schema, resolve_reference
 from tests.pipeline.container_fields import CONTAINER_FIELDS
 from tests.pipeline.operation_fields import OPERATION_FIELDS
 from tests.pipeline.runtime_fields import RUNTIME_FIELDS

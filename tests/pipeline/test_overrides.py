@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops_ml.documents.defaults import dereferenced
+from gitops_ml.documents.json_schema import dereferenced
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.system.resources import schema_text

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
-from gitops_ml.documents.defaults import resolve_reference
-from gitops_ml.documents.json_schema import load_schema
+from gitops_ml.documents.json_schema import load_schema, resolve_reference
 from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
 from gitops_ml.documents.schema_errors import compile_pattern
 from gitops_ml.documents.yaml_reader import document_of

@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import yaml
 
-from gitops_ml.gitops.rights_file import rights_file
+from gitops_ml.gitops.bootstrap_files import rights_file
 from tests.support.http_servers import Handler, answering
 
 TOKEN = "token-of-the-tests-and-of-nobody-else"

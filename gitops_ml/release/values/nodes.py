@@ -10,7 +10,7 @@ from typing import Any
 
 from gitops_ml.documents.plain_data import without_empty
 from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
-from gitops_ml.project.gpu_presets import ANY_GPU
+from gitops_ml.project.presets import ANY_GPU
 from gitops_ml.project.project import ClusterSpec, GpuClass, KubernetesObject
 from gitops_ml.release.spec import ReleaseSpec
 
