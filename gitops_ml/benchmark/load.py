@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +17,6 @@ from gitops_ml.http.connections import new_context
 
 MOST_CONNECTIONS = 1000
 """Of an open loop; what is due while all are in use waits, and its time counts."""
-_FIRST = Load("closed", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +49,6 @@ def measure(target: Target, load: Load, *, seconds: float) -> Step:
         loop.close()
     busy = (time.process_time() - begun[0]) / (time.perf_counter() - begun[1])
     return step(load, samples, seconds=seconds, busy=busy)
-
-
-def warm_up(target: Target, *, seconds: float) -> Step:
-    """One client, so that no step includes what is done only once."""
-    return measure(target, _FIRST, seconds=seconds)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -108,15 +102,15 @@ class _Run:
         await asyncio.gather(*tasks)
 
     async def _once(self, due: float) -> None:
-        failure = await self._failure(self._ask)
+        failure = await self._failure()
         now = self._now()
         self._samples.append(Sample(now, now - due, failure))
         if failure is not None and not failure.isdigit():
             await asyncio.sleep(0.01)  # a server that is not there would be asked in a busy loop
 
-    async def _failure(self, ask: Callable[[], Awaitable[int]]) -> str | None:
+    async def _failure(self) -> str | None:
         try:
-            status = await asyncio.wait_for(ask(), self._target.timeout)
+            status = await asyncio.wait_for(self._ask(), self._target.timeout)
         except asyncio.TimeoutError:
             return "timeout"
         except ssl.SSLError:

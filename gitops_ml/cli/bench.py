@@ -125,13 +125,10 @@ def command(
         found = bench_api(workspace, target, options, environment=environment, clients=clients)
     if svg is not None:
         write_report(svg, chart(found.steps, title=found.url))
-    _show(found, output)
+    report.result(found, output, facts=benchmark_facts, show=_show)
 
 
-def _show(found: Benchmark, output: str) -> None:
-    if output == "json":
-        report.as_json(benchmark_facts(found))
-        return
+def _show(found: Benchmark) -> None:
     loop = found.steps[0].load.loop
     report.say(f"{found.url}, {report.size(found.body_bytes)} a request, {loop} loop")
     head = ("clients" if loop == "closed" else "rate", "requests/s", "p50 ms", "p90 ms", "p99 ms",

@@ -59,10 +59,7 @@ def command(
     for path, difference in done.kept:
         report.warnings([f"{path}: the block of gitops-ml was edited and is not updated"])
         report.say(difference.rstrip("\n"))
-    if output == "json":
-        report.as_json(bootstrap_facts(done))
-    else:
-        _show(done, folder)
+    report.result(done, output, facts=bootstrap_facts, show=lambda done: _show(done, folder))
 
 
 def _show(done: Bootstrapped, folder: Path | None) -> None:

@@ -30,7 +30,8 @@ def change_command(command: Callable[..., ChangeResult]) -> Callable[..., None]:
     def call(project: ProjectChoice, options: ChangeOptions, output: str, **others: Any) -> None:
         context = ChangeContext(*project.open(), options)
         changed = command(context, **others)
-        show(changed, output=output)
+        report.warnings(changed.warnings)
+        report.result(changed, output, facts=changed_facts, show=_show)
         if options.waits:
             from gitops_ml.commands.wait import wanted_by_change
 
@@ -54,12 +55,8 @@ def wait_for(
     )
 
 
-def show(changed: ChangeResult, *, output: str) -> None:
+def _show(changed: ChangeResult) -> None:
     """The table of releases, what changes in each, and the commit."""
-    report.warnings(changed.warnings)
-    if output == "json":
-        report.as_json(changed_facts(changed))
-        return
     if changed.releases:
         report.table(
             ("environment", "api", "pods", "deployment id", "before"),

@@ -65,8 +65,5 @@ def command(
     else:
         workspace, clients = project.open()
         found = compare(workspace, first, second, clients=clients, days=days)
-    if output == "json":
-        report.as_json(comparison_facts(found))
-    else:
-        show_comparison(found)
+    report.result(found, output, facts=comparison_facts, show=show_comparison)
     report.exit_if_different(exit_code and found.verdict == DIFFERENT)

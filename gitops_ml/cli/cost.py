@@ -45,10 +45,7 @@ def command(api: str | None, project: ProjectChoice, prometheus: str | None, out
     now = datetime.now(timezone.utc)
     found = costs(workspace, clients=clients, now=now, api=api, address=prometheus)
     report.warnings(found.warnings)
-    if output == "json":
-        report.as_json(costs_facts(found))
-    else:
-        _show(found, api)
+    report.result(found, output, facts=costs_facts, show=lambda found: _show(found, api))
     if found.missing:
         report.warnings([f"no prices: set {', '.join(found.missing)} in the project file"])
 

@@ -93,7 +93,8 @@ def command(
     )
     project.report_environments(workspace, "deploying to")
     deployment = deploy(workspace, clients=clients, options=options)
-    _show(deployment, output)
+    report.warnings(deployment.warnings)
+    report.result(deployment, output, facts=deployment_facts, show=_show)
     if options.waits:
         from gitops_ml.commands.wait import wanted_by
 
@@ -102,11 +103,7 @@ def command(
         wait_for(context, wanted, proposed=deployment.pull_request)
 
 
-def _show(deployment: Deployment, output: str) -> None:
-    report.warnings(deployment.warnings)
-    if output == "json":
-        report.as_json(deployment_facts(deployment))
-        return
+def _show(deployment: Deployment) -> None:
     for made in deployment.images:
         report.say(f"built {brief(made.image)} with {made.choice.builder}: {made.choice.reason}")
     if deployment.releases:

@@ -44,10 +44,7 @@ def command(api: str, project: ProjectChoice, watch: bool, output: str) -> None:
     environment = workspace.environments[0]
     for _ in looks(watch, output=output):
         found = describe(workspace, api, clients=clients, environment=environment)
-        if output == "json":
-            report.as_json(description_facts(found))
-        else:
-            _show(found)
+        report.result(found, output, facts=description_facts, show=_show)
 
 
 def _show(found: Description) -> None:

@@ -84,10 +84,7 @@ def _live(project: ProjectChoice, *, exit_code: bool, output: str, is_whole: boo
     workspace, clients = project.open()
     found = drift(workspace, clients=clients, apis=project.apis)
     report.warnings(found.warnings)
-    if output == "json":
-        report.as_json(drift_facts(found))
-    else:
-        _show_drift(found)
+    report.result(found, output, facts=drift_facts, show=_show_drift)
     report.exit_if_different(exit_code and not found.is_clean)
 
 

@@ -45,10 +45,7 @@ def command(project: ProjectChoice, timeout: float, skip: tuple[str, ...], outpu
     """
     workspace, clients = project.open_with_problems()
     found = doctor(workspace, clients=clients, seconds=timeout, skip=skip)
-    if output == "json":
-        report.as_json(diagnosis_facts(found))
-    else:
-        _show(found)
+    report.result(found, output, facts=diagnosis_facts, show=_show)
     report.exit_if_different(bool(found.findings))
 
 

@@ -39,13 +39,11 @@ def command(api: str | None, project: ProjectChoice, watch: bool, output: str) -
     """
     workspace, clients = project.open()
     for _ in looks(watch, output=output):
-        _show(list_live(workspace, clients=clients, api=api), output)
+        found = list_live(workspace, clients=clients, api=api)
+        report.result(found, output, facts=overview_facts, show=_show)
 
 
-def _show(overview: Overview, output: str) -> None:
-    if output == "json":
-        report.as_json(overview_facts(overview))
-        return
+def _show(overview: Overview) -> None:
     if not overview.releases:
         report.say("the GitOps repository has no release of this project in these environments")
     else:

@@ -42,28 +42,14 @@ def command(
     if (image is None) != changes:
         raise UsageError("give an image or a deployment id, or --changes")
     if image is None:
-        _preview(project, output)
+        workspace, clients = project.open_with_manifests()
+        previews = preview(workspace, clients=clients)
+        report.warnings(previews.warnings)
+        report.result(previews, output, facts=previews_facts, show=_show_changes)
     else:
-        _inspect(project, image, platform, output)
-
-
-def _preview(project: ProjectChoice, output: str) -> None:
-    workspace, clients = project.open_with_manifests()
-    previews = preview(workspace, clients=clients)
-    report.warnings(previews.warnings)
-    if output == "json":
-        report.as_json(previews_facts(previews))
-    else:
-        _show_changes(previews)
-
-
-def _inspect(project: ProjectChoice, image: str, platform: str | None, output: str) -> None:
-    workspace, clients = project.open()
-    found = inspect(workspace, image, clients=clients, platform=platform)
-    if output == "json":
-        report.as_json(inspection_facts(found))
-    else:
-        _show(found)
+        workspace, clients = project.open()
+        found = inspect(workspace, image, clients=clients, platform=platform)
+        report.result(found, output, facts=inspection_facts, show=_show)
 
 
 def _show_facts(found: Inspection) -> None:

@@ -193,7 +193,9 @@ def _main(args: Sequence[str] | None) -> None:
             obj=options,
         )
     except click.exceptions.Abort:
-        _show_interrupt()
+        from gitops_ml.cli import report
+
+        report.say("interrupted")
         sys.exit(130)
     except click.ClickException as error:
         _show_usage(error, asks_json=_asks_json(sys.argv[1:] if args is None else args))
@@ -214,7 +216,7 @@ def _show_output_failure(error: OSError) -> None:
         if not _is_writable(stream):
             _discard(stream)
     with suppress(OSError):
-        report.echo_error(f"error: the output cannot be written: {error.strerror}")
+        report.echo(f"error: the output cannot be written: {error.strerror}", err=True)
 
 
 def _failing_module(error: OSError) -> str:
@@ -232,12 +234,6 @@ def _is_writable(stream: TextIO) -> bool:
     return True
 
 
-def _show_interrupt() -> None:
-    from gitops_ml.cli import report
-
-    report.say("interrupted")
-
-
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the traceback of an unexpected error; it may quote servers and hold tokens."""
     import traceback
@@ -246,7 +242,7 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackT
     from gitops_ml.system.process import redacted, secrets_in
 
     text = "".join(traceback.format_exception(kind, error, trace))
-    report.echo_error(redacted(text, secrets_in(os.environ)).rstrip())
+    report.echo(redacted(text, secrets_in(os.environ)).rstrip(), err=True)
 
 
 def _asks_json(args: Sequence[str]) -> bool:

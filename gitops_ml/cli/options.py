@@ -24,49 +24,36 @@ if TYPE_CHECKING:
     from gitops_ml.workspace.workspace import Workspace
 
 
-def complete_environments(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """The environments of the project file."""
-    found = _workspace_of(context)
-    return _completions(found.project.environments if found else (), context, parameter, incomplete)
-
-
-def complete_apis(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """The APIs of the manifests, also of those with errors elsewhere."""
-    found = _workspace_of(context)
-    names = [each.name for each in found.manifests] if found else []
-    return _completions(names, context, parameter, incomplete)
-
-
-def _completions(
-    names: Iterable[str], context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    given = context.params.get(parameter.name or "") or ()
-    return [
-        CompletionItem(name)
-        for name in sorted(set(names))
-        if name.startswith(incomplete) and name not in given
-    ]
-
-
-def _workspace_of(context: click.Context) -> Workspace | None:
-    """The project, if it can be read; a shell shows no errors while a person types."""
-    from gitops_ml.errors import GitopsMlError
-    from gitops_ml.workspace.workspace import open_project
-
-    file = context.params.get("project_file")
-    try:
-        return open_project((), project_file=Path(file) if file else None, may_be_empty=True)
-    except (GitopsMlError, OSError):
-        return None
-
-
 Command = Callable[..., Any]
+
+
+def _completing(
+    names_in: Callable[[Workspace], Iterable[str]],
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Complete names of the project at hand; a shell shows no errors while a person types."""
+
+    def complete(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from gitops_ml.errors import GitopsMlError
+        from gitops_ml.workspace.workspace import open_project
+
+        file = context.params.get("project_file")
+        given = context.params.get(parameter.name or "") or ()
+        try:
+            found = open_project((), project_file=Path(file) if file else None, may_be_empty=True)
+        except (GitopsMlError, OSError):
+            return []
+        names = sorted({*names_in(found)}.difference(given))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+complete_environments = _completing(lambda found: found.project.environments)
+complete_apis = _completing(lambda found: (each.name for each in found.manifests))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

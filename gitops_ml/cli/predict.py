@@ -98,12 +98,12 @@ def command(
     if call.headers and call.headers["content-type"] == _JSON:
         _require_json(body, file.name)
     if local:
-        _show(predict_on_this_machine(api, body, port=port, call=call), output)
-        return
-    workspace, clients = project.open()
-    environment = workspace.environments[0]
-    prediction = predict(workspace, api, body, clients=clients, environment=environment, call=call)
-    _show(prediction, output)
+        found = predict_on_this_machine(api, body, port=port, call=call)
+    else:
+        workspace, clients = project.open()
+        environment = workspace.environments[0]
+        found = predict(workspace, api, body, clients=clients, environment=environment, call=call)
+    report.result(found, output, facts=prediction_facts, show=_show)
 
 
 def _require_json(body: bytes, name: str) -> None:
@@ -115,10 +115,7 @@ def _require_json(body: bytes, name: str) -> None:
         ) from error
 
 
-def _show(prediction: Prediction, output: str) -> None:
-    if output == "json":
-        report.as_json(prediction_facts(prediction))
-        return
+def _show(prediction: Prediction) -> None:
     report.say(
         f"deployment {prediction.deployment_id or 'unknown'}, request "
         f"{prediction.request_id or 'unknown'}, {prediction.seconds * 1000:.0f} ms"

@@ -14,9 +14,9 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -27,6 +27,8 @@ from gitops_ml.facts.shapes import Result
 from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.system.clean_text import printable, printable_json
+
+Found = TypeVar("Found")
 
 _COLOURS = {
     "error": "red",
@@ -57,8 +59,11 @@ def styled(text: str, what: str, *, err: bool = False) -> str:
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Write ``text``; no escape sequences except those of `styled`."""
     pieces = _MARKED.split(text)
-    shown = "".join(_ansi(piece) if at % 2 else _harmless(piece) for at, piece in enumerate(pieces))
-    click.echo(shown, err=err, nl=nl)
+    # Each second piece is the name of a colour, empty where one ends.
+    for at, piece in enumerate(pieces):
+        ansi = click.style("", fg=piece, reset=False) if at % 2 and piece else "\x1b[0m"
+        pieces[at] = ansi if at % 2 else _no_commands(printable(piece))
+    click.echo("".join(pieces), err=err, nl=nl)
 
 
 def hanging(lead: str, text: str, *, below: int | None = None, err: bool = False) -> None:
@@ -79,11 +84,6 @@ def hanging(lead: str, text: str, *, below: int | None = None, err: bool = False
         echo(f"{' ' * below}{line}", err=err)
 
 
-def echo_error(text: str) -> None:
-    """Write a line to stderr, also with ``--quiet``."""
-    echo(text, err=True)
-
-
 def stream(content: str | bytes, *, nl: bool = True) -> None:
     """Write content that programs may read: unchanged, except on a"""
     if sys.stdout.isatty():
@@ -99,15 +99,6 @@ def log_line(pod: str, text: str) -> None:
         echo(f"{styled(pod, 'progress')}  {text}")
     else:
         click.echo(_no_commands(f"{pod}  {text}"))
-
-
-def _ansi(colour: str) -> str:
-    return click.style("", fg=colour, reset=False) if colour else "\x1b[0m"
-
-
-def _harmless(text: str) -> str:
-    """``text`` without escape sequences and, in a CI system, without workflow commands."""
-    return _no_commands(printable(text))
 
 
 def _no_commands(text: str) -> str:
@@ -138,6 +129,16 @@ def explain(lead: str, text: str) -> None:
 def warnings(texts: Iterable[str]) -> None:
     for text in texts:
         hanging(f"{styled('warning', 'warning', err=True)}: ", text, below=2, err=True)
+
+
+def result(
+    found: Found, output: str, *, facts: Callable[[Found], Result], show: Callable[[Found], None]
+) -> None:
+    """Write what a verb returns: the same facts as JSON, or for people."""
+    if output == "json":
+        as_json(facts(found))
+    else:
+        show(found)
 
 
 def as_json(result: Result) -> None:
@@ -264,7 +265,7 @@ def exit_if_different(is_different: bool) -> None:
 def error(failure: GitopsMlError) -> None:
     if isinstance(failure, InvalidDocument):
         problems(failure.problems)
-        echo_error(f"{count_of(len(failure.problems), 'problem')} found")
+        echo(f"{count_of(len(failure.problems), 'problem')} found", err=True)
     else:
         hanging(f"{styled('error', 'error', err=True)}: ", str(failure), below=2, err=True)
 

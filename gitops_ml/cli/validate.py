@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -12,7 +10,7 @@ from gitops_ml.cli import report
 from gitops_ml.cli.options import ProjectChoice, output_choice, selection
 from gitops_ml.commands.validate import validate
 from gitops_ml.documents.findings import count_of
-from gitops_ml.errors import InvalidDocument, Problem
+from gitops_ml.errors import InvalidDocument
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.workspace.workspace import Workspace
 
@@ -43,9 +41,13 @@ def command(project: ProjectChoice, output: str, strict: bool) -> None:
     warnings = sorted({p for each in workspaces for p in each.problems.warnings})
     is_valid = not errors and not (strict and warnings)
     if output == "json":
-        report.as_json(
-            shaped("validate", **_facts(workspaces, [*errors, *warnings], is_valid=is_valid))
-        )
+        facts = {
+            "valid": is_valid,
+            "files": [file for each in workspaces for file in each.files],
+            "apis": [manifest.name for each in workspaces for manifest in each.manifests],
+            "problems": list(map(asdict, [*errors, *warnings])),
+        }
+        report.as_json(shaped("validate", **facts))
     elif output == "github":
         for problem in (*errors, *warnings):
             report.annotate(problem)
@@ -57,17 +59,6 @@ def command(project: ProjectChoice, output: str, strict: bool) -> None:
         )
     if not is_valid:
         raise click.exceptions.Exit(InvalidDocument.exit_code)
-
-
-def _facts(
-    workspaces: tuple[Workspace, ...], problems: list[Problem], *, is_valid: bool
-) -> Mapping[str, Any]:
-    return {
-        "valid": is_valid,
-        "files": [file for each in workspaces for file in each.files],
-        "apis": [manifest.name for each in workspaces for manifest in each.manifests],
-        "problems": list(map(asdict, problems)),
-    }
 
 
 def _contents(workspaces: tuple[Workspace, ...]) -> str:

@@ -178,15 +178,11 @@ def _merged(files: Iterable[Path]) -> dict[str, Any]:
 def _placed(entry: Any, folder: Path) -> Any:
     """A cluster, user or context with absolute paths: relative ones begin at the folder of their file."""
     match entry:
-        case {"cluster": dict(cluster)}:
-            return {**entry, "cluster": _absolute(cluster, folder, "certificate-authority")}
+        case {"cluster": {"certificate-authority": file, **rest}} if file:
+            return {**entry, "cluster": {**rest, "certificate-authority": str(folder / file)}}
         case {"user": {"exec": {"command": str(command), **rest}}} if os.sep in command:
             return {**entry, "user": {"exec": {**rest, "command": str(folder / command)}}}
     return entry
-
-
-def _absolute(fields: Mapping[str, Any], folder: Path, key: str) -> dict[str, Any]:
-    return {**fields, key: str(folder / fields[key])} if fields.get(key) else dict(fields)
 
 
 def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:

@@ -390,9 +390,9 @@ def _step(key: str, node: Any, path: str) -> tuple[str, Any] | None:
     kind, _, name = key.partition(":")
     if kind == "f" and isinstance(node, Mapping) and name in node:
         return (f"{path}.{name}" if path else name), node[name]
-    if kind == "k" and _is_list(node):
+    if kind == "k" and isinstance(node, list):
         return _item(name, node, path)
-    if kind == "v" and _is_list(node):
+    if kind == "v" and isinstance(node, list):
         value = _json(name)
         return (f"{path}[{node.index(value)}]", value) if value in node else None
     return None
@@ -415,7 +415,3 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)

@@ -128,9 +128,11 @@ def _broken(pod: Pod, container: Container, *, now: datetime) -> Replica | None:
         return None
     reason = container.waits_for
     if reason in _PULL:
+        # The registry's message, without the image's name that the kubelet repeats before it.
+        why = reason_line(reason, container.message.rpartition('": ')[2])
         problem = Status(
             ERROR_IMAGE_PULL,
-            f"the image of {container.name} cannot be pulled: {_pull_reason(reason, container.message)}",
+            f"the image of {container.name} cannot be pulled: {why}",
             remedy_of(container.message, _PULL_REMEDIES),
             is_final=reason in _PULL_GIVES_UP,
         )
@@ -146,18 +148,9 @@ def _broken(pod: Pod, container: Container, *, now: datetime) -> Replica | None:
         return Replica(pod, "failed", problem)
     ended = container.ended
     is_down = reason == "CrashLoopBackOff" or (ended is not None and container.restarts > 0)
-    if ended is not None and is_down and not _went_well(ended):
-        return _crashed(pod, container, ended)
-    return None
-
-
-def _pull_reason(reason: str, message: str) -> str:
-    """The registry's message, without the image's name that the kubelet repeats before it."""
-    return reason_line(reason, message.rpartition('": ')[2])
-
-
-def _went_well(ended: Ended) -> bool:
-    return ended.exit_code == 0 and ended.reason == "Completed"
+    if ended is None or not is_down or (ended.exit_code, ended.reason) == (0, "Completed"):
+        return None
+    return _crashed(pod, container, ended)
 
 
 def _crashed(pod: Pod, container: Container, ended: Ended) -> Replica:

@@ -255,7 +255,7 @@ def not_synced(wanted: ExpectedRelease, seen: Observed) -> Status:
         return _no_application(wanted, seen.application_set)
     if problem := sync_problem(wanted, seen):
         return problem
-    what = _commit_of(wanted)
+    what = f"the commit {wanted.commit[:12]}" if wanted.commit else wanted.deployment_id
     operation = application.operation
     if operation is not None and operation.phase == "Running":
         return _running(application, operation, seen, runs=runs, what=what)
@@ -265,10 +265,6 @@ def not_synced(wanted: ExpectedRelease, seen: Observed) -> Status:
         "it polls Git every three minutes; `argocd app get --refresh "
         f"{application.name}` refreshes it now",
     )
-
-
-def _commit_of(wanted: ExpectedRelease) -> str:
-    return f"the commit {wanted.commit[:12]}" if wanted.commit else wanted.deployment_id
 
 
 def _running(

@@ -9,7 +9,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from gitops_ml.benchmark.figures import Advice, Load, Step, advice
-from gitops_ml.benchmark.load import Target, measure, warm_up
+from gitops_ml.benchmark.load import Target, measure
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of, prediction_path, timeout_of
 from gitops_ml.commands.get import cluster_of
 from gitops_ml.commands.predict import other_address
@@ -167,7 +167,8 @@ def _bench(api: _Api, options: BenchOptions, *, progress: Callable[[str], None])
     deployment = _first_answer(target)
     if options.warm_up_seconds:
         progress(f"warming up {api.url}")
-        warm_up(target, seconds=options.warm_up_seconds)
+        # One client, so that no step includes what is done only once.
+        measure(target, Load("closed", 1), seconds=options.warm_up_seconds)
     steps = tuple(_measured(target, load, options.seconds, progress) for load in options.loads)
     return Benchmark(
         url=api.url,

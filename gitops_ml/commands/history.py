@@ -85,7 +85,7 @@ def find_deployment(workspace: Workspace, clients: Clients, id: str) -> FoundDep
     id = _with_api(past, id)
     api = id.rpartition("-")[0]
     events = past.events_in(past.environments, api)
-    if not any(_begins(past, event, id) for _, event in events):
+    if not any((past.id_of(event.after.release) or "").startswith(id) for _, event in events):
         events += past.events_anywhere(api)
     full = {found for _, event in events if (found := past.id_of(event.after.release))}
     matching = {id} & full or {known for known in full if known.startswith(id)}
@@ -140,10 +140,6 @@ def refuse_near_id(workspace: Workspace, clients: Clients, word: str) -> None:
             f"there is no deployment {word!r}; near it are: {', '.join(closest)} (an image of "
             f"Docker Hub with that name is docker.io/library/{word})"
         )
-
-
-def _begins(past: ReleaseHistory, event: Event, id: str) -> bool:
-    return (past.id_of(event.after.release) or "").startswith(id)
 
 
 def _found(
@@ -261,10 +257,7 @@ def table_row(entry: Entry) -> tuple[str, ...]:
 
 def _changes_in_short(changes: Iterable[FieldChange]) -> str:
     """The names of what changed; the image first, and no more than fit a line."""
-    names = [_short_name(change.path) for change in changes]
-    names = sorted(dict.fromkeys(names), key=lambda name: name != "image")
+    paths = (change.path for change in changes)
+    found = dict.fromkeys("image" if path.startswith("image.") else path for path in paths)
+    names = sorted(found, key=lambda name: name != "image")
     return few(names, _MOST_FIELDS)
-
-
-def _short_name(path: str) -> str:
-    return "image" if path.startswith("image.") else path

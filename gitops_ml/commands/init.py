@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,18 @@ def init(
     Raises:
         UsageError: ``name``, or the folder's name in its place, is not one that an API can have.
     """
-    wanted = _render(
-        {
-            "name": _checked_name(directory, name),
-            "image_repository": image_repository,
-            "gitops_repository": gitops_repository,
-            "token_env": token_env,
-            "schema": _schema_path("api"),
-            "project_schema": _schema_path("project"),
-        }
-    )
+    facts = {
+        "name": _checked_name(directory, name),
+        "image_repository": image_repository,
+        "gitops_repository": gitops_repository,
+        "token_env": token_env,
+        "schema": _schema_path("api"),
+        "project_schema": _schema_path("project"),
+    }
+    wanted = [
+        RenderedFile(path, template(f"init/{name}", yaml=_yaml).render(facts).encode())
+        for name, path in _FILES.items()
+    ]
     kept = sorted(file.path for file in wanted if (directory / file.path).exists())
     new = [file for file in wanted if file.path not in kept]
     files = ((file.path, file.content) for file in (*new, *_schemas()))
@@ -138,13 +140,6 @@ def _schemas() -> list[RenderedFile]:
     return [
         RenderedFile(_schema_path(name), (folder / f"{name}.schema.json").read_bytes())
         for name in ("api", "project")
-    ]
-
-
-def _render(facts: dict[str, str]) -> list[RenderedFile]:
-    return [
-        RenderedFile(path, template(f"init/{name}", yaml=_yaml).render(facts).encode())
-        for name, path in _FILES.items()
     ]
 
 
@@ -284,14 +279,14 @@ def rendered_files(kind: str, facts: CiFacts) -> dict[str, str]:
     """The workflows by their paths."""
     return {
         path: template(f"ci/{name}", has_braces=True).render(
-            branch=facts.branch, branches=f"[{facts.branch}]", environment=facts.environment,
-            promotions=facts.promotions, registry=facts.registry, token_env=facts.token_env,
-            token_hosts=facts.token_hosts, forge_host=facts.forge_host,
-            forge_url=f"https://{facts.forge_host}", actions=ACTIONS,
+            asdict(facts),
+            branches=f"[{facts.branch}]",
+            forge_url=f"https://{facts.forge_host}",
+            actions=ACTIONS,
             package=f"gitops-ml[{facts.extras}]=={__version__}",
         )
         for name, path in FILES[kind].items()
-    }  # fmt: skip
+    }
 
 
 def _registry(host: str, kind: str) -> RegistryLogin:

@@ -53,7 +53,9 @@ def _plan(
     made = derive_release(origin, project, environment, clients=clients, manifest=manifest)
     if "networking" in made.planned.manifest.body:
         # Reading every manifest takes a second where there are thousands.
-        refuse_taken(made, _beside(snapshot, release))
+        every = current_releases(snapshot, [environment])
+        beside = [each for each in every if each.project == release.project and each.api != api]
+        refuse_taken(made, beside)
     changed = derived_changes([made], snapshot, context.workspace, clients)
     return ChangePlan(
         releases=(_release_change(snapshot, release, changed.releases[0]),),
@@ -69,14 +71,6 @@ def _release_change(snapshot: GitSnapshot, before: ReleaseRecord, after: Release
         image=after.image,
         fields=changed_values(release_values(snapshot, before), json.loads(after.text.data)),
     )
-
-
-def _beside(snapshot: GitSnapshot, release: ReleaseRecord) -> list[ReleaseRecord]:
-    return [
-        other
-        for other in current_releases(snapshot, [release.environment])
-        if other.project == release.project and other.api != release.api
-    ]
 
 
 def _source_warning(release: ReleaseRecord, is_changed: bool) -> tuple[str, ...]:

@@ -36,9 +36,10 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     Root, who can read all of them, may use the folder of another user.
     """
     folder = _made(cache_place(environ))
-    if _is_shared(folder.stat()):
-        folder = _own_in(folder)
     facts = folder.stat()
+    if facts.st_mode & stat.S_ISVTX or facts.st_uid == 0 != os.geteuid():
+        folder = _own_in(folder)
+        facts = folder.stat()
     if os.geteuid() not in (0, facts.st_uid):
         raise _foreign(folder, f"belongs to another user ({facts.st_uid})")
     _close_to_others(folder, facts.st_mode)
@@ -85,10 +86,6 @@ def _made(folder: Path) -> Path:
             "name another one in the environment variable GITOPS_ML_CACHE"
         ) from error
     return folder
-
-
-def _is_shared(facts: os.stat_result) -> bool:
-    return bool(facts.st_mode & stat.S_ISVTX) or facts.st_uid == 0 != os.geteuid()
 
 
 def _own_in(shared: Path) -> Path:
@@ -141,7 +138,7 @@ class Seal:
         ignores the files that earlier processes wrote.
         """
         file = user_folder(environ, "XDG_CONFIG_HOME", ".config") / _FILE
-        if _is_in(file, cache_place(environ)):
+        if Path(os.path.realpath(file)).is_relative_to(os.path.realpath(cache_place(environ))):
             return cls(_of_this_process())
         return cls(_read_key(file) or _made_key(file) or _of_this_process())
 
@@ -161,10 +158,6 @@ class Seal:
 @cache
 def _of_this_process() -> bytes:
     return secrets.token_bytes(_SIZE)
-
-
-def _is_in(file: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 def _read_key(file: Path) -> bytes | None:

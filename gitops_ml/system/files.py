@@ -73,14 +73,10 @@ def _is_equal(path: Path, content: bytes) -> bool:
 
 def _make_parents(root: Path, paths: Iterable[str]) -> None:
     for parent in sorted({(root / path).parent for path in paths}):
-        _refuse_outside(root, parent)
+        # `resolve` follows existing links and keeps the rest.
+        if not parent.resolve().is_relative_to(root):
+            raise UsageError(f"{parent} is a link that leaves {root}; nothing was written")
         parent.mkdir(parents=True, exist_ok=True)
-
-
-def _refuse_outside(root: Path, folder: Path) -> None:
-    # `resolve` follows existing links and keeps the rest.
-    if not folder.resolve().is_relative_to(root):
-        raise UsageError(f"{folder} is a link that leaves {root}; nothing was written")
 
 
 def _replace(root: Path, files: list[tuple[str, bytes]]) -> None:

@@ -250,14 +250,8 @@ class Background:
         env: Mapping[str, str],
         log: Path,
     ) -> None:
-        command = [
-            sys.executable,
-            "-I",
-            "-S",
-            "-c",
-            _UNTIL_CLOSED,
-            *(os.fspath(part) for part in argv),
-        ]
+        command = [sys.executable, "-I", "-S", "-c", _UNTIL_CLOSED]
+        command += (os.fspath(part) for part in argv)
         with log.open("wb") as output:
             # In its own session: a Ctrl-C that interrupts a cell must not reach it.
             self._process = subprocess.Popen(
