@@ -13,7 +13,7 @@ from predictor_base.serving.waiting import Guard, own_task
 from predictor_base.values import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from predictor_base.settings import Batching
 
@@ -49,13 +49,16 @@ class Batcher:
     def __init__(
         self,
         settings: Batching,
-        call: Callable[[Batch], Awaitable[Any]],
+        call: Callable[[Batch], Coroutine[Any, Any, Any]],
         *,
+        gives_up: bool,
         observe_size: Callable[[float], object],
     ) -> None:
         self._size = settings.max_batch_size
         self._interval = settings.batch_interval_seconds
         self._call = call
+        self._gives_up = gives_up
+        """Whether a call ends that no request waits for any more; one on a thread does not."""
         self._observe_size = observe_size
         self._waiting: deque[Item] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -109,9 +112,9 @@ class Batcher:
         self._observe_size(len(items))
         started = time.perf_counter()
         try:
-            results = await self._call(Batch([item.request for item in items]))
+            results = await self._called(items)
             results = separate(results, len(items))
-        except asyncio.CancelledError:  # the end of the grace period
+        except asyncio.CancelledError:  # the end of the grace period, or no request is left
             _refuse(items, NotReady("the server is shutting down", reason="draining"))
             raise
         except BaseException as error:  # noqa: BLE001 - becomes the answer of each request
@@ -123,6 +126,21 @@ class Batcher:
             item.request.predict_seconds = seconds
             if not item.future.done():
                 item.future.set_result(result)
+
+    async def _called(self, items: list[Item]) -> Any:
+        call = own_task(self._call(Batch([item.request for item in items])))
+        if not self._gives_up:
+            return await call
+        waiting = asyncio.shield(call)  # its code may ignore that it is cancelled
+
+        def look(_: asyncio.Future[Any]) -> None:
+            if all(item.future.done() for item in items) and not waiting.done():
+                waiting.cancel()
+                call.cancel()
+
+        for item in items:
+            item.future.add_done_callback(look)
+        return await waiting
 
     async def _answer_singly(self, items: list[Item], error: BaseException) -> None:
         """Retry each item once alone, so that a bad one does not fail the others."""

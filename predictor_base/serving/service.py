@@ -90,9 +90,8 @@ class Service:
         if batching and batching.max_batch_size > 1 and method and not method.is_stream:
             together = predictor.others.get("predict_batch", method)
             observe = self._metrics.observed["batch"].observe
-            self._batcher = Batcher(
-                batching, partial(self._run_batch, together), observe_size=observe
-            )
+            call, is_async = partial(self._run_batch, together), together.kind == "async"
+            self._batcher = Batcher(batching, call, gives_up=is_async, observe_size=observe)
         self._predictor = predictor
         self.post_predict = predictor.post_predict
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+import types
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from predictor_base.errors import ClientGone, RuntimeFailure, TimedOut
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
 PATIENCE_SECONDS = 0.05
 """Results that take longer also watch whether the client leaves."""
+
+ENDING_SECONDS = 1.0
+"""How long the code of a stream may take to end once it is cancelled."""
 
 Answer = TypeVar("Answer")
 
@@ -29,7 +34,7 @@ def own_task(
 class Guard:
     """Cancel what is waited for when its request's time is over or its client has left."""
 
-    __slots__ = ("_loop", "_reason", "_request", "_timer", "_waiting", "_watcher")
+    __slots__ = ("_is_abandoned", "_loop", "_reason", "_request", "_timer", "_waiting", "_watcher")
 
     def __init__(self, request: Any) -> None:  # an Exchange, of a room above
         self._request = request
@@ -38,6 +43,7 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._reason: RuntimeFailure | None = None
+        self._is_abandoned = False
 
     def watch(self) -> None:
         """Start to watch the client."""
@@ -50,11 +56,13 @@ class Guard:
         if self._reason is not None:
             future.cancel()
             raise self._reason
-        self._waiting = future
+        # the code of a task may ignore that it is cancelled
+        self._waiting = asyncio.shield(future) if isinstance(future, asyncio.Task) else future
         self._set_timer(PATIENCE_SECONDS)
         try:
-            return await future
+            return await self._waiting
         except asyncio.CancelledError:
+            future.cancel()
             if self._reason is not None:
                 raise self._reason from None
             raise
@@ -73,15 +81,37 @@ class Guard:
         if self._timer is None:
             self._set_timer(PATIENCE_SECONDS)
         try:
-            return await waits()
-        except asyncio.CancelledError:
+            return await self._driven(waits())
+        except BaseException:
             if self._reason is None:
                 raise
-            if hasattr(task, "uncancel"):  # Python 3.11
-                task.uncancel()
             raise self._reason from None
         finally:
             self._waiting = None
+            if self._reason is not None:
+                while getattr(task, "cancelling", int)():  # Python 3.11
+                    task.uncancel()
+
+    @types.coroutine
+    def _driven(self, waits: Awaitable[Answer]) -> Generator[Any, None, Answer]:
+        """What is waited for, or the reason to give it up, also where its code ignores that it is cancelled."""
+        steps, error = waits.__await__(), None
+        try:
+            while True:
+                future = next(steps) if error is None else steps.throw(error)
+                if self._is_abandoned:
+                    with suppress(RuntimeError):  # it ignores that as well
+                        steps.close()
+                    assert self._reason is not None
+                    raise self._reason
+                try:
+                    yield future
+                    error = None
+                except BaseException as raised:  # noqa: BLE001 - goes on in what waits
+                    error = raised
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
 
     def close(self) -> None:
         """Stop watching."""
@@ -110,5 +140,13 @@ class Guard:
 
     def _give_up(self, reason: RuntimeFailure) -> None:
         self._reason = reason
+        if self._waiting is not None:
+            self._waiting.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(ENDING_SECONDS, self._abandon)
+
+    def _abandon(self) -> None:
+        self._is_abandoned = True
         if self._waiting is not None:
             self._waiting.cancel()
