@@ -24,7 +24,7 @@ from gitops_ml.client.arguments import (
 from gitops_ml.client.cards import PullRequest
 from gitops_ml.client.creation import GivenCode, create_api, deploy_files
 from gitops_ml.client.past import History, Trace
-from gitops_ml.client.predictions_view import ComparisonView, LogFiles, PredictionsView
+from gitops_ml.client.predictions_view import ComparisonView, PredictionsView
 from gitops_ml.client.python_terms import speaks_python
 from gitops_ml.client.reading import Diagnosis, Reading
 from gitops_ml.client.results import Api, Apis, Outcome
@@ -422,8 +422,10 @@ class Client(Reading):
         model_type: str | None = None,
     ) -> ComparisonView:
         """Whether two deployments predict alike; with ``logs``, from files of the prediction log."""
-        source = LogFiles(tuple(map(Path, logs)), key=key, model_type=model_type)
-        return ComparisonView.read(self._connection, first, second, days=days, logs=source)
+        return ComparisonView.read(
+            self._connection, first, second,
+            days=days, logs=tuple(map(Path, logs)), key=key, model_type=model_type,
+        )  # fmt: skip
 
     def doctor(self, *, timeout: float = SECONDS, skip: Sequence[str] = ()) -> Diagnosis:
         """Check what this project relies on, from here; nothing is changed.

@@ -36,7 +36,7 @@ class Connection:
         """The project without APIs, and its clients; progress is shown while the block runs."""
         with progress_line(self.progress) as progress:
             workspace = self.workspace()
-            yield workspace, self.clients(workspace, progress)
+            yield workspace, self.clients(workspace.project, workspace.root, progress)
 
     @contextmanager
     def read(
@@ -51,7 +51,7 @@ class Connection:
                 apis=apis,
                 instead=self.loaded if self.loaded.file is None else None,
             )
-            clients = self.clients(workspace, progress)
+            clients = self.clients(workspace.project, workspace.root, progress)
             for problem in unserved_problems(workspace) if workspace.releases else ():
                 clients.warn(str(replace(problem, severity="error")))
             yield workspace, clients
@@ -74,10 +74,7 @@ class Connection:
     ) -> Workspace:
         return workspace_of(self.loaded, api, environment=self.environment, origin=origin)
 
-    def clients(self, project: Workspace | LoadedProject, progress: Progress) -> Clients:
-        return self.clients_of(project.project, project.root, progress)
-
-    def clients_of(self, project: Project, root: Path, progress: Progress) -> Clients:
+    def clients(self, project: Project, root: Path, progress: Progress) -> Clients:
         return Clients(
             project=project,
             root=root,

@@ -29,7 +29,7 @@ from gitops_ml.commands.deploy import deploy
 from gitops_ml.commands.model import name_models, store_models
 from gitops_ml.commands.propose_source import propose_source
 from gitops_ml.commands.wait import WaitPolicy, wait, wanted_by
-from gitops_ml.delivery.change import refuse_unreadable
+from gitops_ml.delivery.change import DeliveryResult, refuse_unreadable
 from gitops_ml.delivery.plan import DeployOptions
 from gitops_ml.errors import UsageError
 from gitops_ml.models.saved import modules_of, saved
@@ -143,7 +143,8 @@ def create_api(
     if content not in ("complete", "source"):
         raise UsageError(f"content must be 'complete' or 'source', not {content!r}")
     with progress_line(connection.progress) as progress:
-        clients = connection.clients(connection.loaded, progress)
+        loaded = connection.loaded
+        clients = connection.clients(loaded.project, loaded.root, progress)
         code = _code(spec, given, clients, connection)
         root = clients.root
         origin = notebook_origin(root) if origin is None else plain_mapping("origin", origin)
@@ -158,17 +159,16 @@ def create_api(
         if code.models and not options.dry_run:
             # The manifest has their digests already; nothing is pushed before this line.
             store_models(api_name(spec), code.models, named=code.locations, clients=clients)
+        done: DeliveryResult
+        release = None
         if content == "source":
-            proposed = propose_source(workspace, code.package, clients=clients, options=options)
-            return Api.of(
-                proposed, submitted, connection,
-                release=None, package=code.package, code=code.local(options), example=example,
-            )  # fmt: skip
-        options = _reviewed(options, connection, code)
-        deployed = deploy(workspace, clients=clients, options=options)
-    (release,) = deployed.all_releases
+            done = propose_source(workspace, code.package, clients=clients, options=options)
+        else:
+            options = _reviewed(options, connection, code)
+            done = deployed = deploy(workspace, clients=clients, options=options)
+            (release,) = deployed.all_releases
     return Api.of(
-        deployed, submitted, connection,
+        done, submitted, connection,
         release=release, package=code.package, code=code.local(options), example=example,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
@@ -122,27 +122,25 @@ def _text(x: float, y: int, text: str) -> str:
     return f'<text x="{x:.1f}" y="{y}" fill="currentColor">{escape(printable(text))}</text>'
 
 
-@dataclass(frozen=True, slots=True)
-class LogFiles:
-    """Files of the prediction log, with ``key`` and ``model_type`` as in ``monitoring`` of a manifest."""
-
-    files: tuple[Path, ...]
-    key: str
-    model_type: str | None
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class ComparisonView(Result, Comparison):
     """Whether two deployments predict alike."""
 
     @classmethod
     def read(
-        cls, connection: Connection, first: str, second: str, *, days: float, logs: LogFiles
+        cls,
+        connection: Connection,
+        first: str,
+        second: str,
+        *,
+        days: float,
+        logs: Sequence[Path],
+        key: str,
+        model_type: str | None,
     ) -> ComparisonView:
-        if logs.files:
-            found = compare_logs(
-                logs.files, first, second, key=logs.key, model_type=logs.model_type
-            )
+        """``key`` and ``model_type`` of the logs are as in ``monitoring`` of a manifest."""
+        if logs:
+            found = compare_logs(logs, first, second, key=key, model_type=model_type)
         else:
             with connection.open() as (workspace, clients):
                 found = compare(workspace, first, second, clients=clients, days=days)

@@ -13,26 +13,12 @@ from gitops_ml.errors import GitopsMlError, InvalidDocument
 Class = TypeVar("Class", bound=type)
 
 METHODS = {
-    "check": "check",
-    "compare": "compare",
-    "cost": "cost",
-    "delete": "delete_api",
-    "deploy": "deploy",
-    "describe": "status",
-    "diff": "diff",
-    "doctor": "doctor",
-    "export": "export",
-    "get": "get",
-    "history": "history",
-    "logs": "logs",
-    "patch": "patch",
-    "predict": "predict",
-    "promote": "promote",
-    "refresh": "refresh",
-    "rollback": "rollback",
-    "run": "run_locally",
-    "trace": "trace",
-}
+    each: each
+    for each in (
+        "check", "compare", "cost", "delete", "deploy", "describe", "diff", "doctor", "export", "get", "history",
+        "logs", "patch", "predict", "promote", "refresh", "rollback", "run", "trace",
+    )
+} | {"delete": "delete_api", "describe": "status", "run": "run_locally"}  # fmt: skip
 """Methods of the client by verb."""
 WITHOUT = {
     "base": "rewrites files of the project, for a commit",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,10 @@ from gitops_ml.facts.shapes import Result as Facts
 from gitops_ml.facts.shapes import shaped
 from gitops_ml.gitops.differences import unified_diff
 from gitops_ml.gitops.release_files import Release
-from gitops_ml.project.project import Project
 from gitops_ml.release.monthly_cost import money
 from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.review import Review
 from gitops_ml.review.sentences import effect, headline
-from gitops_ml.workspace.clients import Clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -291,10 +290,7 @@ class Reading:
         )  # fmt: skip
         connection = self._connection
         with progress_line(connection.progress) as progress:
-
-            def clients_of(project: Project, root: Path) -> Clients:
-                return connection.clients_of(project, root, progress)
-
+            clients_of = partial(connection.clients, progress=progress)
             asks = None if connection.offline else clients_of
             return Check.from_verb(check(connection.loaded.root, options, clients_of=asks))
 

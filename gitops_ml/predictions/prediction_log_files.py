@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -191,20 +191,18 @@ def _predictions_of(
         source=f"{len(own)} logged responses{left}",
         classes=classes,
         values=Histogram.of_values(numbers) if numbers else None,
-        requests=_by_status(own, lambda weight: weight),
+        requests=_by_status(own, power=1),
         judged=float(len(known)),
         right=float(sum(known)),
         weight_squares=sum(w * w for _, w in weighted) if is_sample else None,
-        request_squares=_by_status(own, lambda weight: weight**2) if is_sample else None,
+        request_squares=_by_status(own, power=2) if is_sample else None,
     )
 
 
-def _by_status(
-    responses: list[LoggedResponse], of_weight: Callable[[float], float]
-) -> dict[str, float]:
+def _by_status(responses: list[LoggedResponse], *, power: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for each in responses:
-        found[each.status] = found.get(each.status, 0.0) + of_weight(each.weight)
+        found[each.status] = found.get(each.status, 0.0) + each.weight**power
     return found
 
 

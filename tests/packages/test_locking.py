@@ -35,10 +35,11 @@ from tests.support.projects import predictor_spec, write_project
 from tests.support.wheels import PackageServer, make_wheel, package_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gitops_ml.packages.wheel_store import Wheel
+    from gitops_ml.system.progress import Progress
 
 
 @dataclass
@@ -63,6 +64,20 @@ class Project:
 
     def ensure(self, **changes: bool) -> LockOutcome:
         return ensure_lock(self.facts(), environ=self.environ, progress=silent, **changes)
+
+    def fetch(
+        self,
+        packages: Sequence[LockedPackage],
+        store: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        files: Sequence[str] = (),
+        progress: Progress = silent,
+    ) -> tuple[Wheel, ...]:
+        return WheelStore(store, environ=self.environ if environ is None else environ).fetch(
+            packages, python="3.11", platform="linux/amd64", project=self.folder, files=files,
+            progress=progress,
+        )  # fmt: skip
 
     def requires(self, *lines: str) -> None:
         (self.folder / "requirements.txt").write_text("".join(f"{line}\n" for line in lines))
@@ -381,10 +396,7 @@ def test_a_page_of_wheels_is_read_and_each_wheel_is_locked_by_its_hash(
         wheel = make_wheel(page.folder, "gamma", "1.0+cpu")
         project.requires(f"-f {page.url}/gamma", "gamma==1.0+cpu")
         (package,) = project.ensure().lock.packages
-        (fetched,) = WheelStore(tmp_path / "store", environ=project.environ).fetch(
-            [package], python="3.11", platform="linux/amd64", project=project.folder,
-            files=["requirements.txt"], progress=silent,
-        )  # fmt: skip
+        (fetched,) = project.fetch([package], tmp_path / "store", files=["requirements.txt"])
     assert fetched.path.name == wheel.name
     assert package.file.startswith(page.url.removesuffix("/simple"))
     assert package.sha256 == hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -411,17 +423,11 @@ def test_a_wheel_by_its_address_is_locked_and_fetched_by_its_hash(
         (package,) = (each for each in lock.packages if each.name == "gamma")
         assert "beta" in {each.name for each in lock.packages}
         assert project.ensure().is_written is False  # it is what the requirements come to
-        (fetched,) = WheelStore(tmp_path / "store", environ=project.environ).fetch(
-            [package], python="3.11", platform="linux/amd64", project=project.folder,
-            files=["requirements.txt"], progress=silent,
-        )  # fmt: skip
+        (fetched,) = project.fetch([package], tmp_path / "store", files=["requirements.txt"])
         assert (fetched.path.name, package.sha256, package.file) == (wheel.name, sha256, url)
         make_wheel(page.folder, "gamma", "1.0", files={"gamma/__init__.py": "other"})
         with pytest.raises(GitopsMlError, match="sha256 of the lock"):
-            WheelStore(tmp_path / "other", environ=project.environ).fetch(
-                [package], python="3.11", platform="linux/amd64", project=project.folder,
-                files=["requirements.txt"], progress=silent,
-            )  # fmt: skip
+            project.fetch([package], tmp_path / "other", files=["requirements.txt"])
 
 
 def test_code_from_a_repository_is_refused_with_a_way_out(project: Project) -> None:
@@ -468,24 +474,17 @@ def test_wheels_are_fetched_by_hash_once_and_other_bytes_are_refused(
     lock = project.ensure().lock
     project.index.asked.clear()
 
-    def fetch(environ: Mapping[str, str], packages: tuple[LockedPackage, ...]) -> int:
-        store = WheelStore(tmp_path / "store", environ=environ)
-        found = store.fetch(
-            packages, python="3.11", platform="linux/amd64", project=project.folder,
-            progress=silent,
-        )  # fmt: skip
-        return len(found)
-
-    assert fetch(project.environ, lock.packages) == 2
+    store = tmp_path / "store"
+    assert len(project.fetch(lock.packages, store)) == 2
     asked = len(project.index.asked)
-    assert fetch(project.environ, lock.packages) == 2
+    assert len(project.fetch(lock.packages, store)) == 2
     assert len(project.index.asked) == asked, "the second time no index is read"
     make_wheel(project.index.folder, "beta", "2.0", files={"beta.py": "replaced = True\n"})
     changed = tuple(
         LockedPackage(p.name, p.version, "0" * 64) for p in lock.packages if p.name == "beta"
     )
     with pytest.raises(GitopsMlError, match=r"beta 2\.0: no index has a file with the sha256"):
-        fetch(project.environ, changed)
+        project.fetch(changed, store)
 
 
 def flipped(path: Path) -> None:
@@ -526,10 +525,7 @@ def test_a_poisoned_wheel_in_the_cache_is_replaced_and_reported_or_refused(
     output: list[str] = []
 
     def fetch(environ: Mapping[str, str]) -> Wheel:
-        return WheelStore(tmp_path / "store", environ=environ).fetch(
-            [package], python="3.11", platform="linux/amd64", project=project.folder,
-            progress=output.append,
-        )[0]  # fmt: skip
+        return project.fetch([package], tmp_path / "store", environ, progress=output.append)[0]
 
     path = fetch(project.environ).path
     output.clear()
@@ -552,10 +548,7 @@ def test_what_is_packed_is_what_was_hashed_although_another_file_takes_its_name(
 ) -> None:
     from gitops_ml.packages.wheels import Scheme, wheel_entries
 
-    wheels = WheelStore(tmp_path / "store", environ=project.environ).fetch(
-        project.ensure().lock.packages, python="3.11", platform="linux/amd64",
-        project=project.folder, progress=silent,
-    )  # fmt: skip
+    wheels = project.fetch(project.ensure().lock.packages, tmp_path / "store")
     before, after = io.BytesIO(), io.BytesIO()
     scheme = Scheme("opt/venv", "3.11")
     write_layer(wheel_entries([wheel.file for wheel in wheels], scheme=scheme), before)
@@ -611,11 +604,8 @@ def test_an_image_is_made_from_another_index_than_the_lock(
         for wheel in project.index.folder.iterdir():
             shutil.copy(wheel, mirror.folder)
         project.index.asked.clear()
-        store = WheelStore(tmp_path / "store", environ={"PIP_INDEX_URL": mirror.url})
-        wheels = store.fetch(
-            project.ensure(frozen=True).lock.packages, python="3.11", platform="linux/amd64",
-            project=project.folder, progress=silent,
-        )  # fmt: skip
+        packages, environ = project.ensure(frozen=True).lock.packages, {"PIP_INDEX_URL": mirror.url}
+        wheels = project.fetch(packages, tmp_path / "store", environ)
         assert [wheel.sha256 for wheel in wheels] == [p.sha256 for p in outcome.lock.packages]
         assert mirror.asked
     assert project.index.asked == [], "only the configured index is asked, not that of the lock"
@@ -630,11 +620,7 @@ def test_a_server_that_only_a_lock_names_is_asked_for_nothing(
         edit(project, project.index.url.removesuffix("/simple"), evil.url.removesuffix("/simple"))
         lock = project.ensure(frozen=True).lock
         assert evil.url.removesuffix("simple") in lock.packages[0].file
-        store = WheelStore(tmp_path / "store", environ=project.environ)
-        store.fetch(
-            lock.packages, python="3.11", platform="linux/amd64", project=project.folder,
-            progress=silent,
-        )  # fmt: skip
+        project.fetch(lock.packages, tmp_path / "store")
         assert evil.asked == []
 
 
@@ -652,10 +638,7 @@ def test_a_lock_holds_no_secret_and_no_path_of_this_machine(
     assert str(tmp_path) not in text
     assert 'path = "delta-1.0-py3-none-any.whl"' in text
     assert project.ensure(frozen=True), "it is read again"
-    wheels = WheelStore(tmp_path / "store", environ=project.environ).fetch(
-        project.ensure().lock.packages, python="3.11", platform="linux/amd64",
-        project=project.folder, progress=silent,
-    )  # fmt: skip
+    wheels = project.fetch(project.ensure().lock.packages, tmp_path / "store")
     assert len(wheels) == 3
 
 

@@ -33,58 +33,44 @@ def _masked(value: Any) -> Edges:
 
 
 def _table(value: Any) -> Edges:
-    yield (("attribute", "columns"), value.columns)
-    yield (("attribute", "index"), value.index)
+    yield from _attributes(columns=value.columns, index=value.index)
     for number in range(value.shape[1]):
         yield (("item", str(number)), value.iloc[:, number].array)
     yield from _labels(value)
 
 
 def _series(value: Any) -> Edges:
-    yield (("item", "values"), value.array)
-    yield (("attribute", "index"), value.index)
-    yield (("attribute", "name"), value.name)
+    yield from _held(value.array, index=value.index, name=value.name)
     yield from _labels(value)
 
 
 def _labels(value: Any) -> Edges:
-    yield (("attribute", "attrs"), value.attrs)
+    yield from _attributes(attrs=value.attrs)
     yield (("shows", "allows_duplicate_labels"), value.flags.allows_duplicate_labels)
 
 
-def _index(value: Any) -> Edges:
-    yield (("item", "values"), value.array)
-    yield (("attribute", "name"), value.name)
+def _held(values: Any, **attributes: Any) -> Edges:
+    return ((("item", "values"), values), *_attributes(**attributes))
 
 
-def _range_index(value: Any) -> Edges:
-    yield (("item", "values"), (value.start, value.stop, value.step))
-    yield (("attribute", "name"), value.name)
-
-
-def _categorical(value: Any) -> Edges:
-    yield (("attribute", "codes"), value.codes.astype("int64"))
-    yield (("attribute", "categories"), value.categories)
-    yield (("attribute", "ordered"), bool(value.ordered))
-
-
-def _wrapped(value: Any) -> Edges:
-    yield (("item", "values"), value._ndarray)
-
-
-def _texts(value: Any) -> Edges:
-    yield (("item", "values"), list(value))
+def _attributes(**attributes: Any) -> Edges:
+    return ((("attribute", name), each) for name, each in attributes.items())
 
 
 _PARTS: Mapping[str, Callable[[Any], Edges]] = {
     "DataFrame": _table,
     "Series": _series,
-    "RangeIndex": _range_index,
-    "Categorical": _categorical,
-    "ArrowStringArray": _texts,
-    **dict.fromkeys(("Index", "DatetimeIndex", "TimedeltaIndex", "CategoricalIndex"), _index),
+    "RangeIndex": lambda value: _held((value.start, value.stop, value.step), name=value.name),
+    "Categorical": lambda value: _attributes(
+        codes=value.codes.astype("int64"), categories=value.categories, ordered=bool(value.ordered)
+    ),
+    "ArrowStringArray": lambda value: _held(list(value)),
+    **dict.fromkeys(
+        ("Index", "DatetimeIndex", "TimedeltaIndex", "CategoricalIndex"),
+        lambda value: _held(value.array, name=value.name),
+    ),
     **dict.fromkeys(
         ("NumpyExtensionArray", "PandasArray", "DatetimeArray", "TimedeltaArray", "StringArray"),
-        _wrapped,
+        lambda value: _held(value._ndarray),
     ),
 }
