@@ -51,23 +51,16 @@ _NO_PROJECT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOptions:
-    """What is compared."""
+class CheckOptions(Choice):
+    """What is compared, and which releases of it."""
 
     base: str | None = None
     """A branch, tag or commit of the source repository: the state that the change is merged into;
     `None` for the GitOps repository."""
     head: str | None = None
     """The commit with the change; `None` for the checkout, with its uncommitted files."""
-    environments: tuple[str, ...] = ()
-    apis: tuple[str, ...] = ()
-    """Only these; all where it is empty."""
     advisories: Path | None = None
     """A folder of advisories in the OSV format."""
-
-    @property
-    def choice(self) -> Choice:
-        return Choice(self.environments, self.apis)
 
 
 def check(
@@ -100,7 +93,7 @@ def check(
         )
         start = project_folder((tip.files, before.files, after.files), start)
         states = read_states(repository, before, after, start=start, folder=place)
-        review, pairs = make_review(states, base, head, options.choice)
+        review, pairs = make_review(states, base, head, options)
         moved = moved_submodules(before, after)
         review = replace(review, warnings=(*review.warnings, *moved))
         if review.errors:
@@ -155,7 +148,7 @@ def _check_current(
     project, root = after.project, after.workspace.root
     if after.has_errors:
         states = States(before=after, after=after, counts={})
-        return make_review(states, base, head, options.choice)[0]
+        return make_review(states, base, head, options)[0]
     clients = clients_of(project, root)
     repository = repository_of(after.workspace, clients)
     snapshot = repository.fetch()
@@ -166,7 +159,7 @@ def _check_current(
         return {at: PackedObjects.of(objects) for at, objects in found.items()}
 
     base = replace(base, commit=snapshot.commit)
-    review, pairs = make_review(states, base, head, options.choice, objects_before=objects)
+    review, pairs = make_review(states, base, head, options, objects_before=objects)
     review = _with_advisories(review, options)
     warnings = (*review.warnings, *preview_warnings(review.releases, project))
     review = replace(review, warnings=warnings)

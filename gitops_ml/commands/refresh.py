@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from functools import partial
 
 from gitops_ml.delivery.change import ChangeContext, ChangePlan, ChangeResult, ReleaseChange, change
-from gitops_ml.delivery.derive import Origin
+from gitops_ml.delivery.derive import FILES, Origin, restored_changes
 from gitops_ml.delivery.modes import mode_of
 from gitops_ml.delivery.releases import Selection, selected, topic_of
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.delivery.restoration import FILES, restored_changes
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.git.commits import Change
 from gitops_ml.git.repository import GitSnapshot

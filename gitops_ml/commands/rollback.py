@@ -14,10 +14,10 @@ from gitops_ml.delivery.change import (
     change,
     changed_values,
 )
+from gitops_ml.delivery.derive import FILES, restored_changes
 from gitops_ml.delivery.modes import mode_of
 from gitops_ml.delivery.releases import refuse_other, repository_of
 from gitops_ml.delivery.repository_state import RepositoryState
-from gitops_ml.delivery.restoration import FILES, restored_changes
 from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.git.commits import Change
 from gitops_ml.git.repository import GitSnapshot

@@ -26,8 +26,14 @@ from gitops_ml.cluster.replicas import lasting
 from gitops_ml.cluster.status import named_commit, removal_status
 from gitops_ml.commands.deploy import Deployment
 from gitops_ml.commands.get import LiveRelease, Observation, cluster_of, live_release, look, utc_now
-from gitops_ml.delivery.argo_refresh import ArgoRefresh
-from gitops_ml.delivery.awaited import Branch, Expected, below, expected_by, expected_removal
+from gitops_ml.delivery.awaited import (
+    ArgoRefresh,
+    Branch,
+    Expected,
+    below,
+    expected_by,
+    expected_removal,
+)
 from gitops_ml.delivery.change import WAIT_SECONDS, ChangeResult
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.errors import GitopsMlError, NotLive, Refused, ServerFailed

@@ -15,8 +15,8 @@ from gitops_ml.gitops.previews import preview_list, secrets_warning
 from gitops_ml.gitops.release_yaml import chart_of, read_fields
 from gitops_ml.project.project import Project
 
-_KIND = "RealtimeAPI"
-"""Others read queues and topics, and would take the work of the environment."""
+SHOWN = "RealtimeAPI"
+"""The kind that previews show. Others read queues and topics, and would take the work of the environment."""
 
 
 def with_preview_lists(make_plan: MakePlan[Plan], project: Project, *, head: str) -> MakePlan[Plan]:
@@ -58,7 +58,7 @@ def _shown(
             continue
         facts, values = _after(place, api, named, snapshot)
         kind = values.get("api")
-        if (chart := chart_of(facts)) and isinstance(kind, dict) and kind.get("kind") == _KIND:
+        if (chart := chart_of(facts)) and isinstance(kind, dict) and kind.get("kind") == SHOWN:
             found.append((api, chart))
     return sorted(found)
 

@@ -136,7 +136,7 @@ def _reviews(
         helm = find_helm()
     except UsageError as failure:
         warning = f"Kubernetes objects are not compared: {failure}"
-        return comparison.reviews(pairs), (warning,)
+        return tuple(map(comparison.review, pairs)), (warning,)
     found: list[ReleaseReview] = []
     problems: list[Problem] = []
     for start in range(0, len(pairs), _AT_A_TIME):
@@ -152,7 +152,7 @@ def _reviews(
         problems += wrong
         if not wrong:
             objects = replace(comparison, objects_before=before, objects_after=after)
-            found += objects.reviews(some)
+            found += map(objects.review, some)
     if problems:
         raise InvalidDocument(problems)
     return tuple(found), ()

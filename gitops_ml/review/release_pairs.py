@@ -82,15 +82,15 @@ class Comparison:
     objects_before: Mapping[str, KubernetesObjects] = field(default_factory=dict)
     objects_after: Mapping[str, KubernetesObjects] = field(default_factory=dict)
 
-    def reviews(self, pairs: Iterable[Pair]) -> tuple[ReleaseReview, ...]:
-        return tuple(self.review(pair) for pair in pairs)
-
     def review(self, pair: Pair) -> ReleaseReview:
         """What the change does to one release."""
-        before = self._side(pair.before, self.before, self.objects_before)
-        after = self._side(pair.after, self.after, self.objects_after)
+        at = pair.directory
+        before = self.before.side(at, self.objects_before.get(at, ())) if pair.before else None
+        after = self.after.side(at, self.objects_after.get(at, ())) if pair.after else None
         pods = self._pods(pair, before, after)
-        before, after = self._with_sources(pair, before, after)
+        if (before and before.content_hash) != (after and after.content_hash):
+            before = before and self.before.with_sources(before, at)
+            after = after and self.after.with_sources(after, at)
         clusters = (_cluster(self.before, pair.before), _cluster(self.after, pair.after))
         is_unknown = not before and after and self.before.may_have(pair.api, after.file)
         return ReleaseReview(
@@ -107,27 +107,6 @@ class Comparison:
             files=file_changes(before, after),
             packages=package_changes(before, after),
             cost=_cost((before, after), clusters),
-        )
-
-    def _side(
-        self,
-        release: Release | None,
-        state: StateReleases,
-        objects: Mapping[str, KubernetesObjects],
-    ) -> Side | None:
-        if release is None:
-            return None
-        return state.side(release.directory, objects.get(release.directory, ()))
-
-    def _with_sources(
-        self, pair: Pair, before: Side | None, after: Side | None
-    ) -> tuple[Side | None, Side | None]:
-        """The sides with the sources of the predictor, where its image changes."""
-        if (before and before.content_hash) == (after and after.content_hash):
-            return before, after
-        return (
-            before and self.before.with_sources(before, pair.directory),
-            after and self.after.with_sources(after, pair.directory),
         )
 
     def _pods(self, pair: Pair, before: Side | None, after: Side | None) -> str:
@@ -204,18 +183,12 @@ def total_cost(
     return (_sum(before), _sum(after)) if len(currencies) == 1 else None
 
 
+_AMOUNTS = ("low", "high", "spot_low", "spot_high")
+
+
 def _sum(costs: Iterable[CostRange | None]) -> CostRange | None:
-    total: CostRange | None = None
-    for each in costs:
-        if each is None or total is None:
-            total = total or each
-            continue
-        total = replace(
-            total,
-            low=total.low + each.low,
-            high=total.high + each.high,
-            spot_low=total.spot_low + each.spot_low,
-            spot_high=total.spot_high + each.spot_high,
-            is_spot=total.is_spot and each.is_spot,
-        )
-    return total
+    known = [each for each in costs if each]
+    if not known:
+        return None
+    sums = {name: sum(getattr(each, name) for each in known) for name in _AMOUNTS}
+    return replace(known[0], **sums, is_spot=all(each.is_spot for each in known))

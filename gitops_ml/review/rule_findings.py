@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from gitops_ml.delivery.preview_lists import SHOWN
 from gitops_ml.delivery.rules import problem_of, rules_of
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.git.source_tree import SourceRepository, SourceTree
@@ -30,8 +31,6 @@ from gitops_ml.workspace.workspace import PlannedRelease, read_found
 
 Place = tuple[str, str]
 """Environment and API."""
-_PREVIEWED = "RealtimeAPI"
-"""Of the releases that previews show."""
 
 
 def with_findings(
@@ -144,7 +143,7 @@ def preview_warnings(releases: Iterable[ReleaseReview], project: Project) -> Ite
         wanted = {
             spec.name: [(each.env, each.name, each.key) for each in spec.secrets]
             for spec in specs
-            if spec and (spec.environment, spec.kind) == (name, _PREVIEWED)
+            if spec and (spec.environment, spec.kind) == (name, SHOWN)
         }
         if environment.previews and (text := secrets_warning(environment.previews, name, wanted)):
             yield text

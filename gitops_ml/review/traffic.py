@@ -20,7 +20,6 @@ from gitops_ml.review.review import ReleaseReview, Side
 WEEK = timedelta(days=7)
 _ANY_MONDAY = datetime(2026, 1, 5, tzinfo=timezone.utc)
 _NAMES = ("time", "api", "environment", "in_flight", "requests_per_second", "latency_seconds")
-_RULE = "traffic"
 _MOST_PROBLEMS = 20
 _YEARS = range(1970, 2200)
 """Others are no times of requests, and a week before or after them may have no date."""
@@ -70,47 +69,47 @@ def read_record(text: str, *, file: str) -> Record:
     Raises:
         InvalidDocument: with each line that cannot be read.
     """
-    lines = csv.reader(text.splitlines(), strict=True)
     problems: list[Problem] = []
     points: dict[tuple[str, str], dict[datetime, float]] = {}
+
+    def refuse(line: int, message: object) -> None:
+        problems.append(Problem(file, line, 1, "", str(message), "traffic"))
+
+    lines = csv.reader(text.splitlines(), strict=True)
     try:
         names = [name.strip() for name in next(lines, [])]
-        problems += (_problem(file, 1, message) for message in _head(names))
+        for message in _head(names):
+            refuse(1, message)
         for number, cells in enumerate(lines, 2):
             if problems and (number == 2 or len(problems) >= _MOST_PROBLEMS):
                 break
             if not any(cells):
                 continue
-            if len(cells) == len(names):
-                _read(dict(zip(names, cells, strict=True)), points, problems, (file, number))
+            try:
+                place, at, load = _point(names, cells)
+            except ValueError as error:
+                refuse(number, error)
             else:
-                # With a decimal comma, the half of a number would count.
-                message = (
-                    f"it has {len(cells)} cells, and the first line names {len(names)} columns"
-                )
-                problems.append(_problem(file, number, f"{message}; numbers have a decimal point"))
+                points.setdefault(place, {})[at] = load
     except csv.Error as error:
-        problems.append(_problem(file, lines.line_num, f"it is no CSV: {error}"))
+        refuse(lines.line_num, f"it is no CSV: {error}")
     if not points and not problems:
-        problems.append(_problem(file, 1, "it has no line beside that of the names"))
+        refuse(1, "it has no line beside that of the names")
     if problems:
         raise InvalidDocument(problems)
     return Record({place: Traffic(tuple(sorted(each.items()))) for place, each in points.items()})
 
 
-def _read(
-    fields: Mapping[str, str],
-    points: dict[tuple[str, str], dict[datetime, float]],
-    problems: list[Problem],
-    place: tuple[str, int],
-) -> None:
-    try:
-        at, load = _time(fields.get("time", "")), _load(fields)
-    except ValueError as error:
-        problems.append(_problem(*place, str(error)))
-        return
-    key = (fields.get("environment", "").strip(), fields.get("api", "").strip())
-    points.setdefault(key, {})[at] = load
+def _point(names: list[str], cells: list[str]) -> tuple[tuple[str, str], datetime, float]:
+    """Environment and API, the time, and the requests in progress of one line."""
+    if len(cells) != len(names):
+        # With a decimal comma, the half of a number would count.
+        raise ValueError(
+            f"it has {len(cells)} cells, and the first line names {len(names)} columns; numbers have a decimal point"
+        )
+    fields = {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
+    place = (fields.get("environment", ""), fields.get("api", ""))
+    return place, _time(fields.get("time", "")), _load(fields)
 
 
 def _head(names: list[str]) -> Iterator[str]:
@@ -125,12 +124,7 @@ def _head(names: list[str]) -> Iterator[str]:
         yield "it needs the column 'in_flight', or both 'requests_per_second' and 'latency_seconds'"
 
 
-def _problem(file: str, line: int, message: str) -> Problem:
-    return Problem(file, line, 1, "", message, _RULE)
-
-
 def _time(text: str) -> datetime:
-    text = text.strip()
     found = _seconds(text) or _moment(text)
     if found is None or found.year not in _YEARS:
         raise ValueError(
@@ -156,13 +150,13 @@ def _moment(text: str) -> datetime | None:
 
 def _load(fields: Mapping[str, str]) -> float:
     """Requests in progress: by Little's law, those that arrive in the time that one takes."""
-    if fields.get("in_flight", "").strip():
+    if fields.get("in_flight"):
         return _number(fields, "in_flight")
     return _number(fields, "requests_per_second") * _number(fields, "latency_seconds")
 
 
 def _number(fields: Mapping[str, str], name: str) -> float:
-    text = fields.get(name, "").strip()
+    text = fields.get(name, "")
     try:
         found = float(text)
     except ValueError:

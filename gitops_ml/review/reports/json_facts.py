@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.release.monthly_cost import CostRange
 from gitops_ml.review.review import RatedChange, ReleaseReview, Review
 from gitops_ml.review.sentences import headline
@@ -38,7 +37,7 @@ def _release(release: ReleaseReview) -> Mapping[str, Any]:
         "directory": release.directory,
         "rollout": asdict(release.rollout),
         "image": asdict(release.image) if release.image else None,
-        "fields": _fields(release.fields),
+        "fields": [asdict(each) for each in release.fields],
         "objects": [_object(each) for each in release.objects],
         "files": [asdict(each) for each in release.files],
         "packages": [asdict(each) for each in release.packages],
@@ -52,19 +51,6 @@ def _cost(cost: tuple[CostRange | None, CostRange | None] | None) -> list[Any] |
 
 
 def _object(rated: RatedChange) -> Mapping[str, Any]:
-    change = rated.change
-    return {
-        "kind": change.kind,
-        "name": change.name,
-        "action": change.action,
-        "risk": rated.risk,
-        "why": rated.why,
-        "fields": _fields(change.fields),
-    }
-
-
-def _fields(fields: Iterable[FieldChange]) -> list[Mapping[str, Any]]:
-    return [
-        {"path": each.path, "action": each.action, "before": each.before, "after": each.after}
-        for each in fields
-    ]
+    change = asdict(rated.change)
+    fields = change.pop("fields")
+    return {**change, "risk": rated.risk, "why": rated.why, "fields": list(fields)}
