@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gitops_ml.errors import UsageError
@@ -32,17 +31,6 @@ _NUMBERS = {
 """GitHub, Gitea and Forgejo Actions; GitLab; Bamboo; Jenkins; Woodpecker; Drone; Buildkite; CircleCI."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CiRepository:
-    """The repository that a job runs for."""
-
-    type: str
-    server: str
-    """The URL of the forge."""
-    api_url: str | None
-    repository: str
-
-
 def pull_request_of_ci(environ: Mapping[str, str]) -> int | None:
     """The number of the pull request that the job runs for; ``None`` where it runs for none.
 
@@ -53,28 +41,23 @@ def pull_request_of_ci(environ: Mapping[str, str]) -> int | None:
     return next((int(match[1]) for match in found if match), None)
 
 
-def repository_of_ci(environ: Mapping[str, str]) -> CiRepository | None:
-    """The repository that the job runs for; ``None`` where the CI service does not name one."""
-    if environ.get("GITHUB_ACTIONS") == "true" and environ.get("GITHUB_REPOSITORY"):
-        return CiRepository(
-            type=_kind_of_actions(environ),
-            server=environ.get("GITHUB_SERVER_URL") or "https://github.com",
-            api_url=environ.get("GITHUB_API_URL"),
-            repository=environ["GITHUB_REPOSITORY"],
-        )
+def repository_of_ci(environ: Mapping[str, str]) -> tuple[str, ForgeSpec] | None:
+    """The URL of the forge, and the repository there that the job runs for; ``None`` where the service names none."""
+    if environ.get("GITHUB_ACTIONS") == "true" and (name := environ.get("GITHUB_REPOSITORY")):
+        server = environ.get("GITHUB_SERVER_URL") or "https://github.com"
+        return server, _spec(_kind_of_actions(environ), environ.get("GITHUB_API_URL"), name)
     project = environ.get("CI_MERGE_REQUEST_PROJECT_PATH") or environ.get("CI_PROJECT_PATH")
-    if environ.get("GITLAB_CI") and project and environ.get("CI_SERVER_URL"):
-        return CiRepository(
-            type="gitlab", server=environ["CI_SERVER_URL"],
-            api_url=environ.get("CI_API_V4_URL"), repository=project,
-        )  # fmt: skip
+    if environ.get("GITLAB_CI") and project and (server := environ.get("CI_SERVER_URL", "")):
+        return server, _spec("gitlab", environ.get("CI_API_V4_URL"), project)
     bamboo = urlsplit(environ.get("bamboo_planRepository_repositoryUrl", "")).path
-    if bamboo and environ.get("BITBUCKET_URL"):
-        return CiRepository(
-            type="bitbucket", server=environ["BITBUCKET_URL"], api_url=None,
-            repository="/".join(bamboo.removesuffix(".git").strip("/").split("/")[-2:]),
-        )  # fmt: skip
+    if bamboo and (server := environ.get("BITBUCKET_URL", "")):
+        name = "/".join(bamboo.removesuffix(".git").strip("/").split("/")[-2:])
+        return server, _spec("bitbucket", None, name)
     return None
+
+
+def _spec(kind: str, api_url: str | None, repository: str) -> ForgeSpec:
+    return ForgeSpec(type=kind, api_url=api_url, repository=repository, token_env=None)
 
 
 def forge_of_ci(environ: Mapping[str, str]) -> Forge:
@@ -89,12 +72,9 @@ def forge_of_ci(environ: Mapping[str, str]) -> Forge:
             "this is no job of GitHub, Gitea, Forgejo, GitLab or Bamboo with BITBUCKET_URL: name the "
             "repository of the source in source.repository of the project file"
         )
-    parts = urlsplit(found.server)
-    spec = ForgeSpec(
-        type=found.type, api_url=found.api_url, repository=found.repository, token_env=None
-    )
+    server, spec = urlsplit(found[0]), found[1]
     address = forge_address(
-        spec, scheme=parts.scheme, server=parts.netloc, path=found.repository, section="source"
+        spec, scheme=server.scheme, server=server.netloc, path="", section="source"
     )
     assert address is not None
     token = find_token(address.type, address.host, environ=environ, check=lambda _: None)

@@ -73,7 +73,7 @@ def test_bamboo_needs_the_address_of_bitbucket():
     assert repository_of_ci(environ) is None
     found = repository_of_ci({**environ, "BITBUCKET_URL": "https://bitbucket.acme.example"})
     assert found
-    assert found.repository == "ml/fraud"
+    assert found[1].repository == "ml/fraud"
 
 
 def test_outside_of_ci_the_message_names_the_project_file():
