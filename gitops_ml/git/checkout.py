@@ -24,6 +24,7 @@ from pathlib import Path
 from gitops_ml.errors import ProgramFailed, UsageError
 from gitops_ml.git.environment import OUTSIDE, run_git
 from gitops_ml.git.remote import Remote
+from gitops_ml.system.files import read_whole
 
 _LARGEST_FILE = 1 << 20
 _MOST_SUBMODULES = 100
@@ -321,11 +322,6 @@ def _content(path: Path) -> bytes:
         Untrusted: it is a link, a device, a pipe, or too large.
     """
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return read_whole(path, limit=_LARGEST_FILE)
     except OSError as error:
         raise Untrusted(path) from error
-    with os.fdopen(opened, "rb") as file:
-        facts = os.fstat(opened)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST_FILE:
-            raise Untrusted(path)
-        return file.read(_LARGEST_FILE)

@@ -52,6 +52,10 @@ _OPTIONS = (
     "-c", "push.followTags=false",
     "-c", "push.recurseSubmodules=no",
 )  # fmt: skip
+_UNSIGNED = (
+    "commit.gpgSign of your git configuration asks for signed commits: mend the key "
+    "(`git commit -S` fails in the same way), or `git config --global commit.gpgSign false`"
+)
 _LONGEST_MESSAGE = 4000
 """Characters of what git and the server write to stderr."""
 
@@ -123,20 +127,47 @@ class GitProgram:
         """A command that needs only the clone."""
         return self._execute(arguments, env=self._clone, input=input)
 
-    def sign(self, *arguments: str, input: bytes, variables: Mapping[str, str]) -> GitResult:
-        """A command that starts the user's program for signatures, which may wait for a passphrase.
+    def signed(
+        self,
+        commit: str,
+        *,
+        parent: str | None,
+        message: str,
+        author: tuple[str, str],
+        seconds: int,
+    ) -> str:
+        """The id of the commit with a signature, as `git commit` makes it; the commit itself where the user signs none.
+
+        `git fast-import`, which writes the commits, signs none. Key and program are those of the user's and the
+        system's configuration; the configuration of the clone has neither.
 
         Raises:
-            ServerFailed: it took too long.
+            ProgramFailed: it cannot be signed.
+            ServerFailed: the user's program for signatures took too long; it may wait for a passphrase.
         """
+        wanted = self.local("config", "--type=bool", "--get", "commit.gpgSign")
+        if wanted.stdout.strip() != b"true":
+            return commit
+        who = {"NAME": author[0], "EMAIL": author[1], "DATE": f"@{seconds} +0000"}
+        roles = ("AUTHOR", "COMMITTER")
+        names = {f"GIT_{role}_{key}": value for role in roles for key, value in who.items()}
+        parents = ("-p", parent) if parent else ()
+        tree = f"{commit}^{{tree}}"
         try:
-            env = {**self._clone, **variables}
-            return self._execute(arguments, env=env, input=input, seconds=self.seconds)
+            done = self._execute(
+                ("-c", "i18n.commitEncoding=UTF-8", "commit-tree", "-S", *parents, "-F", "-", tree),
+                env={**self._clone, **names},
+                input=(message.rstrip("\n") + "\n").encode(),
+                seconds=self.seconds,
+            )
         except Outdated as error:
             raise ServerFailed(
                 f"no signature within {self.seconds:g} seconds: does the program for signatures wait for "
                 f"a passphrase? ({TIMEOUT} says how long it may take)"
             ) from error
+        if done.status:
+            raise ProgramFailed(done.command, done.status, f"{done.stderr.strip()}\n{_UNSIGNED}")
+        return done.text
 
     def remote(self, *arguments: str) -> GitResult:
         """A command between the clone and the remote."""

@@ -28,7 +28,6 @@ from gitops_ml.git.object_store import (
 )
 from gitops_ml.git.program import GitProgram, GitResult
 from gitops_ml.git.remote import Credentials, Remote
-from gitops_ml.git.signing import signed
 from gitops_ml.project.project import GitopsSpec, SourceSpec
 from gitops_ml.system.cache import Seal, cache_folder
 from gitops_ml.system.progress import Progress
@@ -133,10 +132,10 @@ class GitRepository:
         )
         with self._clone.hold():
             output = self._local("fast-import", "--quiet", "--force", input=stream)
-            return signed(
-                self._git, output.decode("ascii").strip(),
-                parent=parent, message=message, author=author, seconds=seconds,
-            )  # fmt: skip
+            commit = output.decode("ascii").strip()
+            return self._git.signed(
+                commit, parent=parent, message=message, author=author, seconds=seconds
+            )
 
     def push(self, commit: str, *, base: GitSnapshot) -> None:
         """Move the branch from ``base`` to ``commit``, never by force.
