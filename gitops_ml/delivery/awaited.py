@@ -12,8 +12,8 @@ from gitops_ml.errors import Refused, ServerFailed
 from gitops_ml.git.commits import Change, blob_id
 from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
+from gitops_ml.gitops.argo import root_name
 from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release
-from gitops_ml.gitops.root import root_name
 from gitops_ml.workspace.clients import Clients
 
 Expected = ExpectedRelease | ExpectedRemoval
