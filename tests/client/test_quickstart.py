@@ -20,6 +20,12 @@ def cells() -> list:
     return json.loads(NOTEBOOK.read_text())["cells"]
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the notebook leaves there, for its user to look at, goes with the test."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+
+
 def ran(folder: Path) -> list[sessions.Output]:
     """What each code cell showed, each of them without an error."""
     (folder / NOTEBOOK.name).write_bytes(NOTEBOOK.read_bytes())

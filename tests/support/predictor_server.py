@@ -141,11 +141,14 @@ def serving(
     """Serve the source with these settings until the block ends."""
     file = write_project(folder, source, settings)
     port = port or free_port()
+    (temporary := folder / "tmp").mkdir(
+        exist_ok=True
+    )  # what a killed server leaves goes with the test
     command = [sys.executable, "-m", "predictor_base", "--config", str(file)]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), **(environ or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -35,7 +35,7 @@ KEYS = {"accessKey": "AKIAIOSFODNN7EXAMPLE", "secretKey": "wJalrXUtnFEMI-K7MDENG
 MEGABYTE = 1 << 20
 
 
-def start_seaweed(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def start_seaweed(folder: Path) -> tuple[subprocess.Popen[bytes], str, list[int]]:
     names = ["master.port", "volume.port", "filer.port", "s3.port"]
     ports = [free_port() for _ in range(2 * len(names))]
     flags = [
@@ -53,19 +53,22 @@ def start_seaweed(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         process = subprocess.Popen(
             [*command, *options, *quiet, *sizes, *flags], stdout=log, stderr=log, cwd=folder
         )
-    return process, f"http://127.0.0.1:{ports[3]}"
+    return process, f"http://127.0.0.1:{ports[3]}", ports
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("seaweed")
-    process, url = start_seaweed(folder)
+    process, url, ports = start_seaweed(folder)
     try:
         yield url
     finally:
         # it would take ten seconds to save what nobody wants
         process.kill()
         process.wait(60)
+        for port in ports:  # it knows no other place for its sockets
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
 
 
 @pytest.fixture(scope="module")
