@@ -120,16 +120,17 @@ def _documents(before: Any, after: Any, path: str) -> tuple[Any, Any] | None:
 
 def _compare_lists(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterator[FieldChange]:
     """Items by name where they have one (containers, env, ports), else by index."""
-    old, new = _keyed(before), _keyed(after)
+    old, new = by_name(before), by_name(after)
     if old is None or new is None:
         old, new = dict(enumerate(before)), dict(enumerate(after))
     for key in [*old, *(key for key in new if key not in old)]:
         yield from _compare(old.get(key, _MISSING), new.get(key, _MISSING), f"{path}[{key}]")
 
 
-def _keyed(items: Sequence[Any]) -> dict[Any, Any] | None:
+def by_name(items: Sequence[Any]) -> dict[Any, Any] | None:
+    """The items of a list by their names; `None` where not each has one of its own."""
     names = [item.get("name") for item in items if isinstance(item, Mapping)]
-    if len(names) != len(items) or None in names or len(set(names)) != len(names):
+    if len(names) != len(items) or None in names or len({*map(str, names)}) != len(names):
         return None
     return dict(zip(names, items, strict=True))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gitops_ml.cluster.kubernetes_objects import OwnedField, Owner, owned_fields
 from gitops_ml.documents.quantities import parse_quantity
-from gitops_ml.gitops.differences import FieldChange, KubernetesObject, field_changes
+from gitops_ml.gitops.differences import FieldChange, KubernetesObject, by_name, field_changes
 
 _SERVERS_OWN = (
     "managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink",
@@ -111,14 +111,13 @@ def _paths(node: Any, path: str) -> Iterator[str]:
         for key, value in node.items():
             yield from _paths(value, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list):
-        for label, value in _labelled(node):
+        for label, value in _labelled(node).items():
             yield from _paths(value, f"{path}[{label}]")
 
 
-def _labelled(items: list[Any]) -> list[tuple[Any, Any]]:
-    names = [item.get("name") for item in items if isinstance(item, Mapping)]
-    is_named = len(names) == len(items) == len({*map(str, names)}) and None not in names
-    return [(item["name"] if is_named else index, item) for index, item in enumerate(items)]
+def _labelled(items: list[Any]) -> dict[Any, Any]:
+    named = by_name(items)
+    return dict(enumerate(items)) if named is None else named
 
 
 def _own(item: KubernetesObject) -> Mapping[str, Any]:
@@ -140,8 +139,8 @@ def _stated(wanted: Any, live: Any, path: str) -> Iterator[FieldChange]:
             elif value not in (None, {}, [], ""):
                 yield FieldChange(deeper, "delete", value, None)
     elif isinstance(wanted, list) and isinstance(live, list):
-        theirs = dict(_labelled(live))
-        for label, value in _labelled(wanted):
+        theirs = _labelled(live)
+        for label, value in _labelled(wanted).items():
             if label in theirs:
                 yield from _stated(value, theirs[label], f"{path}[{label}]")
             else:

@@ -26,8 +26,14 @@ class Difference:
     path: Path
     """The field that changes it."""
     message: str
-    applies: Callable[[_Body], bool]
-    """Whether the API, as written, has the other meaning."""
+    applies: Callable[[_Body], bool] | None = None
+    """Whether the API, as written, has the other meaning; in the normal case each that does not write the field."""
+
+    def is_of(self, body: _Body) -> bool:
+        if self.applies is not None:
+            return self.applies(body)
+        has_work = self.path[0] not in ("predictor", "container") or bool(body.get(self.path[0]))
+        return has_work and value_at(body, self.path) is None
 
 
 def has_cortex_name(file: str) -> bool:
@@ -39,21 +45,9 @@ def differences(served: Iterable[_Body]) -> Iterator[tuple[int, Finding]]:
     """Each difference once, with the number of the first RealtimeAPI as written that has it."""
     bodies = tuple(served)
     for difference in DIFFERENCES:
-        having = (at for at, body in enumerate(bodies) if difference.applies(body))
+        having = (at for at, body in enumerate(bodies) if difference.is_of(body))
         if (first := next(having, None)) is not None:
             yield first, warning(difference.path, difference.message, rule=RULE)
-
-
-def _without(*path: str) -> Callable[[_Body], bool]:
-    return lambda body: value_at(body, path) is None
-
-
-def _of_predictor(*path: str) -> Callable[[_Body], bool]:
-    return lambda body: bool(body.get("predictor")) and value_at(body, path) is None
-
-
-def _of_container(*path: str) -> Callable[[_Body], bool]:
-    return lambda body: bool(body.get("container")) and value_at(body, path) is None
 
 
 def _reads_a_bucket(body: _Body) -> bool:
@@ -75,49 +69,41 @@ DIFFERENCES = (
         ("predictor", "max_queue_length"),
         "in Cortex 1024 requests could run or wait in a replica; here 100 may wait, and further "
         "ones are answered with 429 or 503. predictor.max_queue_length changes that",
-        _of_predictor("predictor", "max_queue_length"),
     ),
     Difference(
         ("predictor", "max_body_bytes_in_flight"),
         "Cortex had no limit for the bodies of requests; here a replica holds 256 MiB of them at "
         "once. predictor.max_body_bytes_in_flight changes that",
-        _of_predictor("predictor", "max_body_bytes_in_flight"),
     ),
     Difference(
         ("networking", "timeout"),
         "Cortex ended a request after an hour; here the limit is 60s. networking.timeout changes that",
-        _without("networking", "timeout"),
     ),
     Difference(
         ("probes",),
         "Cortex had no limit for loading, and a stopping replica had 60s; here loading may take "
         "10m and stopping 30s. probes.startup and probes.grace change that",
-        _without("probes"),
     ),
     Difference(
         ("predictor", "cors"),
         "Cortex allowed the scripts of every web page to call the API; here none may. "
         "predictor.cors: ['*'] allows all",
-        _of_predictor("predictor", "cors"),
     ),
     Difference(
         ("compute", "mem_limit"),
         "Cortex set no limit for memory; here a replica that needs more than compute.mem (1Gi "
         "where it is not written) is ended. compute.mem_limit changes that",
-        _without("compute", "mem_limit"),
     ),
     Difference(
         ("predictor", "writable"),
         "in Cortex the project's folder was writable; here only /tmp is. predictor.writable: true "
         "changes that",
-        _of_predictor("predictor", "writable"),
     ),
     Difference(
         ("predictor", "python_version"),
         "Cortex's images had Python 3.6 and many packages; here the image has the Python version "
         "of the project and what requirements name. predictor.python_version and "
         "predictor.dependencies change that",
-        _of_predictor("predictor", "python_version"),
     ),
     Difference(
         ("service_account",),
@@ -129,13 +115,11 @@ DIFFERENCES = (
         ("container", "run_as_user"),
         "Cortex ran containers as root; here they run as user 10001. container.run_as_user changes "
         "that, but to no root",
-        _of_container("container", "run_as_user"),
     ),
     Difference(
         ("container", "read_only_root"),
         "in Cortex the files of a container were writable; here only /tmp is. "
         "container.read_only_root: false changes that",
-        _of_container("container", "read_only_root"),
     ),
     Difference(
         ("container", "sidecars"),
@@ -148,7 +132,6 @@ DIFFERENCES = (
         "Cortex passed one request at a time to a container and let 100 wait; here all reach it. "
         "container.max_concurrency: 1 restores that, by a proxy that also scales the API on its "
         "requests",
-        _of_container("container", "max_concurrency"),
     ),
     Difference(
         ("autoscaling",),

@@ -32,48 +32,45 @@ def runtime_settings(
     predictor: PredictorSpec, monitoring: MonitoringSpec | None, *, timeout: float
 ) -> dict[str, Any]:
     """The settings of one predictor; ``timeout`` is the longest that a request may take, seconds."""
-    return _set(
-        {
-            "path": predictor.path,
-            "type": predictor.type,
-            "processesPerReplica": predictor.processes_per_replica,
-            "threadsPerProcess": predictor.threads_per_process,
-            "maxQueueLength": predictor.max_queue_length,
-            "requestTimeoutSeconds": plain_number(timeout),
-            "logLevel": predictor.log_level,
-            "className": predictor.class_name,
-            "pythonPath": predictor.python_path,
-            "config": dict(predictor.config) or None,
-            "maxConcurrency": predictor.max_concurrency,
-            "maxBodyBytesInFlight": predictor.max_body_bytes_in_flight,
-            "models": _models(predictor.models),
-            "multiModelReloading": _models(predictor.multi_model_reloading),
-            "batching": _batching(predictor),
-            "example": _example(predictor.example),
-            "monitoring": _monitoring(monitoring),
-            "cors": {"allowOrigins": list(predictor.cors)} if predictor.cors else None,
-            "predictionLog": _prediction_log(predictor.prediction_log),
-        }
-    )
+    begin = "path type processes_per_replica threads_per_process max_queue_length"
+    optional = {
+        **_fields(predictor, "max_concurrency max_body_bytes_in_flight"),
+        "models": _models(predictor.models),
+        "multiModelReloading": _models(predictor.multi_model_reloading),
+        "batching": _batching(predictor),
+        "example": _example(predictor.example),
+        "monitoring": _fields(monitoring, "model_type key") or None,
+        "cors": {"allowOrigins": list(predictor.cors)} if predictor.cors else None,
+        "predictionLog": _prediction_log(predictor.prediction_log),
+    }
+    return {
+        **_fields(predictor, begin),
+        "requestTimeoutSeconds": plain_number(timeout),
+        **_fields(predictor, "log_level class_name python_path"),
+        **({"config": dict(predictor.config)} if predictor.config else {}),
+        **{key: value for key, value in optional.items() if value is not None},
+    }
+
+
+def _fields(item: Any, names: str) -> dict[str, Any]:
+    """The fields of a dataclass that are set, by their names in camelCase; none of `None`."""
+    values = {name: getattr(item, name, None) for name in names.split()}
+    return {
+        re.sub("_(.)", lambda letter: letter[1].upper(), name): value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _models(models: Models | None) -> dict[str, Any] | None:
     if models is None:
         return None
-    paths = [
-        _set({"name": m.name, "path": m.path, "signatureKey": m.signature_key})
-        for m in models.paths
-    ]
-    return _set(
-        {
-            "path": models.path,
-            "paths": paths or None,
-            "dir": models.dir,
-            "signatureKey": models.signature_key,
-            "cacheSize": models.cache_size,
-            "diskCacheSize": models.disk_cache_size,
-        }
-    )
+    paths = [_fields(each, "name path signature_key") for each in models.paths]
+    return {
+        **_fields(models, "path"),
+        **without_empty(paths=paths),
+        **_fields(models, "dir signature_key cache_size disk_cache_size"),
+    }
 
 
 def _batching(predictor: PredictorSpec) -> dict[str, Any] | None:
@@ -91,33 +88,22 @@ def _example(example: Example | None) -> dict[str, Any] | None:
     """As JSON texts: Helm would change some numbers, and the request is sent as it is."""
     if example is None:
         return None
-    response = None if example.response is None else json.dumps(example.response)
-    return _set({"request": json.dumps(example.request), "response": response})
-
-
-def _monitoring(monitoring: MonitoringSpec | None) -> dict[str, Any] | None:
-    if monitoring is None:
-        return None
-    return _set({"modelType": monitoring.model_type, "key": monitoring.key})
+    texts = {"request": json.dumps(example.request)}
+    return (
+        texts if example.response is None else {**texts, "response": json.dumps(example.response)}
+    )
 
 
 def _prediction_log(log: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not log:
         return None
-    return _set(
-        {
-            "sink": log["sink"],
-            "url": log["url"],
-            "path": log["path"],
-            "sampleRate": plain_number(log["sample_rate"]),
-            "maxPayloadBytes": log["max_payload_bytes"],
-            "redact": list(log["redact"]),
-        }
-    )
-
-
-def _set(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+    return {
+        "sink": log["sink"],
+        **{key: log[key] for key in ("url", "path") if log[key] is not None},
+        "sampleRate": plain_number(log["sample_rate"]),
+        "maxPayloadBytes": log["max_payload_bytes"],
+        "redact": list(log["redact"]),
+    }
 
 
 _IMAGE = "tensorflow/serving:2.18.0"
