@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, error
 
-_RULE = "kind"
+_error = partial(error, rule="kind")
 _EVERYWHERE = frozenset({"name", "kind", "team", "labels", "annotations", "networking"})
 _PODS = _EVERYWHERE | {
     *("pod_labels", "pod_annotations", "container", "compute", "secrets", "environments", "probes"),
@@ -47,8 +48,7 @@ def section_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
         for section in part if isinstance(part, Mapping) else ():
             if section in _ALL_SECTIONS - sections:
                 known = ", ".join(sorted(sections - _EVERYWHERE))
-                message = f"{kind} has no section {section!r}; it has: {known}"
-                yield error((*at, section), message, rule=_RULE)
+                yield _error((*at, section), f"{kind} has no section {section!r}; it has: {known}")
 
 
 def kind_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
@@ -67,10 +67,9 @@ def _works(kind: str, body: Mapping[str, Any]) -> Iterator[Finding]:
     choices = _WORKS[kind]
     given = [section for section in choices if body.get(section)]
     if not given:
-        yield error((), f"{kind} needs {_either(choices)}", rule=_RULE)
+        yield _error((), f"{kind} needs {_either(choices)}")
     elif len(given) > 1:
-        message = f"{kind} has {_either(choices)}, not both; keep one"
-        yield error((given[1],), message, rule=_RULE)
+        yield _error((given[1],), f"{kind} has {_either(choices)}, not both; keep one")
 
 
 def _either(names: tuple[str, ...]) -> str:
@@ -80,33 +79,32 @@ def _either(names: tuple[str, ...]) -> str:
 def _one_at_a_time(kind: str, predictor: Mapping[str, Any]) -> Iterator[Finding]:
     for key in _REALTIME_ONLY:
         if predictor.get(key):
-            yield error(("predictor", key), f"only a RealtimeAPI has {key!r}", rule=_RULE)
+            yield _error(("predictor", key), f"only a RealtimeAPI has {key!r}")
     for key in _ONE_AT_A_TIME:
         if predictor.get(key, 1) != 1:
             message = f"a replica of {kind} processes one item at a time; remove {key!r}"
-            yield error(("predictor", key), message, rule=_RULE)
+            yield _error(("predictor", key), message)
 
 
 def _job_container(kind: str, container: Mapping[str, Any] | None) -> Iterator[Finding]:
     if container is None:
         return
     if not container.get("command"):
-        yield error(("container",), f"{kind} needs `container.command`", rule=_RULE)
+        yield _error(("container",), f"{kind} needs `container.command`")
     if kind == "TaskAPI" and container.get("readiness_probe"):
         message = "a task receives no requests, so it needs no readiness probe; remove it"
-        yield error(("container", "readiness_probe"), message, rule=_RULE)
+        yield _error(("container", "readiness_probe"), message)
 
 
 def _split(apis: list[Mapping[str, Any]]) -> Iterator[Finding]:
     seen: set[str] = set()
     for index, api in enumerate(apis):
         if api["name"] in seen:
-            message = f"{api['name']!r} is in the list twice"
-            yield error(("apis", index, "name"), message, rule=_RULE)
+            yield _error(("apis", index, "name"), f"{api['name']!r} is in the list twice")
         seen.add(api["name"])
     total = sum(api["weight"] for api in apis if not api.get("shadow"))
     if total != 100:
         message = f"the weights add up to {total}; without the shadow they must add up to 100"
-        yield error(("apis",), message, rule=_RULE)
+        yield _error(("apis",), message)
     if sum(bool(api.get("shadow")) for api in apis) > 1:
-        yield error(("apis",), "there can be one shadow only", rule=_RULE)
+        yield _error(("apis",), "there can be one shadow only")

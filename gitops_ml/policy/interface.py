@@ -34,8 +34,7 @@ def _is_routed(side: Side) -> bool:
 def _kind(subject: Subject) -> Iterator[Breach]:
     before, after = subject.before, subject.after
     if before is not None and after is not None and before.spec.kind != after.spec.kind:
-        message = f"the kind changes from {before.spec.kind} to {after.spec.kind}"
-        yield Breach(("kind",), message)
+        yield Breach(("kind",), f"the kind changes from {before.spec.kind} to {after.spec.kind}")
 
 
 def _schema(subject: Subject) -> Iterator[Breach]:

@@ -36,8 +36,7 @@ def _owner(subject: Subject, side: Side) -> Iterator[Breach]:
     keys = subject.project.checks.owner_keys
     spec = side.spec
     if keys and not any(spec.labels.get(key) or spec.annotations.get(key) for key in keys):
-        message = f"nothing names its owner: none of {', '.join(keys)} is set"
-        yield Breach(("annotations",), message)
+        yield Breach(("annotations",), f"nothing names its owner: none of {', '.join(keys)} is set")
 
 
 def usage_of(spec: ReleaseSpec, cluster: ClusterSpec) -> Usage:

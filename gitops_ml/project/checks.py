@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from gitops_ml.documents.findings import Finding, Path, error, suggestion
 from gitops_ml.project.cron import zone_findings
 
 _RULE = "project"
+_error = partial(error, rule=_RULE)
 SEVERITIES = ("error", "warning", "note")
 IGNORED = "ignore"
 """The severity of a rule that is not checked."""
@@ -143,17 +145,16 @@ def freeze_error(fields: Mapping[str, Any], at: Path) -> Iterator[Finding]:
         try:
             moments.append(_moment(fields[name]))
         except ValueError:
-            yield error((*at, name), f"{fields[name]} is no time of the calendar", rule=_RULE)
+            yield _error((*at, name), f"{fields[name]} is no time of the calendar")
     if len(moments) == 2:
         start, end = moments
         if type(start) is not type(end):
             message = "start and end are both days of the calendar, or both days of the week"
-            yield error((*at, "end"), message, rule=_RULE)
+            yield _error((*at, "end"), message)
         elif start == end:
-            message = "the window is empty: `end` is the first moment after it"
-            yield error((*at, "end"), message, rule=_RULE)
+            yield _error((*at, "end"), "the window is empty: `end` is the first moment after it")
         elif isinstance(start, datetime) and isinstance(end, datetime) and end < start:
-            yield error((*at, "end"), "the window ends before it starts", rule=_RULE)
+            yield _error((*at, "end"), "the window ends before it starts")
     yield from zone_findings(fields.get("timezone", "UTC"), (*at, "timezone"), rule=_RULE)
 
 
@@ -163,7 +164,7 @@ def check_relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     for index, fields in enumerate(checks.get("exceptions") or ()):
         at: Path = ("checks", "exceptions", index)
         if not _is_date(fields["until"]):
-            yield error((*at, "until"), f"{fields['until']} is no day of the calendar", rule=_RULE)
+            yield _error((*at, "until"), f"{fields['until']} is no day of the calendar")
         yield from _environments(fields.get("environments"), data, (*at, "environments"))
 
     for index, fields in enumerate(checks.get("freezes") or ()):
@@ -176,9 +177,9 @@ def check_relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     for index, fields in enumerate(checks.get("rules") or ()):
         if fields["id"] in taken:
             message = f"another rule has the id {fields['id']!r}"
-            yield error(("checks", "rules", index, "id"), message, rule=_RULE)
+            yield _error(("checks", "rules", index, "id"), message)
         if (wrong := _cel_error(fields["expression"])) is not None:
-            yield error(("checks", "rules", index, "expression"), wrong, rule=_RULE)
+            yield _error(("checks", "rules", index, "expression"), wrong)
         taken.add(fields["id"])
 
 
@@ -186,22 +187,20 @@ def _limits(limits: Any, data: Mapping[str, Any]) -> Iterator[Finding]:
     for index, fields in enumerate(limits):
         at: Path = ("checks", "limits", index)
         if not {"gpus", "replicas", "cost"} & {k for k, v in fields.items() if v is not None}:
-            yield error(at, "it limits nothing: set gpus, replicas or cost", rule=_RULE)
+            yield _error(at, "it limits nothing: set gpus, replicas or cost")
         environment, team = fields.get("environment"), fields.get("team")
         if environment is not None:
             for found in _environments([environment], data, at):
                 yield Finding((*at, "environment"), found.message, _RULE)
         if team is not None and (teams := data.get("teams")) and team not in teams:
-            message = f"unknown team {team!r}{suggestion(team, teams)}"
-            yield error((*at, "team"), message, rule=_RULE)
+            yield _error((*at, "team"), f"unknown team {team!r}{suggestion(team, teams)}")
 
 
 def _environments(names: Any, data: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     known = data["environments"]
     for index, name in enumerate(names or ()):
         if name not in known:
-            message = f"unknown environment {name!r}{suggestion(name, known)}"
-            yield error((*at, index), message, rule=_RULE)
+            yield _error((*at, index), f"unknown environment {name!r}{suggestion(name, known)}")
 
 
 def _cel_error(expression: str) -> str | None:

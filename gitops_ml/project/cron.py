@@ -41,8 +41,7 @@ def cron_findings(
 def zone_findings(timezone: str, at: Path, *, rule: str) -> Iterator[Finding]:
     """The error of a name that is not one of an IANA time zone."""
     if timezone not in timezones():
-        message = f"{timezone!r} is not an IANA time zone{_zone_like(timezone)}"
-        yield error(at, message, rule=rule)
+        yield error(at, f"{timezone!r} is not an IANA time zone{_zone_like(timezone)}", rule=rule)
 
 
 @lru_cache

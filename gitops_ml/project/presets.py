@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error
@@ -134,7 +135,7 @@ ANY_GPU = preset_gpu_class("nvidia", model=None, mig=None, spot=False)
 """GPUs of an API that names no class: any node whose device plugin offers ``nvidia.com/gpu``."""
 
 
-_RULE = "prices"
+_error = partial(error, rule="prices")
 _NEEDED = ("cpu_hour", "memory_hour")
 _USUAL: Mapping[str, Any] = {"currency": "USD", "spot_factor": 0.4}
 
@@ -227,7 +228,7 @@ def price_findings(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     elif prices.get("preset") is None:
         if missing := [key for key in _NEEDED if prices.get(key) is None]:
             message = f"{' and '.join(missing)} missing; give them, or a preset"
-            yield error((*at, "prices"), message, rule=_RULE)
+            yield _error((*at, "prices"), message)
     else:
         yield from _currency(prices, at)
 
@@ -237,14 +238,14 @@ def _without_use(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
         for key in ("gpu_hour", "spot_factor"):
             if fields.get(key) is not None:
                 message = f"{key!r} has an effect with 'prices' of the cluster only; add them"
-                yield error((*at, "gpu_classes", name, key), message, rule=_RULE)
+                yield _error((*at, "gpu_classes", name, key), message)
 
 
 def _currency(prices: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     preset = PRICE_PRESETS[prices["preset"]].prices.currency
     if (prices.get("currency") or preset) != preset:
         message = f"the preset's prices are in {preset}; for another currency, give all prices"
-        yield error((*at, "prices", "currency"), message, rule=_RULE)
+        yield _error((*at, "prices", "currency"), message)
 
 
 def with_prices(cluster: Mapping[str, Any]) -> Mapping[str, Any]:

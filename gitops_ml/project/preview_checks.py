@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion
@@ -10,6 +11,7 @@ from gitops_ml.documents.json_schema import load_schema
 from gitops_ml.project.cron import cron_findings
 
 _RULE = "project"
+_error = partial(error, rule=_RULE)
 
 
 def preview_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -32,13 +34,13 @@ def _environment_findings(
 ) -> Iterator[Finding]:
     if environment["protected"]:
         message = "a protected environment has no previews: preview the environment before it"
-        yield error(at, message, rule=_RULE)
+        yield _error(at, message)
     if data["gitops"] and data["gitops"]["mode"] == "manifests":
         message = (
             "previews lay values over those of a release, which gitops.mode `manifests` has rendered: "
             "use the mode `chart`"
         )
-        yield error(at, message, rule=_RULE)
+        yield _error(at, message)
 
 
 def _hours_findings(hours: Mapping[str, str] | None, at: Path) -> Iterator[Finding]:
@@ -57,7 +59,7 @@ def _gpu_findings(
         message = (
             f"the cluster {cluster!r} has no GPU class {chosen!r}{suggestion(chosen, classes)}"
         )
-        yield error((*at, "gpu_class"), message, rule=_RULE)
+        yield _error((*at, "gpu_class"), message)
 
 
 def _namespace_findings(environments: Mapping[str, Any], name: str, at: Path) -> Iterator[Finding]:
@@ -65,14 +67,11 @@ def _namespace_findings(environments: Mapping[str, Any], name: str, at: Path) ->
     own, at = environments[name]["previews"]["namespace_prefix"], (*at, "namespace_prefix")
     for other, each in environments.items():
         if each["namespace"].startswith(f"{own}-pr-"):
-            message = (
-                f"previews could write to {each['namespace']!r}, the namespace of {other!r}: use "
-                "another prefix"
-            )
-            yield error(at, message, rule=_RULE)
+            message = f"previews could write to {each['namespace']!r}, the namespace of {other!r}: use another prefix"
+            yield _error(at, message)
         if other != name and each["previews"] and each["previews"]["namespace_prefix"] == own:
             message = f"the previews of {other!r} have the prefix {own!r}, too: use another prefix"
-            yield error(at, message, rule=_RULE)
+            yield _error(at, message)
 
 
 def _secret_findings(
@@ -85,16 +84,16 @@ def _secret_findings(
             f"the cluster {cluster!r} does not have the External Secrets operator, which makes the Secrets of "
             "previews: install it and set external_secrets: true"
         )
-        yield error(at, message, rule=_RULE)
+        yield _error(at, message)
     known: set[tuple[str, str]] = set()
     stores: dict[str, str] = {}
     for index, each in enumerate(secrets):
         name, key, store = each["name"], each["key"], each["remote"]["store"]
         if (name, key) in known:
-            yield error((*at, index), f"the key {key!r} of {name!r} is there twice", rule=_RULE)
+            yield _error((*at, index), f"the key {key!r} of {name!r} is there twice")
         if stores.setdefault(name, store) != store:
             message = f"the keys of {name!r} come from different stores"
-            yield error((*at, index, "remote", "store"), message, rule=_RULE)
+            yield _error((*at, index, "remote", "store"), message)
         known.add((name, key))
 
 

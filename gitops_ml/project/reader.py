@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,7 +38,7 @@ from gitops_ml.project.project import (
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
 
-_RULE = "project"
+_error = partial(error, rule="project")
 _ONLY_CLUSTER = "in-cluster"
 
 
@@ -100,8 +101,7 @@ def _overrides(data: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], l
 def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     image = data.get("image") or {}
     if image.get("platform") and "platforms" in image:
-        message = "'platform' is short for 'platforms': keep one of them"
-        yield error(("image", "platform"), message, rule=_RULE)
+        yield _error(("image", "platform"), "'platform' is short for 'platforms': keep one of them")
     for key in ("gitops", "source"):
         yield from _repository(data.get(key) or {}, key)
     yield from _signing((data.get("image") or {}).get("signing") or {})
@@ -120,7 +120,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         spot = (cluster or {}).get("spot")
         yield from _tolerations(spot or {}, (*at, "spot"))
         if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
-            yield error((*at, "spot"), "it needs a preset or a node_selector", rule=_RULE)
+            yield _error((*at, "spot"), "it needs a preset or a node_selector")
     for name, environment in data["environments"].items():
         yield from _environment_cluster(environment.get("cluster"), clusters, name)
     yield from _shared_places(data["environments"], clusters)
@@ -128,9 +128,7 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
     teams, default = data.get("teams") or {}, data.get("default_team")
     yield from _team_names(teams, default)
     if teams and default is not None and default not in teams:
-        yield error(
-            ("default_team",), f"unknown team {default!r}{suggestion(default, teams)}", rule=_RULE
-        )
+        yield _error(("default_team",), f"unknown team {default!r}{suggestion(default, teams)}")
 
 
 def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -141,24 +139,21 @@ def _policies(data: Mapping[str, Any]) -> Iterator[Finding]:
         for section in ("annotations", "labels"):
             for index, key in enumerate((fields or {}).get(section) or ()):
                 if is_never_allowed(key):
-                    message = (
-                        f"{key!r} cannot be allowed: Helm, Argo CD, Kubernetes or gitops-ml "
-                        "acts on it"
-                    )
-                    yield error((*at, section, index), message, rule=_RULE)
+                    message = f"{key!r} cannot be allowed: Helm, Argo CD, Kubernetes or gitops-ml acts on it"
+                    yield _error((*at, section, index), message)
 
 
 def _tolerations(nodes: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     for index, toleration in enumerate(nodes.get("tolerations") or ()):
         if (wrong := toleration_error(toleration)) is not None:
-            yield error((*at, "tolerations", index), wrong, rule=_RULE)
+            yield _error((*at, "tolerations", index), wrong)
 
 
 def _image_volumes(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     version = cluster.get("kubernetes_version")
     if cluster.get("image_volumes") and version and minor_version(version) < 33:
         message = f"pods can mount images from Kubernetes 1.33 on; kubernetes_version is {version}"
-        yield error((*at, "image_volumes"), message, rule=_RULE)
+        yield _error((*at, "image_volumes"), message)
 
 
 def _unmeasured(prometheus: Mapping[str, Any], at: Path) -> Iterator[Finding]:
@@ -168,7 +163,7 @@ def _unmeasured(prometheus: Mapping[str, Any], at: Path) -> Iterator[Finding]:
         message = (
             "without pod_monitors or address nothing scrapes the pods, so that no alert could fire"
         )
-        yield error((*at, "prometheus", "alerts"), message, rule=_RULE)
+        yield _error((*at, "prometheus", "alerts"), message)
 
 
 def _unsent_token(loki: Mapping[str, Any], at: Path) -> Iterator[Finding]:
@@ -178,7 +173,7 @@ def _unsent_token(loki: Mapping[str, Any], at: Path) -> Iterator[Finding]:
             "an address inside of the cluster is reached through the API server's proxy, which passes no "
             "token on: remove it, or give an address outside of the cluster"
         )
-        yield error((*at, "loki", "token_env"), message, rule=_RULE)
+        yield _error((*at, "loki", "token_env"), message)
 
 
 def _repository(fields: Mapping[str, Any], section: str) -> Iterator[Finding]:
@@ -228,15 +223,14 @@ def _gpu_class_relations(fields: Mapping[str, Any], at: Path) -> Iterator[Findin
     preset = fields.get("preset")
     if preset is None:
         if not fields.get("resource"):
-            yield error(at, "a GPU class needs a preset or a resource", rule=_RULE)
+            yield _error(at, "a GPU class needs a preset or a resource")
         for key in ("model", "mig", "spot"):
             if fields.get(key):
-                yield error((*at, key), f"{key!r} has an effect with a preset only", rule=_RULE)
+                yield _error((*at, key), f"{key!r} has an effect with a preset only")
     elif fields.get("spot") and preset not in SPOT_PRESETS:
-        yield error(
+        yield _error(
             (*at, "spot"),
             f"the preset {preset!r} has no spot nodes; write their labels to node_selector",
-            rule=_RULE,
         )
 
 
@@ -246,10 +240,10 @@ def _environment_cluster(
     at: Path = ("environments", environment)
     if cluster is None and len(clusters) > 1:
         names = ", ".join(clusters)
-        yield error(at, f"'cluster' is missing; the project has: {names}", rule=_RULE)
+        yield _error(at, f"'cluster' is missing; the project has: {names}")
     elif cluster is not None and cluster not in clusters:
         message = f"unknown cluster {cluster!r}{suggestion(cluster, clusters)}"
-        yield error((*at, "cluster"), message, rule=_RULE)
+        yield _error((*at, "cluster"), message)
 
 
 def _shared_places(
@@ -264,7 +258,7 @@ def _shared_places(
         other = taken.setdefault(place, name)
         if other != name:
             message = f"{fields['namespace']!r} is the namespace of {other!r} on the same cluster"
-            yield error(("environments", name, "namespace"), message, rule=_RULE)
+            yield _error(("environments", name, "namespace"), message)
 
 
 def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Finding]:
@@ -273,7 +267,7 @@ def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Findi
         places.append((default, ("default_team",)))
     for name, place in places:
         if message := taken_team(name):
-            yield error(place, message, rule=_RULE)
+            yield _error(place, message)
 
 
 # -- data to values --------------------------------------------------------------------------------

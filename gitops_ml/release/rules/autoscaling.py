@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
 from gitops_ml.documents.quantities import format_duration
@@ -12,6 +13,8 @@ from gitops_ml.release.resolve import is_zero
 from gitops_ml.release.spec import AutoscalingSpec, ReleaseSpec, Trigger
 
 _RULE = "autoscaling"
+_error = partial(error, rule=_RULE)
+_warning = partial(warning, rule=_RULE)
 _AT: Path = ("autoscaling",)
 _LONGEST_WINDOW = 1800
 _ASYNC_CONCURRENCY = 128
@@ -45,15 +48,13 @@ def _bounds(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
         autoscaling.init_replicas,
     )
     if most < least:
-        message = f"{most} is less than min_replicas ({least})"
-        yield error((*_AT, "max_replicas"), message, rule=_RULE)
+        yield _error((*_AT, "max_replicas"), f"{most} is less than min_replicas ({least})")
     elif first is not None and not least <= first <= most:
         message = f"{first} is not between min_replicas ({least}) and max_replicas ({most})"
-        yield error((*_AT, "init_replicas"), message, rule=_RULE)
+        yield _error((*_AT, "init_replicas"), message)
     fallback = autoscaling.fallback_replicas
     if fallback is not None and fallback > most:
-        message = f"{fallback} is more than max_replicas ({most})"
-        yield error((*_AT, "fallback_replicas"), message, rule=_RULE)
+        yield _error((*_AT, "fallback_replicas"), f"{fallback} is more than max_replicas ({most})")
 
 
 def _target(spec: ReleaseSpec) -> Iterator[Finding]:
@@ -65,7 +66,7 @@ def _target(spec: ReleaseSpec) -> Iterator[Finding]:
             f"{target:g} is more than a replica takes: {working} at a time and {waiting} waiting; "
             "it would never scale up"
         )
-        yield error((*_AT, "target_in_flight"), message, rule=_RULE)
+        yield _error((*_AT, "target_in_flight"), message)
 
 
 def _capacity(spec: ReleaseSpec) -> tuple[int, int]:
@@ -84,11 +85,10 @@ def _capacity(spec: ReleaseSpec) -> tuple[int, int]:
 def _periods(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
     window = autoscaling.window
     if window < 10 or window % 10:
-        message = f"{format_duration(window)} is not a multiple of 10s"
-        yield error((*_AT, "window"), message, rule=_RULE)
+        yield _error((*_AT, "window"), f"{format_duration(window)} is not a multiple of 10s")
     elif window > _LONGEST_WINDOW:
         message = f"{format_duration(window)} is more than 30m, the longest that is averaged over"
-        yield error((*_AT, "window"), message, rule=_RULE)
+        yield _error((*_AT, "window"), message)
 
 
 def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
@@ -97,35 +97,33 @@ def _schedule(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
         yield from cron_findings(at, window.start, window.end, window.timezone, rule=_RULE)
         if window.replicas > autoscaling.max_replicas:
             message = f"{window.replicas} is more than max_replicas ({autoscaling.max_replicas})"
-            yield error((*at, "replicas"), message, rule=_RULE)
+            yield _error((*at, "replicas"), message)
         elif window.replicas <= autoscaling.min_replicas:
             message = (
                 f"{window.replicas} is not more than min_replicas, so the window has no effect"
             )
-            yield warning((*at, "replicas"), message, rule=_RULE)
+            yield _warning((*at, "replicas"), message)
 
 
 def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     autoscaling, at = spec.autoscaling, (*_AT, "scale_to_zero")
     if autoscaling.min_replicas > 0:
         if autoscaling.scale_to_zero is not None:
-            message = "it has an effect with min_replicas: 0 only"
-            yield warning(at, message, rule=_RULE)
+            yield _warning(at, "it has an effect with min_replicas: 0 only")
         return
     match autoscaling.scale_to_zero:
         case None:
-            yield error((*_AT, "min_replicas"), _NOTHING_WAKES, rule=_RULE)
+            yield _error((*_AT, "min_replicas"), _NOTHING_WAKES)
         case "http" if not cluster.http_addon:
             message = (
                 f"cluster {cluster.name!r} does not have KEDA's HTTP add-on; install it and set "
                 "http_addon: true in the project file"
             )
-            yield error(at, message, rule=_RULE)
+            yield _error(at, message)
         case "schedule" if not autoscaling.schedule and not _has(autoscaling, "cron"):
-            message = "there is no schedule that could wake the API; add one"
-            yield error(at, message, rule=_RULE)
+            yield _error(at, "there is no schedule that could wake the API; add one")
         case "trigger" if not any(map(_wakes, autoscaling.triggers)):
-            yield error(at, _NO_TRIGGER_WAKES, rule=_RULE)
+            yield _error(at, _NO_TRIGGER_WAKES)
 
 
 _NOTHING_WAKES = (

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
@@ -19,7 +19,7 @@ from gitops_ml.release.resolve import has_spare
 from gitops_ml.release.spec import ReleaseSpec
 from gitops_ml.release.values.chart import pod_part
 
-_RULE = "limits"
+_error = partial(error, rule="limits")
 _HOUR = 3600
 _TICK = 0.001
 """Seconds: event loops and histograms know no shorter time."""
@@ -73,7 +73,7 @@ def _between(where: Path, seconds: float, *, most: float, least: float = 0) -> t
         message += (
             ", the shortest time that the runtime measures: write it in ms or s, such as 500ms"
         )
-    return (error(where, message, rule=_RULE),)
+    return (_error(where, message),)
 
 
 def _in_seconds(
@@ -85,7 +85,7 @@ def _in_seconds(
             f"{format_duration(seconds)} is not a whole number of seconds, which is what the cluster "
             f"counts: write {format_duration(math.ceil(seconds))}"
         )
-        return (error(where, message, rule=_RULE),)
+        return (_error(where, message),)
     return _between(where, seconds, most=most, least=least)
 
 
@@ -113,13 +113,13 @@ def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
 def _cpu(where: Path, quantity: str | None) -> tuple[Finding, ...]:
     if quantity is None or 0 < _amount(quantity) <= _MOST_CPU:
         return ()
-    return (error(where, f"{quantity:.40} is not between 1m and {_MOST_CPU}", rule=_RULE),)
+    return (_error(where, f"{quantity:.40} is not between 1m and {_MOST_CPU}"),)
 
 
 def _memory(where: Path, quantity: str | None) -> tuple[Finding, ...]:
     if quantity is None or 0 < _amount(quantity) <= _MOST_MEMORY:
         return ()
-    return (error(where, f"{quantity:.40} is not between 1Ki and 999Ti", rule=_RULE),)
+    return (_error(where, f"{quantity:.40} is not between 1Ki and 999Ti"),)
 
 
 @lru_cache(maxsize=1024)
@@ -132,7 +132,7 @@ def _images(spec: ReleaseSpec) -> Iterator[Finding]:
     for where, image in spec.container.images() if spec.container else ():
         if (length := len(ImageRef.parse(image).repository)) > _LONGEST_REPOSITORY:
             message = f"the repository has {length} characters; engines allow {_LONGEST_REPOSITORY}"
-            yield error(where, message, rule=_RULE)
+            yield _error(where, message)
         elif image.endswith(":latest"):
             message = f"{image} is another image at any time; name a version, or better a digest"
             yield warning(where, message, rule="image")
@@ -143,7 +143,7 @@ def _tolerations(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     at: Path = ("compute", "tolerations")
     spot = cluster.spot.tolerations if compute.spot and cluster.spot else ()
     if len(compute.tolerations) + len(spot) > _MOST_TOLERATIONS:
-        yield error(at, f"there are more than {_MOST_TOLERATIONS}", rule=_RULE)
+        yield _error(at, f"there are more than {_MOST_TOLERATIONS}")
     for index, toleration in enumerate(compute.tolerations):
         if (wrong := toleration_error(toleration)) is not None:
             yield error((*at, index), wrong, rule="tolerations")
@@ -216,7 +216,7 @@ def _unwritable(value: Any, path: Path) -> Iterator[Finding]:
     if isinstance(value, str):
         if _CONTROL.search(value):
             message = f"{value[:40]!r} has a control character, which cannot be in a ConfigMap"
-            yield error(path, message, rule=_RULE)
+            yield _error(path, message)
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _unwritable(key, (*path, key))

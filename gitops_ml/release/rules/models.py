@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
 from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, ImageSettings
@@ -17,7 +18,7 @@ from gitops_ml.release.model_artifacts import (
 )
 from gitops_ml.release.spec import Models, PredictorSpec, ReleaseSpec
 
-_RULE = "models"
+_error = partial(error, rule="models")
 _PINNED_HUB = re.compile(r"hf://[^@]+@[0-9a-f]{7,40}(/.*)?")
 
 
@@ -51,15 +52,14 @@ def _which(predictor: PredictorSpec) -> Iterator[Finding]:
             message = (
                 "python predictors load models through `multi_model_reloading` or in their own code"
             )
-            yield error((*at, "models"), message, rule=_RULE)
+            yield _error((*at, "models"), message)
     elif predictor.multi_model_reloading is not None:
-        message = f"{predictor.type} predictors use `models`"
-        yield error((*at, "multi_model_reloading"), message, rule=_RULE)
+        yield _error((*at, "multi_model_reloading"), f"{predictor.type} predictors use `models`")
     elif predictor.models is None:
-        yield error(at, f"{predictor.type} predictors need `models`", rule=_RULE)
+        yield _error(at, f"{predictor.type} predictors need `models`")
     if predictor.tensorflow_serving_image is not None and predictor.type != "tensorflow":
         message = f"a {predictor.type} predictor has no TensorFlow Serving; remove it"
-        yield error((*at, "tensorflow_serving_image"), message, rule=_RULE)
+        yield _error((*at, "tensorflow_serving_image"), message)
 
 
 def _artifacts(predictor: PredictorSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _artifacts(predictor: PredictorSpec, environment: EnvironmentSpec) -> Iterat
         try:
             image = parse_location(location)
         except BadLocation as fault:
-            yield error(path, str(fault), rule=_RULE)
+            yield _error(path, str(fault))
             continue
         if environment.protected and image.digest is None:
             message = f"{environment.name} is protected: pin the artifact, {location}@sha256:…"
@@ -84,14 +84,14 @@ def _plain_registry(predictor: PredictorSpec, images: ImageSettings) -> Iterator
                 "(image.insecure): give it a certificate, or let the nodes pull them "
                 "(`image_volumes` of the cluster)"
             )
-            yield error(path, message, rule=_RULE)
+            yield _error(path, message)
 
 
 def _one_source(models: Models, at: Path) -> Iterator[Finding]:
     given = [name for name in ("path", "paths", "dir") if getattr(models, name)]
     if len(given) != 1:
         found = f"it has {' and '.join(given)}" if given else "it has none"
-        yield error(at, f"exactly one of path, paths and dir is needed; {found}", rule=_RULE)
+        yield _error(at, f"exactly one of path, paths and dir is needed; {found}")
 
 
 def _caches(models: Models, predictor: PredictorSpec, at: Path) -> Iterator[Finding]:
@@ -100,21 +100,19 @@ def _caches(models: Models, predictor: PredictorSpec, at: Path) -> Iterator[Find
         return
     if memory is None or disk is None:
         missing = "cache_size" if memory is None else "disk_cache_size"
-        yield error(at, f"{missing!r} is missing; both caches have a size, or none", rule=_RULE)
+        yield _error(at, f"{missing!r} is missing; both caches have a size, or none")
     elif memory > disk:
-        message = f"{memory} is more than disk_cache_size ({disk})"
-        yield error((*at, "cache_size"), message, rule=_RULE)
+        yield _error((*at, "cache_size"), f"{memory} is more than disk_cache_size ({disk})")
     if predictor.processes_per_replica != 1:
         message = "models are cached by one process only; processes_per_replica must be 1"
-        yield error((*at, "cache_size"), message, rule=_RULE)
+        yield _error((*at, "cache_size"), message)
 
 
 def _names(models: Models, predictor: PredictorSpec, at: Path) -> Iterator[Finding]:
     counts = Counter(model.name for model in models.paths)
     for index, model in enumerate(models.paths):
         if counts[model.name] > 1:
-            message = f"several models are called {model.name!r}"
-            yield error((*at, "paths", index, "name"), message, rule=_RULE)
+            yield _error((*at, "paths", index, "name"), f"several models are called {model.name!r}")
         if model.signature_key is not None and predictor.type != "tensorflow":
             yield _signature((*at, "paths", index, "signature_key"))
     if models.signature_key is not None and predictor.type != "tensorflow":
@@ -122,7 +120,7 @@ def _names(models: Models, predictor: PredictorSpec, at: Path) -> Iterator[Findi
 
 
 def _signature(path: Path) -> Finding:
-    return error(path, "only TensorFlow models have signatures; remove it", rule=_RULE)
+    return _error(path, "only TensorFlow models have signatures; remove it")
 
 
 def _pins(models: Models, environment: EnvironmentSpec, at: Path) -> Iterator[Finding]:
@@ -141,13 +139,10 @@ def _batching(predictor: PredictorSpec) -> Iterator[Finding]:
     if batching is None:
         return
     if predictor.type == "onnx":
-        yield error(at, "onnx predictors have no server-side batching", rule=_RULE)
+        yield _error(at, "onnx predictors have no server-side batching")
     if batching.batch_interval <= 0:
-        yield error((*at, "batch_interval"), "it must be more than 0s", rule=_RULE)
+        yield _error((*at, "batch_interval"), "it must be more than 0s")
     limit = predictor.max_concurrency
     if limit is not None and limit < batching.max_batch_size:
-        message = (
-            f"a batch of {batching.max_batch_size} can never be full: max_concurrency admits "
-            f"{limit} requests"
-        )
-        yield error((*at, "max_batch_size"), message, rule=_RULE)
+        message = f"a batch of {batching.max_batch_size} can never be full: max_concurrency admits {limit} requests"
+        yield _error((*at, "max_batch_size"), message)

@@ -6,6 +6,7 @@ import ipaddress
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
@@ -64,11 +65,9 @@ def _environment_variables(spec: ReleaseSpec) -> Iterator[Finding]:
         for name, value in variables.items():
             if name.startswith(_RESERVED_ENV):
                 prefix = next(each for each in _RESERVED_ENV if name.startswith(each))
-                message = f"names that begin with {prefix} are reserved"
-                yield error((*at, name), message, rule="env")
+                yield error((*at, name), f"names that begin with {prefix} are reserved", rule="env")
             if name in taken:
-                message = f"{name} is in `secrets` too; keep one"
-                yield error((*at, name), message, rule="env")
+                yield error((*at, name), f"{name} is in `secrets` too; keep one", rule="env")
             yield from _secret_value((*at, name), name, value)
     if spec.predictor is not None:
         yield from _secrets_in_config(spec.predictor.config, ("predictor", "config"))
@@ -156,8 +155,7 @@ def _container(container: ContainerSpec, environment: EnvironmentSpec) -> Iterat
     yield from _probes(container.readiness_probe, container.liveness_probe, at)
     yield from _pre_stop(container.pre_stop, at)
     if container.in_flight_metric is not None and container.metrics_path is None:
-        message = "it also needs 'metrics_path'"
-        yield error((*at, "in_flight_metric"), message, rule="container")
+        yield error((*at, "in_flight_metric"), "it also needs 'metrics_path'", rule="container")
     names = Counter(sidecar.name for sidecar in container.sidecars)
     for index, sidecar in enumerate(container.sidecars):
         place: Path = (*at, "sidecars", index)
@@ -223,8 +221,7 @@ def _networking(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
         yield warning(("networking", "hosts"), message, rule="networking")
     timeout, grace = spec.networking.timeout, spec.probes.grace
     if timeout <= 0:
-        message = "it must be more than 0s"
-        yield error(("networking", "timeout"), message, rule="networking")
+        yield error(("networking", "timeout"), "it must be more than 0s", rule="networking")
     elif timeout > grace and timeout > _DEFAULT_TIMEOUT:
         message = (
             f"requests may take {timeout:g} seconds, but a stopping replica waits {grace:g} seconds "
@@ -280,7 +277,8 @@ def _hidden_by(path: str) -> str | None:
     return next((each for each in _SYSTEM if f"{path}/".startswith(f"{each}/")), None)
 
 
-_RULE = "proxy"
+_error = partial(error, rule="proxy")
+_warning = partial(warning, rule="proxy")
 _AT: Path = ("container", "proxy")
 
 
@@ -293,11 +291,11 @@ def proxy_findings(spec: ReleaseSpec, images: ImageSettings | None) -> Iterator[
         message = (
             "the container counts its requests itself (in_flight_metric); remove one of the two"
         )
-        yield error(_AT, message, rule=_RULE)
+        yield _error(_AT, message)
     for index, sidecar in enumerate(container.sidecars):
         if sidecar.name == CONTAINER:
             message = f"another container of the pod is called {CONTAINER!r}"
-            yield error(("container", "sidecars", index, "name"), message, rule=_RULE)
+            yield _error(("container", "sidecars", index, "name"), message)
     yield from _of_variables(spec)
     yield from _of_grpc(container)
     if container.pre_stop is not None and "sleep" not in container.pre_stop:
@@ -305,13 +303,13 @@ def proxy_findings(spec: ReleaseSpec, images: ImageSettings | None) -> Iterator[
             "behind a proxy Kubernetes runs it as soon as the pod is deleted, while the proxy still "
             "forwards requests: it must not stop the container, which gets SIGTERM after the last one"
         )
-        yield warning(("container", "pre_stop"), message, rule=_RULE)
+        yield _warning(("container", "pre_stop"), message)
     if images is not None and images.repository is None:
         message = (
             "gitops-ml builds an image for the proxy, and it needs a registry to push it to: set "
             "image.repository in the project file"
         )
-        yield warning(_AT, message, rule=_RULE)
+        yield _warning(_AT, message)
 
 
 def _of_variables(spec: ReleaseSpec) -> Iterator[Finding]:
@@ -323,9 +321,7 @@ def _of_variables(spec: ReleaseSpec) -> Iterator[Finding]:
                     "KEDA does not find the variables of a container behind a proxy; write the "
                     f"value ({key.removesuffix('FromEnv')}), or use authentication"
                 )
-                yield error(
-                    ("autoscaling", "triggers", index, "metadata", key), message, rule=_RULE
-                )
+                yield _error(("autoscaling", "triggers", index, "metadata", key), message)
 
 
 def _of_grpc(container: ContainerSpec) -> Iterator[Finding]:
@@ -338,5 +334,5 @@ def _of_grpc(container: ContainerSpec) -> Iterator[Finding]:
                 "max_concurrency, max_queue_length, target_in_flight and proxy, and scale on a trigger "
                 "of type cpu or on a gauge of the container (in_flight_metric)"
             )
-            yield error(("container", name, "grpc"), message, rule=_RULE)
+            yield _error(("container", name, "grpc"), message)
             return

@@ -250,8 +250,7 @@ def affinity_findings(spec: ReleaseSpec) -> Iterator[Finding]:
             yield from _expression((*path, "labelSelector", "matchExpressions", index), each)
         for key in ("matchLabelKeys", "mismatchLabelKeys"):
             if term.get(key) and term.get("labelSelector") is None:
-                message = "it needs a labelSelector; add one, '{}' for all pods"
-                yield _misfit((*path, key), message)
+                yield _misfit((*path, key), "it needs a labelSelector; add one, '{}' for all pods")
         yield from _other_namespaces(path, term, spec)
         if is_required and "podAntiAffinity" in path and not _is_about_its_own(term, spec):
             message = (
@@ -282,8 +281,7 @@ def _expression(path: Path, fields: Fields, *, is_field: bool = False) -> Iterat
     elif operator in ("In", "NotIn") and not values:
         yield _misfit(path, f"{operator} needs values")
     elif operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].lstrip("-").isdigit()):
-        message = f"{operator} needs one whole number as its value, in quotes"
-        yield _misfit(path, message)
+        yield _misfit(path, f"{operator} needs one whole number as its value, in quotes")
     if is_field and not (
         fields.get("key") == _NAME and operator in ("In", "NotIn") and len(values) == 1
     ):

@@ -25,6 +25,8 @@ from gitops_ml.system.secret_scan import has_secret_shape, names_a_secret
 _RULE = "trigger"
 _error = partial(error, rule=_RULE)
 _warning = partial(warning, rule=_RULE)
+_error = partial(error, rule=_RULE)
+_warning = partial(warning, rule=_RULE)
 _denied = partial(error, rule="policy")
 _RESOURCES = ("cpu", "memory")
 _REMOVED = frozenset({"type"})
@@ -53,8 +55,7 @@ def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
         at: Path = ("autoscaling", "triggers", index)
         name = trigger.name or f"{trigger.type}-{index}"
         if name in names:
-            message = f"another trigger has the name {name!r}"
-            yield _error((*at, "name"), message)
+            yield _error((*at, "name"), f"another trigger has the name {name!r}")
         names.add(name)
         yield from _metadata(trigger, at)
         yield from _metric_type(trigger, at)
@@ -80,8 +81,7 @@ def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
         return
     for name in scaler.required:
         if name not in trigger.metadata and f"{name}FromEnv" not in trigger.metadata:
-            message = f"{trigger.type} needs {name!r}"
-            yield _error((*at, "metadata"), message)
+            yield _error((*at, "metadata"), f"{trigger.type} needs {name!r}")
     for name, value in trigger.metadata.items():
         place = (*at, "metadata", name)
         is_known = name in scaler.parameters or scaler.is_open or name in _REMOVED
@@ -107,8 +107,7 @@ def _metric_type(trigger: Trigger, at: Path) -> Iterator[Finding]:
         message = "KEDA 2.18 removed it; write metric_type: Utilization or AverageValue"
         yield _error((*at, "metadata", "type"), message)
     if kind not in ("Utilization", "AverageValue"):
-        message = f"{trigger.type} needs metric_type: Utilization or AverageValue"
-        yield _error(place, message)
+        yield _error(place, f"{trigger.type} needs metric_type: Utilization or AverageValue")
     value = trigger.metadata.get("value", "1")
     if kind == "Utilization" and not (value.isascii() and value.isdigit() and int(value) > 0):
         message = f"{value!r} is not a percentage; write a whole number in quotes"
@@ -142,8 +141,7 @@ def _authentication(trigger: Trigger, at: Path) -> Iterator[Finding]:
     for key in fields:
         if key not in AUTHENTICATION_KEYS:
             known = suggestion(key, ["name", "kind", *sorted(AUTHENTICATION_KEYS)])
-            message = f"a TriggerAuthentication has no key {key!r}{known}"
-            yield _error((*place, key), message)
+            yield _error((*place, key), f"a TriggerAuthentication has no key {key!r}{known}")
         elif (wrong := _authentication_error(key, fields[key])) is not None:
             yield _error((*place, key), wrong)
     if not fields:
