@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_ml.release.rules.keda_scalers import scalers
+from gitops_ml.release.rules.triggers import scalers
 from gitops_ml.system.secret_scan import has_secret_shape, looks_random, names_a_secret
 
 

@@ -15,8 +15,7 @@ from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.manifest.merge_patch import patched
 from gitops_ml.project.policy import TriggerPolicy
-from gitops_ml.release.rules.keda_scalers import scalers
-from gitops_ml.release.rules.triggers import AUTHENTICATION_KEYS, is_address
+from gitops_ml.release.rules.triggers import AUTHENTICATION_KEYS, is_address, scalers
 from tests.support.pipeline import api, errors_of, merged, project_of, rendered
 
 if TYPE_CHECKING:

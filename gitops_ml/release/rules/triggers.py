@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
+from gitops_ml.documents.yaml_reader import load_yaml
 from gitops_ml.project.cron import cron_findings
 from gitops_ml.project.policy import Policy, is_in_cluster, is_nodes_own, matches_any, servers_in
 from gitops_ml.project.project import ClusterSpec
-from gitops_ml.release.rules.keda_scalers import scalers
 from gitops_ml.release.spec import ReleaseSpec, Trigger
+from gitops_ml.system.resources import resource_directory
 from gitops_ml.system.secret_scan import has_secret_shape, names_a_secret
 
 _RULE = "trigger"
@@ -46,6 +48,31 @@ _REFERENCES = {
 """The keys that are lists, and what each of their items has."""
 _OPTIONAL = {"env": {"containerName"}}
 REFERENCE_KINDS = ("TriggerAuthentication", "ClusterTriggerAuthentication")
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """The allowed and the required parameters in the metadata of a trigger."""
+
+    parameters: frozenset[str]
+    required: tuple[str, ...]
+    """Each of them may be given as ``<name>FromEnv`` where that is among the parameters."""
+    is_open: bool
+    """Whether it passes any other parameter to an external scaler."""
+
+
+@cache
+def scalers() -> dict[str, Scaler]:
+    """Every scaler by its trigger type: KEDA reports no misspelt parameter, and the API never scales."""
+    table = (resource_directory("schemas") / "keda_scalers.yaml").read_bytes()
+    return {name: _scaler(entries.split()) for name, entries in load_yaml(table).items()}
+
+
+def _scaler(entries: list[str]) -> Scaler:
+    names = {entry: entry.rstrip("~!") for entry in entries}
+    from_env = {f"{name}FromEnv" for entry, name in names.items() if "~" in entry}
+    required = tuple(name for entry, name in names.items() if entry.endswith("!"))
+    return Scaler(frozenset({*names.values(), *from_env}), required, "*" in names)
 
 
 def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
