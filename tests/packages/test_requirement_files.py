@@ -1,4 +1,4 @@
-"""Requirement files are read as pip reads them, in every encoding; those beyond all limits are refused at little cost."""
+"""Requirement files are read as pip reads them, in every encoding; those beyond limits are refused at little cost."""
 
 from __future__ import annotations
 
