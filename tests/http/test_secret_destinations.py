@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitops_ml.errors import ProgramFailed
+from gitops_ml.forge.address import ForgeAddress
+from gitops_ml.forge.api_session import ForgeSession
+from gitops_ml.forge.token import ForgeToken
+from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.http.secret_destinations import (
     TokenHosts,
     expanded,
@@ -15,7 +21,13 @@ from gitops_ml.http.secret_destinations import (
     refusal,
     variables_in,
 )
-from gitops_ml.http.urls import Destination
+from gitops_ml.http.urls import Destination, is_loopback
+from gitops_ml.system import process
+from tests.packages.test_index_secrets import listener
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 HOSTS = TokenHosts.parse("GITOPS_TOKEN=github.com,git.acme.example:8443;OTHER=[2001:db8::1]")
 
@@ -253,3 +265,60 @@ def test_the_order_of_comparison_is_the_canonical_one():
     spellings = ("https://H.example", "https://h.EXAMPLE:443/", "https://u:p@h.example?x#y")
     for one, other in itertools.combinations(spellings, 2):
         assert Destination.of(one) == Destination.of(other)
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["127.0.0.1", "127.0.0.1:5000", "127.8.8.8", "localhost", "LocalHost:1", "registry.localhost:80",
+     "::1", "[::1]", "[::1]:5000", "0:0:0:0:0:0:0:1"],
+)  # fmt: skip
+def test_this_machine_has_many_names(server: str) -> None:
+    assert is_loopback(server)
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["", "10.0.0.1:5000", "127.0.0.1.example", "127.1.example:80", "localhost.example", "ghcr.io",
+     "notlocalhost", "::2", "[2001:db8::1]:5000", "localhost:", "127.0.0.1:x",
+     "evil.example\\.localhost", "evil.example#.localhost", "evil.example:1@.localhost", "ü.localhost",
+     "localhost.", "a.localhost."],
+)  # fmt: skip
+def test_other_machines_are_not_it(server: str) -> None:
+    assert not is_loopback(server)
+
+
+@pytest.fixture
+def proxied(monkeypatch):
+    """What a proxy sees that the environment names for everything."""
+    with listener({}) as (host, seen):
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://{host}")
+        yield seen
+
+
+def test_a_forge_of_this_machine_is_asked_directly(proxied):
+    with listener({"/api/v1/x": (200, {}, b"[]")}) as (host, seen):
+        address = ForgeAddress(
+            type="gitea", api_url=f"http://{host}/api/v1", repository="a/b", host=host
+        )
+        session = ForgeSession(address=address, token=ForgeToken("s3cret", "a test"), environ={})
+        assert session.get("/x").value == []
+    assert seen == [("/api/v1/x", "Bearer s3cret")]
+    assert proxied == []
+
+
+def test_and_so_is_a_git_server_of_this_machine(proxied, tmp_path: Path):
+    challenge = {"WWW-Authenticate": 'Basic realm="x"'}
+    path = "/x.git/info/refs?service=git-upload-pack"
+    with listener({path: (401, challenge, b"")}) as (host, seen):
+        remote = Remote.parse(f"http://{host}/x.git", folder=tmp_path)
+        credentials = Credentials.from_environ(
+            {"T": "s3cret"}, folder=tmp_path, username=None, token_env="T"
+        )
+        command = ["git", *credentials.options(remote), "ls-remote", remote.url]
+        with pytest.raises(ProgramFailed):
+            process.run(command, env={**credentials.environ(remote), "GIT_TERMINAL_PROMPT": "0"})
+    assert [bool(shown) for _, shown in seen] == [False, True]
+    assert proxied == []

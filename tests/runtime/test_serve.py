@@ -1,9 +1,10 @@
-"""The runtime's log for people."""
+"""The runtime on this machine: its log for people, and the environment in which a package is imported."""
 
 from __future__ import annotations
 
 import json
 
+from gitops_ml.runtime.runtime_package import PodEnvironment
 from gitops_ml.runtime.serve import failure_in, readable_log
 
 TRACEBACK = """Traceback (most recent call last):
@@ -46,3 +47,28 @@ def test_the_failure_of_a_request_is_found_by_its_id():
     assert failure_in(log, request_id="a") == SHORT
     assert failure_in(log).endswith("KeyError: 1")
     assert failure_in(log, request_id="c") == ""
+
+
+SESSION = {
+    "PATH": "/bin",
+    "HOME": "/home/ann",
+    "API_KEY": "correct-horse",
+    "MINE": "x",
+    "PYTHONPATH": "/x",
+}
+POD = PodEnvironment({"STAGE": "live"}, frozenset({"API_KEY", "OTHER_KEY"}), SESSION)
+
+
+def test_it_has_the_variables_and_secrets_of_the_manifest_and_nothing_else_of_the_session():
+    variables = POD.variables()
+    assert variables.keys() == {"PATH", "HOME", "STAGE", "API_KEY", "OTHER_KEY"}
+    assert (variables["STAGE"], variables["API_KEY"]) == ("live", "correct-horse")
+
+
+def test_what_a_pod_lacks_is_what_only_the_session_has():
+    assert POD.lacking(["MINE", "STAGE", "API_KEY", "HOME", "NOWHERE", "MINE"]) == ["MINE"]
+
+
+def test_what_is_remembered_of_it_has_no_secret():
+    assert "correct-horse" not in POD.facts()
+    assert POD.secret_values() == ["correct-horse"]
