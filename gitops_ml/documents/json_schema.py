@@ -30,11 +30,7 @@ def compile_defaults(schema: Mapping[str, Any]) -> Fill:
     The value itself is not changed. Its free-form parts and the defaults are shared with the
     result, which callers must not change.
     """
-    return _Compiler(schema).fill(schema) or _as_it_is
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    return _Compiler(schema).fill(schema) or (lambda value: value)
 
 
 class _Compiler:

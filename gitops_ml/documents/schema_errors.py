@@ -46,7 +46,9 @@ def sentences(
 def _explain(error: ValidationError, written: Callable[[Path], str | None]) -> Iterator[Finding]:
     path, schema = tuple(error.absolute_path), _any(error.schema)
     if "propertyNames" in error.absolute_schema_path:
-        yield Finding((*path, str(error.instance)), _bad_name(error))
+        reason = schema.get("patternErrorMessage")
+        message = f"{shown(error.instance)} is not a valid name" + (f"; {reason}" if reason else "")
+        yield Finding((*path, str(error.instance)), message)
         return
     match error.validator:
         case "additionalProperties" if isinstance(error.instance, dict):
@@ -70,18 +72,11 @@ def _any(value: Any) -> Any:
 
 
 def _what(schema: Any, key: str) -> str:
+    """The first sentence of the description of a key."""
     description = schema.get("properties", {}).get(key, {}).get("description", "")
-    return f": {_first_sentence(description)}" if description else ""
-
-
-def _first_sentence(text: str) -> str:
-    first = text.split(". ")[0].rstrip(".")
-    return first[:1].lower() + first[1:] if first[1:2].islower() else first
-
-
-def _bad_name(error: ValidationError) -> str:
-    message = _any(error.schema).get("patternErrorMessage")
-    return f"{shown(error.instance)} is not a valid name" + (f"; {message}" if message else "")
+    first = description.split(". ")[0].rstrip(".")
+    first = first[:1].lower() + first[1:] if first[1:2].islower() else first
+    return f": {first}" if description else ""
 
 
 def _wrong_type(error: ValidationError, source: str | None) -> str:

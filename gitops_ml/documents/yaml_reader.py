@@ -133,7 +133,7 @@ class _Plain:
             raise _Unreadable((0, 0), f"the nesting is deeper than {_DEEPEST} levels")
         if isinstance(data, Mapping):
             return {
-                _plain_key(key, path): self.build(value, (*path, str(key)))
+                _plain_text(key, path): self.build(value, (*path, str(key)))
                 for key, value in data.items()
             }
         if isinstance(data, list | tuple):
@@ -166,13 +166,9 @@ def _plain(data: Any, path: Path) -> Any:
     raise _Unreadable((0, 0), message, path)
 
 
-def _plain_key(key: object, path: Path) -> str:
-    if not isinstance(key, str):
-        raise _Unreadable((0, 0), f"the key {key!r:.80} must be text", path)
-    return _plain_text(key, path)
-
-
-def _plain_text(text: str, path: Path) -> str:
+def _plain_text(text: object, path: Path) -> str:
+    if not isinstance(text, str):
+        raise _Unreadable((0, 0), f"the key {text!r:.80} must be text", path)
     if _HALF.search(text):
         message = f"{text[:40]!r} has half of a surrogate pair, which no file can hold"
         raise _Unreadable((0, 0), message, path)
@@ -379,7 +375,8 @@ class _Builder:
 
     def _check_tag(self, node: yaml.Node) -> None:
         if node.tag not in _STANDARD_TAGS:
-            self._complain(node, f"the tag {_short(node.tag)} is not allowed; write plain YAML")
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")[:80]
+            self._complain(node, f"the tag {tag} is not allowed; write plain YAML")
 
     def _complain(self, node: yaml.Node, message: str) -> None:
         self.complaints.append((_at(node), message))
@@ -390,10 +387,6 @@ _BAD_KEY = "a key must be text, not a list, a mapping or nothing"
 
 def _at(node: yaml.Node) -> Place:
     return (node.start_mark.line + 1, node.start_mark.column + 1)
-
-
-def _short(tag: str) -> str:
-    return tag.replace("tag:yaml.org,2002:", "!!")[:80]
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:

@@ -60,7 +60,7 @@ def _write_mapping(mapping: Mapping[str, Any], pad: str, lines: list[str]) -> No
     for key, value in mapping.items():
         if type(key) is not str and not isinstance(key, str):
             raise TypeError(f"a key must be a string, not {key!r}")
-        start = pad + (_key(key) if len(key) < _LONGEST_SIMPLE_KEY else _long_key(key, pad))
+        start = pad + (_key(key) if len(key) < _LONGEST_SIMPLE_KEY else f"? {_string(key)}\n{pad}:")
         kind = type(value)
         if kind is str:
             lines.append(f"{start} {_text(value, deeper)}")
@@ -132,10 +132,6 @@ def _float(value: float) -> str:
 @lru_cache(maxsize=4096)
 def _key(key: str) -> str:
     return _string(key) + ":"
-
-
-def _long_key(key: str, pad: str) -> str:
-    return f"? {_string(key)}\n{pad}:"
 
 
 def _text(text: str, pad: str) -> str:

@@ -136,7 +136,11 @@ def _rollout(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     strategy = within(new, "updateStrategy")
     if strategy.get("type") == "Recreate":
         return RECREATE
-    few, many = (_at_a_time(strategy, replicas) for replicas in running_replicas(old, new))
+    # How many of the replicas it replaces at once, as Kubernetes rounds the shares.
+    few, many = (
+        max(1, min(extra_pods(strategy, each) + missing_pods(strategy, each), each))
+        for each in running_replicas(old, new)
+    )
     shown = f"rolling, {few} at a time" if few == many else f"rolling, {few} to {many} at a time"
     return shown + (DOWNTIME if all_stop(old, new) else "")
 
@@ -179,11 +183,8 @@ def most_at_peak(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, i
 
 def extra_pods(strategy: Mapping[str, Any], replicas: int) -> int:
     """How many pods a rollout starts before it stops one, of that many replicas."""
-    return (
-        0
-        if strategy.get("type") == "Recreate"
-        else _share(strategy.get("maxSurge", 1), replicas, math.ceil)
-    )
+    is_recreated = strategy.get("type") == "Recreate"
+    return 0 if is_recreated else _share(strategy.get("maxSurge", 1), replicas, math.ceil)
 
 
 def missing_pods(strategy: Mapping[str, Any], replicas: int) -> int:
@@ -193,12 +194,6 @@ def missing_pods(strategy: Mapping[str, Any], replicas: int) -> int:
     missing = _share(strategy.get("maxUnavailable", 0), replicas, math.floor)
     # Both may be zero after rounding, and then one may be missing.
     return missing if missing or extra_pods(strategy, replicas) else 1
-
-
-def _at_a_time(strategy: Mapping[str, Any], replicas: int) -> int:
-    """How many of the replicas a rollout replaces at once, as Kubernetes rounds the shares."""
-    at_once = extra_pods(strategy, replicas) + missing_pods(strategy, replicas)
-    return max(1, min(at_once, replicas))
 
 
 def _share(value: object, replicas: int, rounded: Callable[[float], int]) -> int:

@@ -123,17 +123,11 @@ def _written_charts(
         if isinstance(item, _Current):
             key = (item.record.chart, item.record.chart_version)
             if key not in charts:
-                charts[key] = _written_chart(snapshot, item.record, folder)
+                try:
+                    charts[key] = _write_chart(snapshot, item.record, folder)
+                except GitopsMlError as error:
+                    charts[key] = error
     return charts
-
-
-def _written_chart(
-    snapshot: GitSnapshot, release: ReleaseRecord, folder: Path
-) -> Path | GitopsMlError:
-    try:
-        return _write_chart(snapshot, release, folder)
-    except GitopsMlError as error:
-        return error
 
 
 def _manifest(current: _Current, chart: Path, helm: HelmEngine) -> bytes | GitopsMlError:

@@ -39,7 +39,10 @@ class ObjectChange:
 
 def unified_diff(change: Change, *, context: int = 3) -> str:
     """The change in the format of `git diff`."""
-    old, new = (_lines(content) for content in (change.before, change.after))
+    old, new = (
+        (content or b"").decode(errors="replace").splitlines(keepends=True)
+        for content in (change.before, change.after)
+    )
     lines = difflib.unified_diff(
         old,
         new,
@@ -48,10 +51,6 @@ def unified_diff(change: Change, *, context: int = 3) -> str:
         n=context,
     )
     return "".join(line if line.endswith("\n") else line + "\n" for line in lines)
-
-
-def _lines(content: bytes | None) -> list[str]:
-    return (content or b"").decode(errors="replace").splitlines(keepends=True)
 
 
 def object_changes(
@@ -68,6 +67,11 @@ def object_changes(
         elif not _is_equal(was, will_be) and (fields := field_changes(was, will_be)):
             found.append(ObjectChange(kind, name, "modify", fields))
     return tuple(found)
+
+
+def _is_equal(before: KubernetesObject, after: KubernetesObject) -> bool:
+    """Whether two objects are certainly equal; for Python, 1 is equal to true as well."""
+    return before is after or (before == after and json.dumps(before) == json.dumps(after))
 
 
 def _is_equal(before: KubernetesObject, after: KubernetesObject) -> bool:

@@ -76,16 +76,13 @@ def pull_request_body(
     text = template("pull_request.md.j2", code=code, cell=cell, block=block, escaped=escaped)
     render = partial(text.render, **facts)
     details = [_section(alike, lines) for (_, lines), alike in _groups(releases).items()]
-    shown = _how_many_fit(details, limit - len(render(details=[], hidden=0)) - 200)
+    room = limit - len(render(details=[], hidden=0)) - 200
+    sizes = accumulate(len(each["title"]) + len(each["block"]) + 10 for each in details)
+    shown = sum(size <= room for size in sizes)
     hidden = max(0, len(releases) - _MOST_COMPARED)
     hidden += sum(each["count"] for each in details[shown:])
     body = render(details=details[:shown], hidden=hidden).strip() + "\n"
     return body if len(body) <= limit else f"{body[: limit - 2]}…\n"
-
-
-def _how_many_fit(details: Iterable[Mapping[str, Any]], room: int) -> int:
-    sizes = accumulate(len(each["title"]) + len(each["block"]) + 10 for each in details)
-    return sum(size <= room for size in sizes)
 
 
 def _row(release: ReleaseChange) -> Mapping[str, str]:
@@ -94,7 +91,7 @@ def _row(release: ReleaseChange) -> Mapping[str, str]:
         "environment": release.environment,
         "api": release.api,
         "identity": _arrow(*(id and code(id) for id in release.ids)),
-        "image": _arrow(*(image and code(image) for image in _images(release))),
+        "image": _arrow(*(image and code(image) for image in map(_image, release.facts))),
         "pods": escaped(release.pods),
     }
 
@@ -223,10 +220,6 @@ def _sources(releases: Iterable[ReleaseChange]) -> list[Mapping[str, object]]:
             source["origin"] = origin_of(provenance)
             found[tuple(sorted(source.items()))] = source
     return list(found.values())[:3]
-
-
-def _images(release: ReleaseChange) -> tuple[str | None, str | None]:
-    return _image(release.facts[0]), _image(release.facts[1])
 
 
 def _image(content: bytes | None) -> str | None:

@@ -358,13 +358,11 @@ def _documents(text: str) -> Iterator[str]:
 
 
 def _stream(documents: Iterable[str]) -> str:
-    kinds = [{"kind": _top(_KIND, text), "text": text} for text in documents]
+    kinds = [
+        {"kind": match[1] if (match := _KIND.search(text)) else "", "text": text}
+        for text in documents
+    ]
     return "".join(f"---\n{item['text']}\n" for item in in_helm_order(kinds))
-
-
-def _top(pattern: re.Pattern[str], text: str) -> str:
-    match = pattern.search(text)
-    return match[1] if match else ""
 
 
 _SEPARATOR = re.compile(r"^---[ \t]*$", re.M)

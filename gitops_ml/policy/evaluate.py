@@ -25,7 +25,17 @@ def evaluate(
     active = [rule for rule in rules if severities[rule.id] != IGNORED]
     for rule in active:
         if isinstance(rule, FleetRule):
-            found += _of_several(rule, fleet, severities[rule.id])
+            found += (
+                RuleFinding(
+                    each.environment,
+                    "",
+                    rule.id,
+                    severities[rule.id],
+                    each.message,
+                    remedy=rule.remedy,
+                )
+                for each in rule.check(fleet)
+            )
     for subject in fleet.subjects:
         for rule in active:
             if isinstance(rule, Rule):
@@ -38,11 +48,6 @@ def evaluate(
 def _order(finding: RuleFinding) -> tuple[str, ...]:
     place = (finding.environment, finding.api, finding.rule)
     return (*place, finding.message, *map(str, finding.path))
-
-
-def _of_several(rule: FleetRule, fleet: Fleet, severity: str) -> Iterator[RuleFinding]:
-    for item in rule.check(fleet):
-        yield RuleFinding(item.environment, "", rule.id, severity, item.message, remedy=rule.remedy)
 
 
 def _findings(rule: Rule, subject: Subject, severity: str) -> Iterator[RuleFinding]:

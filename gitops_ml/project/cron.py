@@ -69,11 +69,10 @@ def cron_error(line: str) -> str | None:
     for field, (name, least, most, names) in zip(fields, FIELDS, strict=True):
         if not all(_fits(part, least, most, names) for part in field.split(",")):
             return f"{field!r} is not a valid {name} of a cron line ({least} to {most}, '*', '1-5' or '*/2')"
-    return None if cron_times(line).can_come else f"{line!r} never comes: no {_never(fields)}"
-
-
-def _never(fields: list[str]) -> str:
-    return f"month of {fields[3]!r} has a day of {fields[2]!r}; write another day or month"
+    if cron_times(line).can_come:
+        return None
+    what = f"no month of {fields[3]!r} has a day of {fields[2]!r}"
+    return f"{line!r} never comes: {what}; write another day or month"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ def preview_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
         if environment["previews"] is not None:
             at: Path = ("environments", name, "previews")
             yield from _environment_findings(data, environment, at)
-            yield from _hours_findings(environment["previews"]["hours"], at)
+            if (hours := environment["previews"]["hours"]) is not None:
+                times = (hours["start"], hours["end"], hours["time_zone"])
+                yield from cron_findings((*at, "hours"), *times, rule=_RULE, zone_key="time_zone")
             yield from _gpu_findings(data["clusters"] or {}, environment, at)
             yield from _namespace_findings(data["environments"], name, at)
             yield from _secret_findings(data["clusters"] or {}, environment, at)
@@ -41,12 +43,6 @@ def _environment_findings(
             "use the mode `chart`"
         )
         yield _error(at, message)
-
-
-def _hours_findings(hours: Mapping[str, str] | None, at: Path) -> Iterator[Finding]:
-    if hours is not None:
-        start, end, zone = hours["start"], hours["end"], hours["time_zone"]
-        yield from cron_findings((*at, "hours"), start, end, zone, rule=_RULE, zone_key="time_zone")
 
 
 def _gpu_findings(

@@ -46,12 +46,11 @@ def windows(scaling: AutoscalingSpec) -> tuple[CronWindow, ...]:
         if trigger.type == "cron" and desired.isascii() and desired.isdigit():
             window = {key: fields.get(key, "") for key in ("start", "end", "timezone")}
             found.append(CronWindow(**window, replicas=int(desired)))
-    return tuple(each for each in found if _is_readable(each))
-
-
-def _is_readable(window: CronWindow) -> bool:
-    lines = (window.start, window.end)
-    return window.timezone in timezones() and not any(map(cron_error, lines))
+    return tuple(
+        each
+        for each in found
+        if each.timezone in timezones() and not any(map(cron_error, (each.start, each.end)))
+    )
 
 
 def floor_steps(scaling: AutoscalingSpec, since: datetime, until: datetime) -> tuple[Step, ...]:

@@ -35,7 +35,10 @@ def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSp
     body["networking"] = _networking(manifest.name, body, cluster)
     body["compute"] = _compute(body, cluster)
     if body.get("container"):
-        body["container"] = _with_tags(body["container"])
+        # Images without a version are `latest`, as every container engine reads them.
+        container = _with_tag(body["container"])
+        sidecars = [_with_tag(each) for each in container.get("sidecars") or ()]
+        body["container"] = {**container, "sidecars": sidecars}
     return structure(ReleaseSpec, {**body, **_identity(manifest, body, place, project)})
 
 
@@ -149,17 +152,10 @@ def _compute(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]
     return compute  # type: ignore[no-any-return]  # plain data until `structure`
 
 
-def _with_tags(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Images without a version are `latest`, as every container engine reads them."""
-    sidecars = [
-        {**each, "image": _with_tag(each["image"])} for each in container.get("sidecars") or ()
-    ]
-    return {**container, "image": _with_tag(container["image"]), "sidecars": sidecars}
-
-
-def _with_tag(image: str) -> str:
-    reference = ImageRef.parse(image)
-    return image if reference.tag or reference.digest else f"{image}:latest"
+def _with_tag(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = ImageRef.parse(container["image"])
+    is_tagged = reference.tag or reference.digest
+    return container if is_tagged else {**container, "image": f"{container['image']}:latest"}
 
 
 def _networking(name: str, body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]:
@@ -191,7 +187,10 @@ def _update_strategy(
         cluster, gpu=compute["gpu"], inf=_chips(body), gpu_class=compute.get("gpu_class")
     )
     if is_open and not has_room:
-        strategy |= _without_spare(body["autoscaling"]["min_replicas"], fields)
+        strategy["max_surge"] = 0
+        if body["autoscaling"]["min_replicas"] <= 1 and fields.get("max_unavailable") is None:
+            # Stop the old replica first.
+            strategy["type"] = "Recreate"
     strategy["type"] = kind or strategy.get("type") or "RollingUpdate"
     if is_zero(strategy["max_surge"]) and fields.get("max_unavailable") is None:
         strategy["max_unavailable"] = 1
@@ -203,13 +202,6 @@ def _update_strategy(
 def _chips(body: Mapping[str, Any]) -> int:
     sidecars = (body.get("container") or {}).get("sidecars") or ()
     return int(body["compute"]["inf"]) or sum(each["inf"] for each in sidecars)
-
-
-def _without_spare(min_replicas: int, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Stop the old replica first, unless the manifest states ``max_unavailable``."""
-    if min_replicas <= 1 and fields.get("max_unavailable") is None:
-        return {"type": "Recreate", "max_surge": 0}
-    return {"max_surge": 0}
 
 
 def only_gpu_class(cluster: ClusterSpec) -> str | None:

@@ -42,11 +42,8 @@ def autoscaling_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Fi
 
 
 def _bounds(autoscaling: AutoscalingSpec) -> Iterator[Finding]:
-    least, most, first = (
-        autoscaling.min_replicas,
-        autoscaling.max_replicas,
-        autoscaling.init_replicas,
-    )
+    least, most = autoscaling.min_replicas, autoscaling.max_replicas
+    first = autoscaling.init_replicas
     if most < least:
         yield _error((*_AT, "max_replicas"), f"{most} is less than min_replicas ({least})")
     elif first is not None and not least <= first <= most:
@@ -111,6 +108,7 @@ def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
         if autoscaling.scale_to_zero is not None:
             yield _warning(at, "it has an effect with min_replicas: 0 only")
         return
+    types = {trigger.type for trigger in autoscaling.triggers}
     match autoscaling.scale_to_zero:
         case None:
             yield _error((*_AT, "min_replicas"), _NOTHING_WAKES)
@@ -120,7 +118,7 @@ def _zero(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
                 "http_addon: true in the project file"
             )
             yield _error(at, message)
-        case "schedule" if not autoscaling.schedule and not _has(autoscaling, "cron"):
+        case "schedule" if not (autoscaling.schedule or "cron" in types):
             yield _error(at, "there is no schedule that could wake the API; add one")
         case "trigger" if not any(map(_wakes, autoscaling.triggers)):
             yield _error(at, _NO_TRIGGER_WAKES)
@@ -135,10 +133,6 @@ _NO_TRIGGER_WAKES = (
     "no trigger could wake the API: cpu, memory and the API's own metrics do not exist at 0 "
     "replicas; add one on a queue or on a metric of the gateway"
 )
-
-
-def _has(autoscaling: AutoscalingSpec, kind: str) -> bool:
-    return any(trigger.type == kind for trigger in autoscaling.triggers)
 
 
 def _wakes(trigger: Trigger) -> bool:

@@ -87,7 +87,8 @@ def chart_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]
     yield from size_findings(spec, values)
     for found in _schema().findings(_as_json(values)):
         message = f"the chart does not accept {dotted(found.path)}: {found.message}"
-        yield error(_nearest(found.path), message, rule="chart")
+        section = _SECTIONS.get(str(found.path[0]), ()) if found.path else ()
+        yield error(section, message, rule="chart")
 
 
 @cache
@@ -123,8 +124,4 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "podLabels": ("pod_labels",),
     "podAnnotations": ("pod_annotations",),
 }
-
-
-def _nearest(path: tuple[str | int, ...]) -> tuple[str, ...]:
-    """The section of the manifest that a value of the chart is made of."""
-    return _SECTIONS.get(str(path[0]), ()) if path else ()
+"""The section of the manifest that a value of the chart is made of."""

@@ -37,7 +37,10 @@ def model_findings(
     if images is not None and images.insecure and not has_image_volumes(cluster):
         yield from _plain_registry(predictor, images)
     for at, models in predictor.model_sections():
-        yield from _one_source(models, at)
+        given = [name for name in ("path", "paths", "dir") if getattr(models, name)]
+        if len(given) != 1:
+            found = f"it has {' and '.join(given)}" if given else "it has none"
+            yield _error(at, f"exactly one of path, paths and dir is needed; {found}")
         yield from _caches(models, predictor, at)
         yield from _names(models, predictor, at)
         if environment.protected:
@@ -85,13 +88,6 @@ def _plain_registry(predictor: PredictorSpec, images: ImageSettings) -> Iterator
                 "(`image_volumes` of the cluster)"
             )
             yield _error(path, message)
-
-
-def _one_source(models: Models, at: Path) -> Iterator[Finding]:
-    given = [name for name in ("path", "paths", "dir") if getattr(models, name)]
-    if len(given) != 1:
-        found = f"it has {' and '.join(given)}" if given else "it has none"
-        yield _error(at, f"exactly one of path, paths and dir is needed; {found}")
 
 
 def _caches(models: Models, predictor: PredictorSpec, at: Path) -> Iterator[Finding]:

@@ -54,16 +54,14 @@ def policy_findings(
 
 
 def _findings_of(policy: Policy, spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
-    for section, given in (
-        ("annotations", spec.annotations),
-        ("pod_annotations", spec.pod_annotations),
-    ):
-        yield from _keys(section, given, policy.annotations, policy)
+    yield from _keys("annotations", spec.annotations, policy.annotations, policy)
+    yield from _keys("pod_annotations", spec.pod_annotations, policy.annotations, policy)
     for section, given in (("labels", spec.labels), ("pod_labels", spec.pod_labels)):
         # `pods.py` reports those that gitops-ml sets.
         labels = [key for key in given if not key.startswith(RESERVED_LABELS)]
         yield from _keys(section, labels, policy.labels, policy)
-    yield from _service_account(policy, spec)
+    for found in _keys("annotations", spec.service_account.annotations, policy.annotations, policy):
+        yield replace(found, path=("service_account", *found.path))
     yield from _scheduling(policy, spec, cluster)
     yield from _hosts(policy, spec, cluster)
     yield from _users(policy, spec)
@@ -93,12 +91,6 @@ def _keys(
             )
             message = f"the policy does not allow it: {reason}; {_in_policy(key, listed)}"
             yield _error((section, key), message)
-
-
-def _service_account(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:
-    given = spec.service_account.annotations
-    for found in _keys("annotations", given, policy.annotations, policy):
-        yield replace(found, path=("service_account", *found.path))
 
 
 def _volumes(policy: Policy, spec: ReleaseSpec) -> Iterator[Finding]:

@@ -77,7 +77,9 @@ def _scaler(entries: list[str]) -> Scaler:
 
 def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
     """Errors in ``autoscaling.triggers``."""
-    names = _taken_names(spec)
+    # Those of the chart's own triggers; triggers without a name get type and number.
+    windows = (f"cron-{index}" for index in range(len(spec.autoscaling.schedule)))
+    names = {"in-flight", "http", "cpu", *windows}
     for index, trigger in enumerate(spec.autoscaling.triggers):
         at: Path = ("autoscaling", "triggers", index)
         name = trigger.name or f"{trigger.type}-{index}"
@@ -92,12 +94,6 @@ def trigger_findings(spec: ReleaseSpec) -> Iterator[Finding]:
             yield _error((*at, "use_cached_metrics"), message)
         if trigger.type == "cron":
             yield from _cron(trigger, at, spec.autoscaling.max_replicas)
-
-
-def _taken_names(spec: ReleaseSpec) -> set[str]:
-    """The names of the chart's own triggers; triggers without a name get type and number."""
-    windows = (f"cron-{index}" for index in range(len(spec.autoscaling.schedule)))
-    return {"in-flight", "http", "cpu", *windows}
 
 
 def _metadata(trigger: Trigger, at: Path) -> Iterator[Finding]:
@@ -274,7 +270,12 @@ def _denied_authentication(
             yield _denied((*place, key), _not_allowed(key, allowed))
         for index, item in enumerate(value if isinstance(value, list) else ()):
             if isinstance(item, dict):
-                yield from _account(spec, item, (*place, key, index))
+                account = item.get("serviceAccountName")
+                if account is not None and account != spec.name:
+                    message = (
+                        f"{account!r} is another ServiceAccount; the API's own is {spec.name!r}"
+                    )
+                    yield _denied((*place, key, index, "serviceAccountName"), message)
                 if key == "secretTargetRef":
                     yield from _secret(policy, cluster, item, (*place, key, index))
 
@@ -284,13 +285,6 @@ def _not_allowed(entry: str, allowed: tuple[str, ...]) -> str:
         f"the policy does not allow {entry!r}{suggestion(entry, allowed)}; use one of them, or list "
         f"{entry!r} in policy.triggers.authentications of the project file"
     )
-
-
-def _account(spec: ReleaseSpec, item: Mapping[str, Any], place: Path) -> Iterator[Finding]:
-    account = item.get("serviceAccountName")
-    if account is not None and account != spec.name:
-        message = f"{account!r} is another ServiceAccount; the API's own is {spec.name!r}"
-        yield _denied((*place, "serviceAccountName"), message)
 
 
 def _secret(
@@ -315,11 +309,10 @@ def _servers(
         if is_hidden or not is_address(name, value):
             continue
         place = (*at, "metadata", name) if name in trigger.metadata else (*at, "authentication")
-        for server in _hosts_of(name, value, spec):
-            if matches_any(listed, server or ""):
-                continue
+        # One of `None`: the text does not determine it.
+        for server in servers_in(_value(name, value, spec) or "") or (None,):
             reason = _refusal(server, holds_others=holds_others, trigger=trigger)
-            if reason is not None:
+            if reason is not None and not matches_any(listed, server or ""):
                 yield _denied(place, reason)
 
 
@@ -345,11 +338,6 @@ def _token_servers(trigger: Trigger) -> Iterator[tuple[str, str]]:
         fields = (trigger.authentication or {}).get(section)
         if isinstance(fields, dict) and key in fields:
             yield f"{section}.address", str(fields[key])
-
-
-def _hosts_of(name: str, value: str, spec: ReleaseSpec) -> tuple[str | None, ...]:
-    """The hosts of a parameter; ``None`` for one that the text does not determine."""
-    return servers_in(_value(name, value, spec) or "") or (None,)
 
 
 def _value(name: str, value: str, spec: ReleaseSpec) -> str | None:

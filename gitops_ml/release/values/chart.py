@@ -49,10 +49,7 @@ def chart_values(
         },
         "resources": resources(spec, cluster),
         "autoscaling": autoscaling(spec, cluster),
-        "updateStrategy": {
-            "type": spec.update_strategy.type,
-            **_surge(spec),
-        },
+        "updateStrategy": _update_strategy(spec),
         "timing": _timing(spec),
         "route": _route(spec, cluster),
         "networkPolicy": _network_policy(spec, cluster),
@@ -77,7 +74,9 @@ def chart_values(
     values |= without_empty(preflight=preflight(spec, values["resources"]))
     if spec.container:
         values |= _container(spec.container)
-        values["image"] |= _pull_policy(image)
+        if image.tag == "latest" and not image.digest:
+            # A node asks again for what it is.
+            values["image"]["pullPolicy"] = "Always"
         if spec.container.proxy:
             assert proxy is not None, "a plan of images has that of the proxy"
             values |= _proxied(values, spec, proxy)
@@ -86,11 +85,6 @@ def chart_values(
         if (container := spec.container) and container.proxy and "podMonitor" in values:
             values["podMonitor"] |= without_empty(containerPath=container.metrics_path)
     return values | without_empty(monitoring=monitoring(spec, cluster))
-
-
-def _pull_policy(image: ImageRef) -> Mapping[str, Any]:
-    """A node asks again for what `latest` is."""
-    return {"pullPolicy": "Always"} if image.tag == "latest" and not image.digest else {}
 
 
 def _volume(volume: Volume) -> dict[str, Any]:
@@ -125,11 +119,12 @@ def _timing(spec: ReleaseSpec) -> Mapping[str, Any]:
     return {**timing, "preStopSeconds": sleeps or timing["drainSeconds"], "drainSeconds": 0}
 
 
-def _surge(spec: ReleaseSpec) -> Mapping[str, Any]:
+def _update_strategy(spec: ReleaseSpec) -> dict[str, Any]:
     strategy = spec.update_strategy
     if strategy.type == "Recreate":
-        return {}
-    return {"maxSurge": strategy.max_surge, "maxUnavailable": strategy.max_unavailable}
+        return {"type": strategy.type}
+    surge = {"maxSurge": strategy.max_surge, "maxUnavailable": strategy.max_unavailable}
+    return {"type": strategy.type, **surge}
 
 
 # -- containers ------------------------------------------------------------------------------------
@@ -270,15 +265,13 @@ def _network_policy(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any
             gatewayNamespace=cluster.gateway.namespace if cluster.gateway else None,
             prometheusNamespace=cluster.prometheus.namespace if watches else None,
         ),
-        **_callers(spec, cluster),
+        # Only the gateway if it routes to the API, else every namespace of the cluster.
+        **(
+            {"allowSameNamespace": False}
+            if is_routed(spec, cluster)
+            else {"from": [{"namespaceSelector": {}}]}
+        ),
     }
-
-
-def _callers(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
-    """Only the gateway if it routes to the API, else every namespace of the cluster."""
-    if is_routed(spec, cluster):
-        return {"allowSameNamespace": False}
-    return {"from": [{"namespaceSelector": {}}]}
 
 
 # -- seeing and secrets ----------------------------------------------------------------------------
