@@ -74,11 +74,6 @@ def _is_equal(before: KubernetesObject, after: KubernetesObject) -> bool:
     return before is after or (before == after and json.dumps(before) == json.dumps(after))
 
 
-def _is_equal(before: KubernetesObject, after: KubernetesObject) -> bool:
-    """Whether two objects are certainly equal; for Python, 1 is equal to true as well."""
-    return before is after or (before == after and json.dumps(before) == json.dumps(after))
-
-
 def field_changes(before: Any, after: Any) -> tuple[FieldChange, ...]:
     """Two documents compared field by field."""
     return tuple(_compare(before, after, ""))

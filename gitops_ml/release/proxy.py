@@ -10,7 +10,7 @@ from typing import Any
 from gitops_ml.documents.plain_data import plain_number, without_empty
 from gitops_ml.documents.quantities import parse_quantity
 from gitops_ml.oci.reference import ImageRef
-from gitops_ml.release.spec import ContainerSpec, ReleaseSpec, Sidecar
+from gitops_ml.release.spec import ContainerSpec, ReleaseSpec
 
 PROXY = "proxy"
 """Its image among those of releases, which have their directories as names."""
@@ -97,9 +97,8 @@ def proxy_settings(spec: ReleaseSpec) -> dict[str, Any]:
 
 def _free(first: int, container: ContainerSpec) -> int:
     """The first port that is free; the containers of a pod share its network."""
-    parts: tuple[ContainerSpec | Sidecar, ...] = (container, *container.sidecars)
     taken: set[int | None] = {container.port}
-    for part in parts:
+    for _, part in container.containers():
         for handler in (part.readiness_probe, part.liveness_probe, part.pre_stop):
             asked = (handler or {}).values()
             taken |= {each.get("port") for each in asked if isinstance(each, Mapping)}

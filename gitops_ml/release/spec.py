@@ -167,11 +167,15 @@ class ContainerSpec:
     shm_size: Quantity | None
     sidecars: tuple[Sidecar, ...]
 
+    def containers(self) -> Iterator[tuple[Path, ContainerSpec | Sidecar]]:
+        """This container and the further ones with their paths in the manifest."""
+        yield ("container",), self
+        for index, sidecar in enumerate(self.sidecars):
+            yield ("container", "sidecars", index), sidecar
+
     def images(self) -> Iterator[tuple[Path, str]]:
         """The images of all containers with their paths in the manifest."""
-        yield ("container", "image"), self.image
-        for index, sidecar in enumerate(self.sidecars):
-            yield ("container", "sidecars", index, "image"), sidecar.image
+        yield from (((*at, "image"), each.image) for at, each in self.containers())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,6 +363,15 @@ class ReleaseSpec:
     annotations: Labels
     pod_labels: Labels
     pod_annotations: Labels
+
+    def work(self) -> Iterator[tuple[Path, PredictorSpec | ContainerSpec | Sidecar | ProxySpec]]:
+        """The predictor or each container with its path in the manifest."""
+        if self.predictor is not None:
+            yield ("predictor",), self.predictor
+        if self.container is not None:
+            yield from self.container.containers()
+            if self.container.proxy is not None:
+                yield ("container", "proxy"), self.container.proxy
 
     @property
     def chips(self) -> int:

@@ -76,29 +76,17 @@ def _too_little(quantity: str, least: str) -> str:
 
 def _beside(spec: ReleaseSpec) -> Iterator[Finding]:
     """Shared memory, and the memory of further containers."""
-    shared: list[tuple[Path, str | None, str, str]] = []
-    if spec.predictor is not None:
-        shared.append(
-            (("predictor", "shm_size"), spec.predictor.shm_size, "compute.mem", spec.compute.mem)
-        )
-    amounts: list[tuple[Path, str, str]] = []
-    if (container := spec.container) is not None:
-        shared.append(
-            (("container", "shm_size"), container.shm_size, "compute.mem", spec.compute.mem)
-        )
-        for index, sidecar in enumerate(container.sidecars):
-            at: Path = ("container", "sidecars", index)
-            amounts.append(((*at, "mem"), sidecar.mem, _LEAST_BESIDE))
-            shared.append(((*at, "shm_size"), sidecar.shm_size, "mem", sidecar.mem))
-        if container.proxy is not None:
-            amounts.append((("container", "proxy", "mem"), container.proxy.mem, _LEAST_BESIDE))
-    amounts += [(path, size, _LEAST_SHARED) for path, size, *_ in shared if size is not None]
-    for path, amount, least in amounts:
-        if 0 < parse_quantity(amount) < parse_quantity(least):
-            yield _error(path, _too_little(amount, least))
-    for path, size, name, whole in shared:
+    for at, part in spec.work():
+        own = getattr(part, "mem", None)
+        for name, least in (("mem", _LEAST_BESIDE), ("shm_size", _LEAST_SHARED)):
+            amount = getattr(part, name, None)
+            if amount is not None and 0 < parse_quantity(amount) < parse_quantity(least):
+                yield _error((*at, name), _too_little(amount, least))
+        size = getattr(part, "shm_size", None)
+        name, whole = ("mem", own) if own else ("compute.mem", spec.compute.mem)
         if size is not None and parse_quantity(size) > parse_quantity(whole):
-            yield _error(path, f"{size} is more than {name} ({whole}), which it is part of")
+            message = f"{size} is more than {name} ({whole}), which it is part of"
+            yield _error((*at, "shm_size"), message)
 
 
 def _accelerators(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:

@@ -23,8 +23,10 @@ _error = partial(error, rule="limits")
 _HOUR = 3600
 _TICK = 0.001
 """Seconds: event loops and histograms know no shorter time."""
-_MOST_CPU = 999
-_MOST_MEMORY = parse_quantity("999Ti")
+_BOUNDS = {
+    **dict.fromkeys(("cpu", "cpu_limit"), ("1m", "999")),
+    **dict.fromkeys(("mem", "mem_limit", "ephemeral_storage", "shm_size"), ("1Ki", "999Ti")),
+}
 _CONTROL = re.compile("[\x7f-\x9f\ufeff\ufffe\uffff]")
 """Go writes them into JSON unescaped, and YAML readers refuse them."""
 _MOST_TOLERATIONS = 32
@@ -90,36 +92,11 @@ def _in_seconds(
 
 
 def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
-    compute = spec.compute
-    yield from _cpu(("compute", "cpu"), compute.cpu)
-    yield from _cpu(("compute", "cpu_limit"), compute.cpu_limit)
-    yield from _memory(("compute", "mem"), compute.mem)
-    yield from _memory(("compute", "mem_limit"), compute.mem_limit)
-    yield from _memory(("compute", "ephemeral_storage"), compute.ephemeral_storage)
-    if spec.predictor is not None:
-        yield from _memory(("predictor", "shm_size"), spec.predictor.shm_size)
-    if spec.container is not None:
-        yield from _memory(("container", "shm_size"), spec.container.shm_size)
-        if (proxy := spec.container.proxy) is not None:
-            yield from _cpu(("container", "proxy", "cpu"), proxy.cpu)
-            yield from _memory(("container", "proxy", "mem"), proxy.mem)
-        for index, sidecar in enumerate(spec.container.sidecars):
-            at: Path = ("container", "sidecars", index)
-            yield from _cpu((*at, "cpu"), sidecar.cpu)
-            yield from _memory((*at, "mem"), sidecar.mem)
-            yield from _memory((*at, "shm_size"), sidecar.shm_size)
-
-
-def _cpu(where: Path, quantity: str | None) -> tuple[Finding, ...]:
-    if quantity is None or 0 < _amount(quantity) <= _MOST_CPU:
-        return ()
-    return (_error(where, f"{quantity:.40} is not between 1m and {_MOST_CPU}"),)
-
-
-def _memory(where: Path, quantity: str | None) -> tuple[Finding, ...]:
-    if quantity is None or 0 < _amount(quantity) <= _MOST_MEMORY:
-        return ()
-    return (_error(where, f"{quantity:.40} is not between 1Ki and 999Ti"),)
+    for at, part in (("compute",), spec.compute), *spec.work():
+        for name, (least, most) in _BOUNDS.items():
+            quantity = getattr(part, name, None)
+            if quantity is not None and not 0 < _amount(quantity) <= _amount(most):
+                yield _error((*at, name), f"{quantity:.40} is not between {least} and {most}")
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, warning
-from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, ImageSettings, KubernetesObject
+from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, ImageSettings
 from gitops_ml.release.proxy import CONTAINER
 from gitops_ml.release.spec import ContainerSpec, ReleaseSpec, Sidecar
 from gitops_ml.system.secret_scan import (
@@ -77,7 +77,7 @@ def _variables(spec: ReleaseSpec) -> Iterator[tuple[Path, Mapping[str, str]]]:
     if spec.predictor is not None:
         yield ("predictor", "env"), spec.predictor.env
     if spec.container is not None:
-        for at, container in _containers(spec.container):
+        for at, container in spec.container.containers():
             yield (*at, "env"), container.env
 
 
@@ -87,19 +87,13 @@ def _process_texts(spec: ReleaseSpec) -> Iterator[tuple[Path, str]]:
         yield from (((*at, name), value) for name, value in variables.items())
     if spec.container is None:
         return
-    for at, container in _containers(spec.container):
+    for at, container in spec.container.containers():
         commands: dict[Path, Any] = {("command",): container.command, ("args",): container.args}
         for field in ("readiness_probe", "liveness_probe", "pre_stop"):
             handler = getattr(container, field, None) or {}
             commands[(field, "exec", "command")] = handler.get("exec", {}).get("command", ())
         for path, words in commands.items():
             yield from (((*at, *path, index), word) for index, word in enumerate(words))
-
-
-def _containers(container: ContainerSpec) -> Iterator[tuple[Path, ContainerSpec | Sidecar]]:
-    yield ("container",), container
-    for index, sidecar in enumerate(container.sidecars):
-        yield ("container", "sidecars", index), sidecar
 
 
 def _secret_value(path: Path, name: str, value: str) -> Iterator[Finding]:
@@ -151,52 +145,38 @@ def _secrets(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
 
 
 def _container(container: ContainerSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
-    at: Path = ("container",)
-    yield from _probes(container.readiness_probe, container.liveness_probe, at)
-    yield from _pre_stop(container.pre_stop, at)
     if container.in_flight_metric is not None and container.metrics_path is None:
-        yield error((*at, "in_flight_metric"), "it also needs 'metrics_path'", rule="container")
+        at: Path = ("container", "in_flight_metric")
+        yield error(at, "it also needs 'metrics_path'", rule="container")
     names = Counter(sidecar.name for sidecar in container.sidecars)
-    for index, sidecar in enumerate(container.sidecars):
-        place: Path = (*at, "sidecars", index)
-        if names[sidecar.name] > 1 or sidecar.name in _OUR_CONTAINERS:
-            message = f"another container of the pod is called {sidecar.name!r}"
-            yield error((*place, "name"), message, rule="container")
-        yield from _probes(sidecar.readiness_probe, sidecar.liveness_probe, place)
-        yield from _pre_stop(sidecar.pre_stop, place)
-    if environment.protected:
-        yield from _moving_images(container, environment)
-
-
-def _pre_stop(stop: KubernetesObject | None, at: Path) -> Iterator[Finding]:
-    if stop is not None and len(stop) != 1:
-        message = "exactly one of httpGet, exec and sleep is needed"
-        yield error((*at, "pre_stop"), message, rule="probes")
-
-
-def _moving_images(container: ContainerSpec, environment: EnvironmentSpec) -> Iterator[Finding]:
-    for path, image in container.images():
-        if "@sha256:" not in image:
+    for at, each in container.containers():
+        name = getattr(each, "name", "")
+        if names[name] > 1 or name in _OUR_CONTAINERS:
+            message = f"another container of the pod is called {name!r}"
+            yield error((*at, "name"), message, rule="container")
+        yield from _probes(each, at)
+        if environment.protected and "@sha256:" not in each.image:
             message = (
                 f"{environment.name} is protected, and a tag can move; name the image by digest"
             )
-            yield warning(path, message, rule="pinned")
+            yield warning((*at, "image"), message, rule="pinned")
 
 
-def _probes(
-    readiness: KubernetesObject | None, liveness: KubernetesObject | None, at: Path
-) -> Iterator[Finding]:
-    for name, probe in (("readiness_probe", readiness), ("liveness_probe", liveness)):
-        if probe is None:
+def _probes(container: ContainerSpec | Sidecar, at: Path) -> Iterator[Finding]:
+    for name in ("readiness_probe", "liveness_probe"):
+        if (probe := getattr(container, name)) is None:
             continue
         handlers = [key for key in _HANDLERS if key in probe]
         if len(handlers) != 1:
             found = f"it has {' and '.join(handlers)}" if handlers else "it has none"
             message = f"exactly one of {', '.join(_HANDLERS)} is needed; {found}"
             yield error((*at, name), message, rule="probes")
-    if liveness is not None and liveness.get("successThreshold", 1) != 1:
-        message = "Kubernetes allows 1 only"
-        yield error((*at, "liveness_probe", "successThreshold"), message, rule="probes")
+    if (container.liveness_probe or {}).get("successThreshold", 1) != 1:
+        place = (*at, "liveness_probe", "successThreshold")
+        yield error(place, "Kubernetes allows 1 only", rule="probes")
+    if container.pre_stop is not None and len(container.pre_stop) != 1:
+        message = "exactly one of httpGet, exec and sleep is needed"
+        yield error((*at, "pre_stop"), message, rule="probes")
 
 
 def _prediction_log(spec: ReleaseSpec) -> Iterator[Finding]:
