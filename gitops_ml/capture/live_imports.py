@@ -24,15 +24,13 @@ WHOLE_PROCESS = frozenset({"codecs", "copyreg", "locale", "socket", "sys", "warn
 
 def import_of(statement: Statement, name: str) -> Import | None:
     """The import that binds ``name``."""
-    node = statement.node
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            if (alias.asname or alias.name.partition(".")[0]) == name:
-                return Import(alias.name, None, name)
-    if isinstance(node, ast.ImportFrom) and not node.level and node.module:
-        for alias in node.names:
-            if (alias.asname or alias.name) == name:
-                return Import(node.module, alias.name, name)
+    match statement.node:
+        case ast.Import(names=aliases):
+            found = [a for a in aliases if (a.asname or a.name.partition(".")[0]) == name]
+            return Import(found[0].name, None, name) if found else None
+        case ast.ImportFrom(module=str(module), names=aliases, level=0):
+            found = [a for a in aliases if (a.asname or a.name) == name]
+            return Import(module, found[0].name, name) if found else None
     return None
 
 
@@ -97,8 +95,8 @@ class Settings:
         """Those that set something in some modules, and the imports of others for what they do."""
         for statement in self.source.statements:
             is_setting = not self.of(statement).isdisjoint(tops)
-            has_effect = any(_top(each) in imported for each in imports_of(statement))
-            if is_setting or has_effect:
+            tops_of = {each.module.partition(".")[0] for each in imports_of(statement)}
+            if is_setting or not tops_of.isdisjoint(imported):
                 yield statement
 
     def of(self, statement: Statement) -> set[str]:
@@ -200,10 +198,6 @@ def _can_set(node: ast.stmt) -> bool:
 _PASSIVE = (
     ast.If, ast.For, ast.Try, ast.Pass, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef,
 )  # fmt: skip
-
-
-def _top(imported: Import) -> str:
-    return imported.module.partition(".")[0]
 
 
 def _start(function: ast.expr) -> str | None:

@@ -79,7 +79,6 @@ def package(
     conda_packages: Sequence[str] = (),
     modules: Iterable[str] = (),
     of_models: Iterable[str] = (),
-    environ: Mapping[str, str] = os.environ,
     proof: Proof | None = None,
 ) -> Package:
     """The folder of ``predictor``, a class, or a function for a task, which is equal to the session.
@@ -99,7 +98,7 @@ def package(
     try:
         found = _source_of(predictor, api, session, proof, frozenset(of_models))
     except CannotImport as failed:
-        folder, _ = keep_package(api, failed.staged.files, environ=environ)
+        folder, _ = keep_package(api, failed.staged.files, environ=os.environ)
         raise _not_importable(
             predictor.__name__, folder / failed.staged.path, failed.problem
         ) from None
@@ -115,7 +114,9 @@ def package(
     lists = {"requirements.txt": lines.text().encode()}
     if conda_packages:
         lists["conda-packages.txt"] = "".join(f"{each}\n" for each in conda_packages).encode()
-    folder, fingerprint = keep_package(api, {**own.files, **found.files, **lists}, environ=environ)
+    folder, fingerprint = keep_package(
+        api, {**own.files, **found.files, **lists}, environ=os.environ
+    )
     pod = proof.pod
     return Package(
         folder=folder,

@@ -102,7 +102,16 @@ def pip_configurations(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def pip_settings(files: Iterable[str], *, environ: Mapping[str, str]) -> str:
-    """A ``pip.conf`` for the build: ``files`` are texts of ``pip.conf``, the last one wins.
+    """A ``pip.conf`` for the build, with the `pip_options`."""
+    found = pip_options(files, environ=environ)
+    # pip reads indented lines as one more value of the option above
+    separator = "\n    "
+    lines = (f"{option} = {separator.join(found[option].split())}\n" for option in sorted(found))
+    return "[global]\n" + "".join(lines)
+
+
+def pip_options(files: Iterable[str], *, environ: Mapping[str, str]) -> dict[str, str]:
+    """The options for the build, whose values are on lines: ``files`` are texts of ``pip.conf``, the last one wins.
 
     ``PIP_…`` variables win over all of them, as in pip; a file that is not valid is skipped.
     """
@@ -114,10 +123,7 @@ def pip_settings(files: Iterable[str], *, environ: Mapping[str, str]) -> str:
         name = "PIP_DEFAULT_TIMEOUT" if option == "timeout" and name not in environ else name
         if value := environ.get(name, "").strip():
             found[option] = value
-    # pip reads indented lines as one more value of the option above
-    separator = "\n    "
-    lines = (f"{option} = {separator.join(found[option].split())}\n" for option in sorted(found))
-    return "[global]\n" + "".join(lines)
+    return {option: "\n".join(value.split()) for option, value in found.items()}
 
 
 class _Parser(configparser.RawConfigParser):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from os.path import commonpath
@@ -18,7 +18,7 @@ from gitops_ml.http.deadlines import Limits
 from gitops_ml.http.response import HttpResponse, RequestFailed, RetryPolicy
 from gitops_ml.http.secret_destinations import expanded, variables_in
 from gitops_ml.http.urls import is_protected
-from gitops_ml.packages.build_settings import ca_bundle, pip_configurations, pip_settings
+from gitops_ml.packages.build_settings import ca_bundle, pip_configurations, pip_options
 from gitops_ml.packages.local_files import index_options, link_folders, requirement_lines
 from gitops_ml.packages.requirement_files import requirements_text
 from gitops_ml.system.files import written
@@ -55,11 +55,7 @@ class IndexSettings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> IndexSettings:
         """The settings of ``pip.conf`` and of ``PIP_…`` variables, which take precedence."""
-        import configparser
-
-        parser = configparser.RawConfigParser()
-        parser.read_string(pip_settings(pip_configurations(environ), environ=environ))
-        found = dict(parser["global"])
+        found = pip_options(pip_configurations(environ), environ=environ)
         main = () if found.get("no-index") else (found.get("index-url") or PYPI,)
         return cls(
             indexes=(*main, *(found.get("extra-index-url") or "").split()),
@@ -219,22 +215,25 @@ class PackageIndex:
             unchecked=settings.trusted_hosts,
         )
 
-    def download(self, file: PackageFile, folder: Path) -> tuple[Path, str]:
-        """Write the file into ``folder``; its path, and the sha256 hex of its bytes."""
+    def download(self, file: PackageFile, folder: Path) -> Path:
+        """Write the file into ``folder``; its bytes are not checked."""
         target = folder / file.filename
         if file.url.startswith("file:"):
-            with Path(unquote(urlsplit(file.url).path)).open("rb") as source:
-                return target, _written(iter(lambda: source.read(1 << 20), b""), target)
-        digest = ""
+            with (
+                Path(unquote(urlsplit(file.url).path)).open("rb") as source,
+                written(target) as out,
+            ):
+                shutil.copyfileobj(source, out)
+            return target
         url, headers = self._login(self._with_credentials(file.url))
         doing = f"during the download of {file.filename}"
         watch = self._limits.download(_host(url), doing, size=_LARGEST_FILE)
 
         def fetch() -> HttpResponse:
-            nonlocal digest
             with self._client.send("GET", url, headers=headers, stream=True, watch=watch) as answer:
                 if answer.ok:
-                    digest = _written(answer.pieces(1 << 18), target)
+                    with written(target) as out:
+                        out.writelines(answer.pieces(1 << 18))
                 return answer
 
         try:
@@ -243,7 +242,7 @@ class PackageIndex:
             reason = redacted(str(error))
             raise ServerFailed(f"{file.filename} cannot be fetched: {reason}") from error
         _check(answer, file)
-        return target, digest
+        return target
 
     def _with_credentials(self, url: str) -> str:
         """A file's address with the credentials of the nearest index, if both are on one server."""
@@ -300,16 +299,6 @@ def _check_protected(url: str) -> None:
 def _bare_origin(parts: SplitResult) -> tuple[str, str]:
     """Scheme and server, without credentials."""
     return parts.scheme, parts.netloc.rpartition("@")[2]
-
-
-def _written(pieces: Iterable[bytes], target: Path) -> str:
-    """The sha256 hex of the pieces, which are written to ``target``."""
-    digest = hashlib.sha256()
-    with written(target) as out:
-        for piece in pieces:
-            digest.update(piece)
-            out.write(piece)
-    return digest.hexdigest()
 
 
 def web_address(url: str) -> str:

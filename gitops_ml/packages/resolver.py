@@ -323,16 +323,9 @@ def _pins(text: str) -> tuple[Pin, ...]:
         elif line.endswith(".whl") and "://" not in line:
             path = posixpath.normpath(local_path(line.rpartition(" @ ")[2]))
             distribution, version = path.rpartition("/")[2].split("-")[:2]
-            found.append(
-                Pin(
-                    canonicalize_name(distribution),
-                    str(Version(version)),
-                    path,
-                    required_by=required_by,
-                )
-            )
-        elif (wheel := _NAMED_WHEEL.fullmatch(line)) and _has_known_form(wheel["url"]):
-            version = str(parse_wheel_filename(wheel_name(wheel["url"]))[1])
+            name, version = canonicalize_name(distribution), str(Version(version))
+            found.append(Pin(name, version, path, required_by=required_by))
+        elif (wheel := _NAMED_WHEEL.fullmatch(line)) and (version := _version_at(wheel["url"])):
             name = canonicalize_name(wheel["name"])
             found.append(Pin(name, version, url=wheel["url"], required_by=required_by))
         elif line and not line.startswith(("#", "-")):
@@ -340,11 +333,12 @@ def _pins(text: str) -> tuple[Pin, ...]:
     return tuple(sorted(found))
 
 
-def _has_known_form(url: str) -> bool:
+def _version_at(url: str) -> str:
+    """The version in the name of a wheel; empty where that is no valid one."""
     try:
-        return bool(parse_wheel_filename(wheel_name(url)))
+        return str(parse_wheel_filename(wheel_name(url))[1])
     except InvalidWheelFilename:
-        return False
+        return ""
 
 
 def _as_wheels(package: Package) -> tuple[PackageWheel, ...]:

@@ -133,7 +133,7 @@ class WheelStore:
     def _downloaded(
         self, file: PackageFile, package: LockedPackage, index: PackageIndex, progress: Progress
     ) -> Wheel:
-        path, _ = index.download(file, folder_in(self._folder, package.sha256))
+        path = index.download(file, folder_in(self._folder, package.sha256))
         held = HeldFile(path)
         if held.sha256() != package.sha256:
             path.unlink(missing_ok=True)

@@ -124,7 +124,7 @@ ASKS: dict[str, Any] = {
 }
 
 
-def _whole(found: tuple[Path, str]) -> None:
+def _whole(found: Path) -> None:
     """A file is judged by its hash, so that any bytes may come."""
 
 

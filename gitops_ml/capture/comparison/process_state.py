@@ -189,7 +189,6 @@ STATES = {
 
 _OF_THE_PROCESS = frozenset({"sys", "os", "time", "builtins", "__main__", "__mp_main__"})
 _HOOKS = frozenset({"excepthook", "displayhook", "unraisablehook"})
-_MISSING = object()
 HEAP = 1 << 9
 """The flag of types that Python code can make and change."""
 
@@ -197,9 +196,9 @@ HEAP = 1 << 9
 def value_at(reference: str) -> Any:
     """The value of ``module:Class.attribute``, as its holder has it; else its absence, as a text."""
     module, _, name = reference.partition(":")
-    holder: Any = sys.modules.get(module, _MISSING)
-    if holder is _MISSING:
+    if module not in sys.modules:
         return NOT_LOADED
+    holder: Any = sys.modules[module]
     *path, last = name.split(".")
     for part in path:
         holder = _held(holder).get(part)
