@@ -41,6 +41,25 @@ def plain(value: Any) -> object:
     return _of_python(value, kind)
 
 
+def is_awaitable(value: object) -> bool:
+    """Whether it is to be awaited. The class decides: instances of some have any attribute that is asked for."""
+    return hasattr(type(value), "__await__")
+
+
+def is_stream(value: object) -> bool:
+    """Whether it is an iterator, such as a generator. A temporary file has its `__next__` from the file in it."""
+    kind = type(value)
+    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+        return True
+    return hasattr(kind, "__iter__") and not hasattr(kind, "__len__") and hasattr(value, "__next__")
+
+
+def record(value: Any) -> Any:
+    """The fields of a record, such as an object of OpenAI's library, as a dict; any other value as it is."""
+    fields = None if isinstance(value, dict) else _fields(value, type(value))
+    return value if fields is None else fields
+
+
 def rows_of(value: Any) -> list[Any] | None:
     """The rows of a table, each a dict by column; None for any other value."""
     kind = type(value)
@@ -62,15 +81,16 @@ def named_parts(value: Any) -> dict[str, Any] | None:
         if hasattr(type(value), "__getitem__"):
             return {str(name): value[name] for name in names}
         return {str(name): [row[name] for row in rows] for name in names}
-    return _fields(value, type(value), mode="python")
+    fields = _fields(value, type(value), mode="python")
+    return fields if isinstance(fields, dict) else None
 
 
-def _fields(value: Any, kind: type, mode: str = "json") -> dict[str, Any] | None:
+def _fields(value: Any, kind: type, mode: str = "json") -> Any:
+    """A dict of the fields, or what the class makes of them; None for any other value."""
     if isinstance(value, type):
         return None
     if hasattr(kind, "model_dump"):
-        found: dict[str, Any] = value.model_dump(mode=mode)
-        return found
+        return value.model_dump(mode=mode)
     if dataclasses.is_dataclass(kind):
         names = [each.name for each in dataclasses.fields(kind) if each.name[0] != "_"]
     elif hasattr(kind, "__attrs_attrs__"):
@@ -91,6 +111,8 @@ def _numpy(value: Any) -> object:
         return {name: value[name] for name in dtype.names}
     if dtype.names:
         return list(value)
+    if dtype.char == "g":  # more digits than a float of Python's, which `tolist` keeps
+        return value.astype("float64").tolist()
     if dtype.kind in "mM":
         name = "timedelta64" if dtype.kind == "m" else "datetime64"
         moments = value.astype(f"{name}[us]").tolist()

@@ -33,9 +33,9 @@ from predictor_base.http.request import (
 from predictor_base.http.sending import CLOSE, Sender
 from predictor_base.http.streaming import event_stream
 from predictor_base.jsontext import dump, parse
-from predictor_base.serving.service import is_stream
 from predictor_base.telemetry.log import request_id_of_task, trace_id_of_task
 from predictor_base.telemetry.tracing import traceparent_of
+from predictor_base.values import is_awaitable, is_stream
 
 if TYPE_CHECKING:
     from predictor_base.predictor.loader import Method
@@ -236,7 +236,7 @@ class App:
 
     def finished(self, result: Any, form: Form, exchange: Exchange) -> Any:
         """The reply for what a call returned; a stream, or something to await, as it is."""
-        if type(result) is not dict and (hasattr(result, "__await__") or _streams(result)):
+        if type(result) is not dict and (is_awaitable(result) or _streams(result)):
             return result
         return self.reply(result, exchange, form)
 
@@ -244,7 +244,7 @@ class App:
         """The reply for what a call has left to the loop, or for what an async call or a batch returned."""
         if type(result) is Reply:
             return result
-        if hasattr(result, "__await__"):
+        if is_awaitable(result):
             result = await self.service.awaited(result, exchange)
         if _streams(result):
             return await self.streamed(result, exchange, form)
@@ -276,7 +276,7 @@ class App:
         return reply
 
     def _written(self, result: Any, after: Callable[[], object] | None, form: Form) -> Reply:
-        if hasattr(result, "background") and hasattr(result, "media_type"):
+        if hasattr(type(result), "media_type") and hasattr(result, "background"):
             return reply_of_response(result, after)
         if form.only == "streams":
             raise errors.NotAcceptable("the predictor does not stream: it returned a whole value")

@@ -6,6 +6,8 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from predictor_base.values import is_stream
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,7 +19,7 @@ def run_hook(hook: Callable[[], Any]) -> Any:
         TypeError: it returned what has yet to be run, such as a generator, and would count as true.
     """
     result = run(hook)
-    if hasattr(result, "__next__") or hasattr(result, "__anext__") or inspect.isroutine(result):
+    if is_stream(result) or inspect.isroutine(result):
         raise TypeError(f"it returned a {type(result).__name__}, whose code has not run")
     return result
 

@@ -11,13 +11,14 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from predictor_base.errors import BadRequest
+from predictor_base.errors import BadRequest, PredictFailed
 from predictor_base.http.app import App, Endpoint, Predicts, json_reply
 from predictor_base.http.error_replies import status_of
 from predictor_base.http.request import Form, Reply
 from predictor_base.http.streaming import as_event
 from predictor_base.jsontext import dump, parse
 from predictor_base.protocols.openinference import text_of, text_of_all
+from predictor_base.values import record, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,8 +89,12 @@ class OpenAI:
         as_text = exchange.payload.get("encoding_format") == "base64"
 
         def write(result: Any) -> Reply:
-            if isinstance(result, dict) and "data" in result:
+            if isinstance(result := record(result), dict):
+                if "data" not in result:
+                    raise PredictFailed("embeddings are a list of vectors, or OpenAI's object")
                 return json_reply(result)
+            if (rows := rows_of(result)) is not None:
+                result = [list(row.values()) for row in rows]
             items = [
                 {"object": "embedding", "index": index, "embedding": _vector(each, as_text=as_text)}
                 for index, each in enumerate(result)
@@ -124,8 +129,9 @@ class OpenAI:
         self, exchange: Exchange, kind: str, choice: Callable[[str], dict[str, Any]]
     ) -> Form:
         def write(result: Any) -> Reply:
-            is_whole = isinstance(result, dict) and "choices" in result
-            choices = result if is_whole else {"choices": [choice(text_of(result))]}
+            whole = record(result)
+            is_whole = isinstance(whole, dict) and "choices" in whole
+            choices = whole if is_whole else {"choices": [choice(text_of(result))]}
             return json_reply({**self._head(exchange, kind), **choices})
 
         return Form(write, join=text_of_all)
@@ -140,7 +146,7 @@ class OpenAI:
         head = self._head(exchange, kind)
 
         def frame(value: Any) -> bytes:
-            if isinstance(value, dict) and "choices" in value:
+            if isinstance(value := record(value), dict) and "choices" in value:
                 return as_event({**head, **value})
             return as_event({**head, "choices": [piece(text_of(value))]})
 

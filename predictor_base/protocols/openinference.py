@@ -16,6 +16,7 @@ from predictor_base.http.request import Exchange, Form, Reply, is_request_id
 from predictor_base.http.streaming import as_event
 from predictor_base.jsontext import dump, parse
 from predictor_base.protocols.tensors import Gate, Tensor, read_binary, read_json, tensors
+from predictor_base.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -287,7 +288,7 @@ def text_of(value: Any) -> str:
     """The text in a predictor's result."""
     if isinstance(value, str):
         return value
-    if isinstance(value, dict):
+    if isinstance(value := record(value), dict):
         for key in ("text_output", "text", "generated_text"):
             if isinstance(value.get(key), str):
                 return str(value[key])
@@ -302,8 +303,9 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def _predictions(result: Any) -> Reply:
-    has_field = isinstance(result, dict) and "predictions" in result
-    return json_reply(result if has_field else {"predictions": result})
+    parts = record(result)
+    has_field = isinstance(parts, dict) and "predictions" in parts
+    return json_reply(parts if has_field else {"predictions": result})
 
 
 V1 = Form(_predictions, only="values")

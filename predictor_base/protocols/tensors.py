@@ -335,22 +335,29 @@ def _tensor(name: str, value: Any, declared: str | None) -> Tensor:
 def _as_numpy(value: Any) -> Any:
     """Series, tensors and Arrow's arrays as numpy's, with their datatype."""
     kind = type(value)
+    is_arrow = hasattr(kind, "to_pylist")
     if hasattr(kind, "detach"):  # PyTorch
         value = value.detach().cpu()
     with suppress(TypeError, ValueError):
-        for name, options in (
-            ("to_numpy", _COPY if hasattr(kind, "to_pylist") else {}),
-            ("numpy", {}),
-        ):
+        for name, options in (("to_numpy", _COPY if is_arrow else {}), ("numpy", {})):
             if hasattr(kind, name):
-                return getattr(value, name)(**options)
+                found = getattr(value, name)(**options)
+                own = value.type if is_arrow else getattr(value, "dtype", "")
+                return value if _is_rounded(found, str(own).lower()) else found
     return value
+
+
+def _is_rounded(array: Any, own: str) -> bool:
+    """Whether whole numbers beside nulls have become floats that cannot hold them."""
+    return "int" in own and array.dtype.kind == "f" and bool((abs(array) > 2**53).any())
 
 
 def _array(name: str, value: Any, shape: tuple[int, ...]) -> Tensor | None:
     """A numpy array whose first dimension is of this shape, if it is of a datatype; a scalar is an array of one."""
     datatype = _NAMES.get(str(getattr(value, "dtype", "")))
     if datatype is None or not hasattr(value, "reshape"):
+        return None
+    if hasattr(value, "mask") and _numpy().any(value.mask):  # what is masked has no value
         return None
     array = _numpy().asarray(value)
     own = (1,) if isinstance(value, _numpy().generic) else array.shape[bool(shape) :]

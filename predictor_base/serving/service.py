@@ -336,11 +336,6 @@ class Service:
             self._last_finished = clock()
 
 
-def is_stream(result: object) -> bool:
-    """Whether a predictor returned an iterator, such as a generator: its values are streamed."""
-    return hasattr(result, "__next__") or hasattr(result, "__anext__")
-
-
 def _iterator(source: Any) -> Any:
     """What `next` takes: a temporary file has its `__next__` from the file in it."""
     return iter(source) if hasattr(type(source), "__iter__") else source

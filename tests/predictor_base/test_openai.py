@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,6 +63,48 @@ def test_errors_have_openais_shape(server: Server) -> None:
     missing = server.predict({}, "/v1/completions")
     assert (missing.status_code, missing.json()["error"]["type"]) == (400, "invalid_request_error")
     assert server.predict({"prompt": "x", "stream": True}, "/v1/completions").status_code == 406
+
+
+OBJECTS = """
+    import pandas
+    from openai.types import CreateEmbeddingResponse
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk
+    HEAD = {"id": "mine", "created": 1, "model": "m"}
+
+    class PythonPredictor:
+        def chat_completions(self, payload):
+            if payload.get("stream"): return self.chunks()
+            message = {"role": "assistant", "content": "whole"}
+            choice = {"index": 0, "finish_reason": "length", "message": message}
+            return ChatCompletion(choices=[choice], object="chat.completion", **HEAD)
+        def chunks(self):
+            choice = {"index": 0, "delta": {"content": "part"}}
+            yield ChatCompletionChunk(choices=[choice], object="chat.completion.chunk", **HEAD)
+        def embeddings(self, payload):
+            match payload["input"]:
+                case "object":
+                    item = {"index": 0, "object": "embedding", "embedding": [1.5]}
+                    usage = {"prompt_tokens": 1, "total_tokens": 1}
+                    return CreateEmbeddingResponse(data=[item], object="list", model="m", usage=usage)
+                case "frame": return pandas.DataFrame([[1.5, 2.5], [3.5, 4.5]])
+                case "dict": return {"vectors": [[1.5]]}
+"""
+
+
+def test_objects_of_openais_library_and_tables_keep_their_meaning(tmp_path: Any) -> None:
+    pytest.importorskip("openai")
+    with serving(tmp_path, OBJECTS) as server:
+        asked = {"messages": [{"content": "x"}]}
+        whole = server.predict(asked, "/v1/chat/completions").json()
+        (choice,) = whole["choices"]
+        assert (choice["message"]["content"], choice["finish_reason"]) == ("whole", "length")
+        stream = server.predict({**asked, "stream": True}, "/v1/chat/completions").text
+        assert json.loads(stream.splitlines()[0].removeprefix("data: "))["id"] == "mine"
+        vectors = {"object": [[1.5]], "frame": [[1.5, 2.5], [3.5, 4.5]]}
+        for name, expected in vectors.items():
+            found = server.predict({"input": name}, "/v1/embeddings").json()["data"]
+            assert [each["embedding"] for each in found] == expected
+        assert server.predict({"input": "dict"}, "/v1/embeddings").status_code == 500
 
 
 def test_a_predictor_without_the_methods_answers_501(tmp_path: Any) -> None:

@@ -94,6 +94,17 @@ OUT: dict[str, tuple[str, Any, tuple[str, list[int], Any]]] = {
         [{"a": 1, "b": "x"}, {"a": 2, "b": None}],
         ("BYTES", [2], ['{"a":1,"b":"x"}', '{"a":2,"b":null}']),
     ),
+    "masked": (
+        "numpy.ma.array([1.5, 2], mask=[0, 1])",
+        [1.5, None],
+        ("BYTES", [2], ["1.5", "null"]),
+    ),
+    "large beside null": (
+        "pandas.array([2**60 + 1, None], 'Int64')",
+        [2**60 + 1, None],
+        ("BYTES", [2], [str(2**60 + 1), "null"]),
+    ),
+    "long double": ("numpy.array([1.5], 'longdouble')", [1.5], ("FP64", [1], [1.5])),
     "declared": ("1", 1, ("FP64", [1], [1.0])),
 }
 TABLES = {
@@ -114,7 +125,7 @@ SOURCE = f"""
     import collections, dataclasses, datetime, decimal, enum, importlib, uuid
     from typing import TypedDict
     import numpy, pandas
-    from pydantic import BaseModel
+    from pydantic import BaseModel, RootModel
 
     class Color(enum.Enum):
         RED = "red"
@@ -126,13 +137,20 @@ SOURCE = f"""
         id: uuid.UUID
     class Model(BaseModel):
         x: float
+    class Root(RootModel[list[int]]): pass
+    class Predictions(BaseModel):
+        predictions: list[int]
+    class Any(dict):
+        def __getattr__(self, name): return self.get(name)
     class Answer(TypedDict, total=False):
         declared: float
 
     COLUMNS = {{"a": [1, 2], "b": ["x", "y"]}}
     VALUES = {{{", ".join(f"{name!r}: lambda: {row[0]}" for name, row in OUT.items())}}}
     WHOLE = {{{", ".join(f"{name!r}: lambda: {text}" for name, text in TABLES.items())},
-              "point": lambda: Point(1, uuid.UUID(int=5)), "model": lambda: Model(x=1)}}
+              "point": lambda: Point(1, uuid.UUID(int=5)), "model": lambda: Model(x=1),
+              "any": lambda: Any(x=1.0), "any beside": lambda: Any({{"x": Any(y=1)}}),
+              "root": lambda: Root([1, 2]), "answer": lambda: Predictions(predictions=[1])}}
     REFUSED = {{{", ".join(f"{name!r}: lambda: {text}" for name, text in REFUSED_TENSORS.items())}}}
     MIXED = lambda: [{", ".join(UNUSUAL)}, Point(2**65, uuid.UUID(int=5)), {{numpy.int64(1): Color.RED}}]
 
@@ -222,7 +240,8 @@ def test_a_table_is_its_rows_in_json_and_its_columns_as_tensors(
 
 
 @pytest.mark.parametrize(
-    ("name", "fields"), [("point", {"x": 1, "id": UUID5}), ("model", {"x": 1.0})]
+    ("name", "fields"),
+    [("point", {"x": 1, "id": UUID5}), ("model", {"x": 1.0}), ("any", {"x": 1.0})],
 )
 def test_a_record_is_an_object_in_json_and_its_fields_as_tensors(
     server: tuple[Server, int], name: str, fields: dict[str, Any]
@@ -230,6 +249,15 @@ def test_a_record_is_an_object_in_json_and_its_fields_as_tensors(
     assert server[0].predict({"v": [name]}).json() == fields
     outputs = server[0].predict(v2(name), "/v2/models/iris/infer").json()["outputs"]
     assert {each["name"]: each["data"][0] for each in outputs} == fields
+
+
+def test_a_record_of_another_form_keeps_it(server: tuple[Server, int]) -> None:
+    for name, value in {"root": [1, 2], "any beside": {"x": {"y": 1}}}.items():
+        assert server[0].predict({"v": [name]}).json() == value
+    (output,) = server[0].predict(v2("root"), "/v2/models/iris/infer").json()["outputs"]
+    assert output == {"name": "output", "datatype": "INT64", "shape": [2], "data": [1, 2]}
+    v1 = server[0].predict({"instances": ["answer"]}, "/v1/models/iris:predict")
+    assert v1.json() == {"predictions": [1]}
 
 
 def test_an_unusual_value_changes_nothing_beside_it(server: tuple[Server, int]) -> None:
