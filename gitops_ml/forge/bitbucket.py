@@ -135,39 +135,38 @@ class BitbucketComments(CommentPage):
     """Bitbucket shows HTML as text; it does not show a definition that no link uses."""
     shows_html = False
 
-    def __init__(self, session: ForgeSession, path: str) -> None:
-        self._session, self._path = session, path
+    _field = "text"
+
+    def __init__(self, session: ForgeSession, pull: str) -> None:
+        super().__init__(session, f"{pull}/comments")
+        self._pull = pull
 
     def account(self) -> str | None:
-        return self._session.header("GET", self._path, "X-AUSERNAME") or None
+        return self._session.header("GET", self._pull, "X-AUSERNAME") or None
 
     def listed(self) -> Iterable[Comment]:
-        for each in _pages(self._session, f"{self._path}/activities", {}, most=_MOST_ACTIVITIES):
+        for each in _pages(self._session, f"{self._pull}/activities", {}, most=_MOST_ACTIVITIES):
             if each["action"].text_or() == "COMMENTED" and each["comment"]:
-                yield self._comment(each["comment"])
-
-    def create(self, body: str) -> Comment:
-        return self._comment(self._session.send("POST", f"{self._path}/comments", {"text": body}))
+                yield self._parse(each["comment"])
 
     def edit(self, comment: Comment, body: str) -> Comment:
-        path = f"{self._path}/comments/{comment.id}"
         fields = {"text": body, "version": comment.version}
         try:
-            return self._comment(self._session.send("PUT", path, fields))
+            return self._parse(self._session.send("PUT", f"{self._each}/{comment.id}", fields))
         except Unacceptable as error:
             # 409: another run changed it meanwhile. Reading it again gives its version.
             raise NotThere(str(error)) from error
 
     def remove(self, comment: Comment) -> None:
-        path = f"{self._path}/comments/{comment.id}"
+        query = {"version": comment.version}
         try:
-            self._session.send("DELETE", path, query={"version": comment.version})
+            self._session.send("DELETE", f"{self._each}/{comment.id}", query=query)
         except Unacceptable:
             # 409: its version moved, or a person answered it. The next run looks again.
             return
 
     @staticmethod
-    def _comment(data: Part) -> Comment:
+    def _parse(data: Part) -> Comment:
         return Comment(
             id=data["id"].number(),
             author=data["author"]["name"].text() if data["author"] else "",

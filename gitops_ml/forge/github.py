@@ -125,11 +125,12 @@ class GitHub(Forge):
 class GitHubComments(CommentPage):
     """The comments of a pull request at GitHub, which are those of an issue; Gitea copies them."""
 
+    _edit_method = "PATCH"
     _size: Mapping[str, int] = {"per_page": 100}
     """The parameter that asks for the longest page of a list."""
 
     def __init__(self, session: ForgeSession, issues: str, number: int) -> None:
-        self._session, self._issues, self._number = session, issues, number
+        super().__init__(session, f"{issues}/{number}/comments", each=f"{issues}/comments")
 
     def account(self) -> str | None:
         try:
@@ -147,22 +148,10 @@ class GitHubComments(CommentPage):
         return data["viewer"]["login"].text() if data and data["viewer"] else None
 
     def listed(self) -> Iterable[Comment]:
-        path = f"{self._issues}/{self._number}/comments"
-        return map(self._comment, self._session.pages(path, **self._size))
-
-    def create(self, body: str) -> Comment:
-        path = f"{self._issues}/{self._number}/comments"
-        return self._comment(self._session.send("POST", path, {"body": body}))
-
-    def edit(self, comment: Comment, body: str) -> Comment:
-        path = f"{self._issues}/comments/{comment.id}"
-        return self._comment(self._session.send("PATCH", path, {"body": body}))
-
-    def remove(self, comment: Comment) -> None:
-        self._session.send("DELETE", f"{self._issues}/comments/{comment.id}")
+        return map(self._parse, self._session.pages(self._path, **self._size))
 
     @staticmethod
-    def _comment(data: Part) -> Comment:
+    def _parse(data: Part) -> Comment:
         return Comment(
             id=data["id"].number(),
             author=data["user"]["login"].text() if data["user"] else "",

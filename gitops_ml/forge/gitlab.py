@@ -129,9 +129,6 @@ class GitLabNotes(CommentPage):
 
     limit = 1_000_000
 
-    def __init__(self, session: ForgeSession, path: str) -> None:
-        self._session, self._path = session, path
-
     def account(self) -> str | None:
         try:
             return str(self._session.get("/user")["id"].number())
@@ -140,20 +137,10 @@ class GitLabNotes(CommentPage):
 
     def listed(self) -> Iterable[Comment]:
         found = self._session.pages(self._path, per_page=100, order_by="created_at", sort="asc")
-        return (self._note(each) for each in found if not each["system"].flag())
-
-    def create(self, body: str) -> Comment:
-        return self._note(self._session.send("POST", self._path, {"body": body}))
-
-    def edit(self, comment: Comment, body: str) -> Comment:
-        path = f"{self._path}/{comment.id}"
-        return self._note(self._session.send("PUT", path, {"body": body}))
-
-    def remove(self, comment: Comment) -> None:
-        self._session.send("DELETE", f"{self._path}/{comment.id}")
+        return (self._parse(each) for each in found if not each["system"].flag())
 
     @staticmethod
-    def _note(data: Part) -> Comment:
+    def _parse(data: Part) -> Comment:
         author = str(data["author"]["id"].number()) if data["author"] else ""
         return Comment(id=data["id"].number(), author=author, body=data["body"].text_or())
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from gitops_ml.documents.markdown import unfolded
 from gitops_ml.errors import ServerFailed, UsageError
-from gitops_ml.forge.api_session import NotThere
+from gitops_ml.forge.api_session import ForgeSession, NotThere
+from gitops_ml.http.json_reader import Part
 
 CHECK = "check"
 """The marker of the comment that `gitops-ml check` writes."""
@@ -61,6 +62,14 @@ class CommentPage(ABC):
     shows_html = True
     """Whether ``<details>`` folds; else it would be shown as text."""
 
+    _edit_method = "PUT"
+    _field = "body"
+    """The field of the text."""
+
+    def __init__(self, session: ForgeSession, path: str, *, each: str = "") -> None:
+        """``path`` is that of the list; ``each`` that of one without its id, where it is another one."""
+        self._session, self._path, self._each = session, path, each or path
+
     @abstractmethod
     def account(self) -> str | None:
         """The account of the token; ``None`` where the forge does not say."""
@@ -69,16 +78,23 @@ class CommentPage(ABC):
     def listed(self) -> Iterable[Comment]:
         """All comments, in any order."""
 
-    @abstractmethod
-    def create(self, body: str) -> Comment: ...
+    def create(self, body: str) -> Comment:
+        return self._parse(self._session.send("POST", self._path, {self._field: body}))
 
-    @abstractmethod
     def edit(self, comment: Comment, body: str) -> Comment:
         """Raises: NotThere where it was deleted meanwhile."""
+        fields = {self._field: body}
+        path = f"{self._each}/{comment.id}"
+        return self._parse(self._session.send(self._edit_method, path, fields))
 
-    @abstractmethod
     def remove(self, comment: Comment) -> None:
         """Raises: NotThere where it was deleted meanwhile."""
+        self._session.send("DELETE", f"{self._each}/{comment.id}")
+
+    @staticmethod
+    @abstractmethod
+    def _parse(data: Part) -> Comment:
+        """The comment in the forge's answer."""
 
 
 def upsert(page: CommentPage, marker: str, body: str) -> Posted:
