@@ -124,7 +124,7 @@ def deliver(
 
     def make_commit(base: GitSnapshot, plan: Plan) -> tuple[str, Callable[[], None]]:
         commit = repository.commit(base, plan.changes, message=plan.message, author=author)
-        return commit, partial(repository.push, commit, base=base)
+        return commit, partial(repository.push, commit)
 
     return retry.until_pushed(repository, make_plan, make_commit)
 

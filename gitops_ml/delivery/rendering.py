@@ -275,25 +275,6 @@ def _unpacked(text: str) -> tuple[Mapping[str, Any], ...]:
     return tuple(json.loads(zlib.decompress(base64.b64decode(text))))
 
 
-@dataclass(frozen=True, slots=True)
-class ToRender:
-    """A release with its ``values.yaml``."""
-
-    name: str
-    namespace: str
-    values: bytes
-
-    @property
-    def facts(self) -> tuple[str, str, str]:
-        data = json.dumps(read_fields(self.values), ensure_ascii=False)
-        return self.name, self.namespace, data
-
-    @property
-    def key(self) -> bytes:
-        chart = predictor_chart().name
-        return memory_key("objects", chart, self.name, self.namespace, self.values)
-
-
 def checked_objects(
     releases: Iterable[Release], *, helm: HelmEngine, memory: Memory
 ) -> tuple[dict[str, PackedObjects], tuple[Problem, ...]]:
@@ -327,20 +308,29 @@ def _object(document: str) -> Mapping[str, Any]:
 
 
 def objects_of(
-    wanted: Mapping[str, ToRender], *, helm: HelmEngine, memory: Memory
+    wanted: Mapping[str, tuple[str, str, bytes]], *, helm: HelmEngine, memory: Memory
 ) -> dict[str, PackedObjects]:
-    """The objects of each release, by its directory; none where the chart refuses it."""
-    keys = {directory: each.key for directory, each in wanted.items()}
+    """The objects of each release, by its directory; none where the chart refuses it.
+
+    ``wanted`` has name, namespace and ``values.yaml``.
+    """
+    chart = predictor_chart().name
+    keys = {at: memory_key("objects", chart, *each) for at, each in wanted.items()}
     known = memory.recall(keys.values())
-    new = [directory for directory, key in keys.items() if key not in known]
-    texts = manifest_texts(helm, predictor_chart().name, [wanted[each].facts for each in new])
-    rendered = {
+    found = {at: PackedObjects(known[key]) for at, key in keys.items() if key in known}
+    new = {at: each for at, each in wanted.items() if at not in found}
+    texts = manifest_texts(
+        helm,
+        chart,
+        [
+            (name, namespace, json.dumps(read_fields(values), ensure_ascii=False))
+            for name, namespace, values in new.values()
+        ],
+    )
+    made = {
         # The verb refuses it itself, or restores values of another time.
-        directory: PackedObjects.of(_parsed(text) if isinstance(text, str) else ())
-        for directory, text in zip(new, texts, strict=True)
+        at: PackedObjects.of(_parsed(text) if isinstance(text, str) else ())
+        for at, text in zip(new, texts, strict=True)
     }
-    memory.keep({keys[directory]: objects.text for directory, objects in rendered.items()})
-    return {
-        directory: rendered[directory] if directory in rendered else PackedObjects(known[key])
-        for directory, key in keys.items()
-    }
+    memory.keep({keys[at]: objects.text for at, objects in made.items()})
+    return found | made

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gitops_ml.delivery.derive import parse_release
-from gitops_ml.delivery.rendering import ToRender, objects_of, predictor_chart
+from gitops_ml.delivery.rendering import objects_of, predictor_chart
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import GitopsMlError
 from gitops_ml.git.commits import Change
@@ -83,7 +83,7 @@ class SubjectReader:
             if record is None or values is None:
                 continue
             if (record.chart, record.chart_version) == (chart.name, chart.version):
-                wanted[each.directory] = ToRender(record.api, record.namespace, values)
+                wanted[each.directory] = record.api, record.namespace, values
         return objects_of(wanted, helm=self.helm, memory=self.memory)
 
     def _subject(

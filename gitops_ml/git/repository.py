@@ -137,8 +137,8 @@ class GitRepository:
                 commit, parent=parent, message=message, author=author, seconds=seconds
             )
 
-    def push(self, commit: str, *, base: GitSnapshot) -> None:
-        """Move the branch from ``base`` to ``commit``, never by force.
+    def push(self, commit: str) -> None:
+        """Move the branch to ``commit``, never by force.
 
         Raises:
             RepositoryMoved: the branch moved; fetch and render again.

@@ -404,14 +404,14 @@ def test_a_deploy_of_the_others_in_between_is_carried_along_as_well(ann, others,
 
     push, pushed = GitRepository.push, []
 
-    def racing(self, commit, *, base):
+    def racing(self, commit):
         if not pushed:
             pushed.append(commit)
             text = ann.text(f"{FACES}/values.yaml")
             changed = text.replace("maxReplicas: 5", "maxReplicas: 8")
             assert changed != text
             commit_files(ann.gitops, {f"{FACES}/values.yaml": changed})
-        return push(self, commit, base=base)
+        return push(self, commit)
 
     monkeypatch.setattr(GitRepository, "push", racing)
     switches(ann, "manifests")

@@ -37,5 +37,5 @@ def opened(url: Path | str, tmp_path: Path, *, branch: str = "main", **more) -> 
 def add(repository: GitRepository, path: str, content: bytes = b"x\n", message: str = "Add") -> str:
     base = repository.fetch()
     commit = repository.commit(base, [Change(path, None, content)], message=message, author=AUTHOR)
-    repository.push(commit, base=base)
+    repository.push(commit)
     return commit

@@ -69,7 +69,7 @@ def test_a_commit_adds_modifies_and_deletes_and_moves_nothing_until_it_is_pushed
     )
 
     assert git("rev-parse", "main", cwd=bare) == before
-    repository.push(commit, base=base)
+    repository.push(commit)
     assert git("rev-parse", "main", cwd=bare) == commit
     snapshot = repository.fetch()
     assert snapshot.read(snapshot.blob_ids()) == {
@@ -119,7 +119,7 @@ def test_two_first_commits_do_not_overwrite_each_other(tmp_path):
     commit_files(bare, {"b": "b"})
 
     with pytest.raises(RepositoryMoved, match=r"fetch first"):
-        repository.push(commit, base=base)
+        repository.push(commit)
     assert files_of(bare) == ["b"]
 
 
@@ -157,7 +157,7 @@ def test_somebody_who_was_faster_keeps_their_commit(bare, repository):
     other = commit_files(bare, {"b": "b"})
 
     with pytest.raises(RepositoryMoved, match=r"main of .* moved meanwhile"):
-        repository.push(commit, base=base)
+        repository.push(commit)
     assert git("rev-parse", "main", cwd=bare) == other
 
 
@@ -178,7 +178,7 @@ def test_a_lock_that_another_push_holds_on_the_server_means_moved(bare, reposito
     with pytest.raises(
         RepositoryMoved, match=r"Unable to create '.*/main\.lock': File exists.*remove that"
     ):
-        repository.push(commit, base=base)
+        repository.push(commit)
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_a_clone_that_breaks_before_the_commit_is_made_anew_and_that_is_told(bar
     shutil.rmtree(clone_folder(tmp_path) / "objects")
 
     commit = repository.commit(base, [Change("a", None, b"a")], message="m", author=AUTHOR)
-    repository.push(commit, base=base)
+    repository.push(commit)
 
     assert files_of(bare) == ["README.md", "a"]
     assert lines == [
@@ -477,7 +477,7 @@ def test_a_clone_that_breaks_before_the_push_asks_for_another_try(bare, reposito
     shutil.rmtree(clone_folder(tmp_path))
 
     with pytest.raises(RepositoryMoved, match="was damaged"):
-        repository.push(commit, base=base)
+        repository.push(commit)
 
 
 @pytest.mark.parametrize("part", ["branch", "branch^{tree}"])
@@ -668,5 +668,5 @@ def test_a_file_of_ours_may_become_a_folder(bare, repository):
     add(repository, "a")
     base = repository.fetch()
     changes = [Change("a", b"x\n", None), Change("a/b", None, b"b")]
-    repository.push(repository.commit(base, changes, message="m", author=AUTHOR), base=base)
+    repository.push(repository.commit(base, changes, message="m", author=AUTHOR))
     assert files_of(bare) == ["README.md", "a/b"]

@@ -139,7 +139,7 @@ def test_a_push_that_gets_no_answer_is_given_up(tmp_path):
         git("clone", "-q", "--bare", str(bare), str(slow._clone.folder))
         commit = slow.commit(base, [Change("b", None, b"b")], message="m", author=AUTHOR)
         with pytest.raises(ServerFailed, match="did not finish `git push` within 1 seconds"):
-            slow.push(commit, base=base)
+            slow.push(commit)
 
 
 def test_a_slow_server_that_goes_on_is_waited_for(tmp_path):

@@ -73,12 +73,12 @@ class FakeGitopsRepository:
         self.pending[id] = FakeCommit(id, base.commit, files, message, author)
         return id
 
-    def push(self, commit: str, *, base: GitSnapshot) -> None:
+    def push(self, commit: str) -> None:
         if self.before_push:
             self.before_push()
         if self.refusal:
             raise self.refusal
-        if self.head != base.commit:
+        if self.head != self.pending[commit].parent:
             raise RepositoryMoved("main moved meanwhile (fetch first)")
         self.commits.append(self.pending[commit])
 
