@@ -24,9 +24,8 @@ from gitops_ml.project.checks import Checks
 from gitops_ml.project.project import Project
 from gitops_ml.review.current import current_objects_of, current_states
 from gitops_ml.review.image_changes import with_advisories
-from gitops_ml.review.make_review import Choice, make_review
+from gitops_ml.review.make_review import Choice, Pair, make_review
 from gitops_ml.review.read_states import ProjectOf, States, read_project_of, read_states
-from gitops_ml.review.release_pairs import Pair
 from gitops_ml.review.review import Review, State
 from gitops_ml.review.rule_findings import (
     preview_warnings,

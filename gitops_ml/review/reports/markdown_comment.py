@@ -14,22 +14,8 @@ from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.errors import Problem
 from gitops_ml.gitops.pull_request_body import LONGEST_BODY, field_lines
 from gitops_ml.policy.rule import RuleFinding
+from gitops_ml.review import sentences
 from gitops_ml.review.review import ReleaseReview, Review
-from gitops_ml.review.sentences import (
-    cost_text,
-    file_text,
-    finding_texts,
-    gpus_text,
-    headline,
-    image_text,
-    next_steps,
-    package_text,
-    recorded_text,
-    rollout_text,
-    unpriced_text,
-    urgency,
-    why_text,
-)
 from gitops_ml.system.clean_text import one_line
 from gitops_ml.system.resources import template
 
@@ -60,29 +46,29 @@ def comment(review: Review, *, limit: int = LONGEST_BODY) -> str:
 
 
 def _facts(review: Review, most: int) -> dict[str, Any]:
-    rows = sorted(review.releases, key=urgency)
+    rows = sorted(review.releases, key=sentences.urgency)
     return {
-        "headline": headline(review),
+        "headline": sentences.headline(review),
         "notes": list(_notes(review)),
         "lists": [_list(title, lines, most) for title, lines in _lists(review) if lines],
         "rows": [_row(release) for release in rows[:most]],
         "more_rows": max(0, len(rows) - most),
-        "steps": [_prose(text) for text in next_steps(review)],
+        "steps": [_prose(text) for text in sentences.next_steps(review)],
         "base_ref": one_line(review.base.label, most=100),
         "footer": _footer(review),
     }
 
 
 def _notes(review: Review) -> Iterator[str]:
-    if text := cost_text(review.cost):
+    if text := sentences.cost_text(review.cost):
         yield f"Cost of a month, at the fewest to the most replicas: {escaped(text)}."
-    for text in filter(None, (unpriced_text(review), recorded_text(review))):
+    for text in filter(None, (sentences.unpriced_text(review), sentences.recorded_text(review))):
         yield escaped(text)
 
 
 def _lists(review: Review) -> Iterator[tuple[str, list[str]]]:
     yield "Errors in the documents", [_problem(each) for each in review.errors]
-    found = list(finding_texts(review.all_findings))
+    found = list(sentences.finding_texts(review.all_findings))
     yield "Rules that this breaks", [_finding(*f) for f in found if f[0].severity == "error"]
     yield (
         "Edits by hand in the GitOps repository that the merge would undo",
@@ -118,8 +104,12 @@ def _short(text: str) -> str:
 
 def _row(release: ReleaseReview) -> list[str]:
     name = f"{cell(release.api)} in {cell(release.environment)}"
-    texts = (rollout_text(release), image_text(release), gpus_text(release))
-    cost = cost_text(release.cost)
+    texts = (
+        sentences.rollout_text(release),
+        sentences.image_text(release),
+        sentences.gpus_text(release),
+    )
+    cost = sentences.cost_text(release.cost)
     cells = [escaped(text) or "–" for text in (*texts, cost)]
     return [_SIGNS[release.action], name, *cells]
 
@@ -153,7 +143,7 @@ def _footer(review: Review) -> str:
 def _groups(releases: Sequence[ReleaseReview]) -> list[list[ReleaseReview]]:
     """The releases that change alike but for their names, in the order of the table."""
     groups: dict[object, list[ReleaseReview]] = {}
-    for release in sorted(releases, key=urgency)[:_MOST_COMPARED]:
+    for release in sorted(releases, key=sentences.urgency)[:_MOST_COMPARED]:
         if sections := tuple(each.replace(release.api, "*") for each in _sections(release)):
             groups.setdefault((release.action, sections), []).append(release)
     return list(groups.values())
@@ -171,14 +161,14 @@ def _html(text: str) -> str:
 
 
 def _sections(release: ReleaseReview) -> Iterator[str]:
-    if why := why_text(release):
+    if why := sentences.why_text(release):
         yield f"Why: {_prose(why)}."
     if lines := _manifest_lines(release):
         yield f"Manifest:\n\n{block(_cut(lines), 'yaml' if release.action == 'add' else 'diff')}"
     if release.packages:
-        yield _bullets("Packages", (package_text(each) for each in release.packages))
+        yield _bullets("Packages", (sentences.package_text(each) for each in release.packages))
     if release.files and release.action == "modify":
-        yield _bullets("Files", (file_text(each) for each in release.files))
+        yield _bullets("Files", (sentences.file_text(each) for each in release.files))
     if release.objects and release.action == "modify":
         yield f"Kubernetes objects, the highest risk first:\n\n{block(_cut(_objects(release)), 'diff')}"
 

@@ -9,22 +9,8 @@ from dataclasses import replace
 from gitops_ml.errors import Problem
 from gitops_ml.gitops.pull_request_body import field_lines
 from gitops_ml.policy.rule import RuleFinding
+from gitops_ml.review import sentences
 from gitops_ml.review.review import ReleaseReview, Review
-from gitops_ml.review.sentences import (
-    cost_text,
-    file_text,
-    finding_texts,
-    gpus_text,
-    headline,
-    image_text,
-    next_steps,
-    package_text,
-    recorded_text,
-    rollout_text,
-    unpriced_text,
-    urgency,
-    why_text,
-)
 from gitops_ml.system.clean_text import one_line
 
 Line = tuple[str, str]
@@ -38,15 +24,15 @@ _SIGNS = {"add": "+", "delete": "-", "modify": "~"}
 
 def terminal_lines(review: Review) -> Iterator[Line]:
     """What a person at a terminal reads."""
-    yield from _wrapped(headline(review), "error" if review.errors else "")
-    if text := cost_text(review.cost):
+    yield from _wrapped(sentences.headline(review), "error" if review.errors else "")
+    if text := sentences.cost_text(review.cost):
         yield from _wrapped(f"Cost of a month, fewest to most replicas: {text}")
-    for text in filter(None, (unpriced_text(review), recorded_text(review))):
+    for text in filter(None, (sentences.unpriced_text(review), sentences.recorded_text(review))):
         yield from _wrapped(text)
     yield from _problems(review.errors)
     yield from _findings(review.broken)
     yield from _list("edit by hand that ends", review.hand_edits, "warning")
-    for release in sorted(review.releases, key=urgency)[:_MOST_DETAILED]:
+    for release in sorted(review.releases, key=sentences.urgency)[:_MOST_DETAILED]:
         yield "", ""
         yield from _release(release)
     if (more := len(review.releases) - _MOST_DETAILED) > 0:
@@ -55,7 +41,7 @@ def terminal_lines(review: Review) -> Iterator[Line]:
     yield from _findings(each for each in review.all_findings if each.severity != "error")
     yield from _problems(each for each in review.problems if each.severity != "error")
     yield from _list("warning", review.warnings, "warning")
-    steps = list(next_steps(review))
+    steps = list(sentences.next_steps(review))
     if steps:
         yield "", ""
         yield "Next:", ""
@@ -67,20 +53,20 @@ def _release(release: ReleaseReview) -> Iterator[Line]:
     title = f"{_SIGNS[release.action]} {release.api} in {release.environment}"
     yield title, release.action
     facts = [
-        ("pods", rollout_text(release)),
-        ("image", image_text(release)),
-        ("GPUs", gpus_text(release) and f"{gpus_text(release)} at the peak"),
-        ("cost", cost_text(release.cost)),
-        ("why", why_text(release)),
+        ("pods", sentences.rollout_text(release)),
+        ("image", sentences.image_text(release)),
+        ("GPUs", sentences.gpus_text(release) and f"{sentences.gpus_text(release)} at the peak"),
+        ("cost", sentences.cost_text(release.cost)),
+        ("why", sentences.why_text(release)),
     ]
     for name, text in facts:
         if text:
             yield from _wrapped(text, lead=f"  {name:<7}")
     lines = [line for each in release.fields for line in field_lines(each)]
     yield from _block("fields", lines)
-    yield from _block("packages", [package_text(each) for each in release.packages])
+    yield from _block("packages", [sentences.package_text(each) for each in release.packages])
     if release.action == "modify":
-        yield from _block("files", [file_text(each) for each in release.files])
+        yield from _block("files", [sentences.file_text(each) for each in release.files])
         yield from _block("objects", list(_objects(release)))
 
 
@@ -120,7 +106,7 @@ def _problems(problems: Iterable[Problem]) -> Iterator[Line]:
 
 
 def _findings(findings: Iterable[RuleFinding]) -> Iterator[Line]:
-    for finding, text in finding_texts(findings):
+    for finding, text in sentences.finding_texts(findings):
         place = f"{finding.file}:{finding.line}: " if finding.line else ""
         yield from _wrapped(f"{place}{finding.severity}: {text} [{finding.rule}]", finding.severity)
 
