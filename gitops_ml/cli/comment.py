@@ -18,7 +18,7 @@ from gitops_ml.commands.comment import (
     text_of_others,
 )
 from gitops_ml.facts.shapes import shaped
-from gitops_ml.forge.ci import repository_of_ci
+from gitops_ml.forge.open import repository_of_ci
 from gitops_ml.forge.own_comment import Posted
 from gitops_ml.project.project import SourceSpec
 

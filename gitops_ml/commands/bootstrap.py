@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gitops_ml.delivery.change import ChangeContext, ChangeOptions, DeliveryResult, deliver_changes
 from gitops_ml.delivery.modes import EnvironmentMode, carried_along, environment_modes
-from gitops_ml.delivery.ownership import refuse_role_changes
 from gitops_ml.delivery.push import CommitPlan
+from gitops_ml.delivery.refusals import refuse_role_changes
 from gitops_ml.delivery.release_changes import changes_against
 from gitops_ml.delivery.releases import current_releases, repository_of
 from gitops_ml.delivery.rendering import predictor_chart

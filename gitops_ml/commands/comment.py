@@ -9,8 +9,7 @@ from pathlib import Path
 
 from gitops_ml.documents.markdown import disarmed
 from gitops_ml.errors import Refused, UsageError
-from gitops_ml.forge.ci import forge_of_ci, pull_request_of_ci, repository_of_ci
-from gitops_ml.forge.open import forge_of
+from gitops_ml.forge.open import forge_of, forge_of_ci, pull_request_of_ci, repository_of_ci
 from gitops_ml.forge.own_comment import CHECK, Posted, without_marker
 from gitops_ml.forge.protocol import Forge
 from gitops_ml.project.project import SourceSpec

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gitops_ml.delivery.ownership import taken_routes
+from gitops_ml.delivery.refusals import refuse_forbidden, taken_routes
 from gitops_ml.delivery.release_changes import (
     ReleaseChanges,
     WantedRelease,
@@ -15,7 +15,6 @@ from gitops_ml.delivery.release_changes import (
     release_changes,
 )
 from gitops_ml.delivery.rendering import ReleaseParts, make_release, refuse_faults
-from gitops_ml.delivery.repository_policy import refuse_forbidden
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.errors import (

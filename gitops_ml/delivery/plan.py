@@ -17,6 +17,7 @@ from gitops_ml.delivery.images import (
 )
 from gitops_ml.delivery.modes import environment_modes
 from gitops_ml.delivery.push import CommitPlan
+from gitops_ml.delivery.refusals import prune_limit
 from gitops_ml.delivery.release_changes import (
     ReleaseChanges,
     left_behind,
@@ -25,7 +26,6 @@ from gitops_ml.delivery.release_changes import (
     wanted_releases,
     wants_manifests,
 )
-from gitops_ml.delivery.repository_policy import prune_limit
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.documents.findings import few
 from gitops_ml.errors import GitopsMlError, Refused, ServerFailed, UsageError

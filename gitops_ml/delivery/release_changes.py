@@ -12,9 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gitops_ml.delivery.modes import EnvironmentMode, carried_along, environment_modes
-from gitops_ml.delivery.ownership import refuse_others, refuse_role_changes, refuse_taken_routes
+from gitops_ml.delivery.refusals import (
+    refuse_beyond_policy,
+    refuse_others,
+    refuse_role_changes,
+    refuse_taken_routes,
+)
 from gitops_ml.delivery.rendering import make_releases, refuse_unrenderable, render_manifests
-from gitops_ml.delivery.repository_policy import refuse_beyond_policy
 from gitops_ml.delivery.repository_state import RepositoryState
 from gitops_ml.errors import RepositoryMoved
 from gitops_ml.git.commits import Change, RenderedFile

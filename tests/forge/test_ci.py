@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gitops_ml.errors import UsageError
-from gitops_ml.forge.ci import forge_of_ci, pull_request_of_ci, repository_of_ci
+from gitops_ml.forge.open import forge_of_ci, pull_request_of_ci, repository_of_ci
 from tests.support.forges.running import branch, proposal
 from tests.support.git_servers import TOKEN
 
