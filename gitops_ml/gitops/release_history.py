@@ -44,12 +44,8 @@ class State:
 
     def after(self, directory: str, files: Mapping[str, str | None]) -> State:
         """The state after a commit that wrote ``files``."""
-        names = {
-            "release": layout.RELEASE,
-            "values": layout.VALUES,
-            "manifest": layout.MANIFEST,
-        }
-        paths = {key: f"{directory}/{name}" for key, name in names.items()}
+        names = (layout.RELEASE, layout.VALUES, layout.MANIFEST)
+        paths = {name.removesuffix(".yaml"): f"{directory}/{name}" for name in names}
         return replace(self, **{key: files[path] for key, path in paths.items() if path in files})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gitops_ml.documents.plain_data import within
@@ -45,34 +45,7 @@ def _schema(subject: Subject) -> Iterator[Breach]:
         yield Breach(("predictor", "path"), sentence)
 
 
-INTERFACE_RULES = (
-    Rule(
-        id="endpoint-changed",
-        title="An API keeps its endpoint, its hosts and its visibility",
-        severity="warning",
-        reason="Callers have the URL; once it is gone they fail, and nothing redirects them.",
-        remedy="serve the old endpoint by a second API until its callers moved, or except the API",
-        check=_endpoint,
-    ),
-    Rule(
-        id="kind-changed",
-        title="An API keeps its kind",
-        severity="warning",
-        reason="Another kind is called in another way: its callers have to change with it.",
-        remedy="deploy the new kind under another name, and remove the old API when it receives no request any more",
-        check=_kind,
-    ),
-    Rule(
-        id="schema-changed",
-        title="An API takes the requests that it took, and answers with the fields that it had",
-        severity="warning",
-        reason="Callers send and read the fields of the API's document, which is read from the source of `predict`.",
-        remedy="add fields that are optional, and keep the old ones until no caller uses them",
-        check=_schema,
-    ),
-)
-
-
+_Compare = Callable[..., Iterator[str]]
 _METHODS = ("get", "put", "post", "delete", "patch", "options", "head")
 _DEEPEST = 12
 """Levels of a schema that are compared; a schema may contain itself."""
@@ -114,12 +87,7 @@ class _Comparison:
         bodies = within(old, "requestBody"), within(new, "requestBody")
         if bodies[1].get("required") and not bodies[0].get("required"):
             yield "it requires a body"
-        for kind, schema in _schemas(bodies[0]).items():
-            other = _schemas(bodies[1])
-            if kind not in other:
-                yield f"it no longer takes {kind}"
-            else:
-                yield from self._request(schema, other[kind], "the request")
+        yield from _contents(*bodies, self._request, "takes", "the request")
         yield from self._responses(within(old, "responses"), within(new, "responses"))
 
     def _responses(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -129,12 +97,7 @@ class _Comparison:
             if status not in new:
                 yield f"it no longer answers {status}"
                 continue
-            after = _schemas(within(new, status))
-            for kind, schema in _schemas(answer).items():
-                if kind not in after:
-                    yield f"it no longer answers {kind}"
-                else:
-                    yield from self._response(schema, after[kind], "the response")
+            yield from _contents(answer, new[status], self._response, "answers", "the response")
 
     def _request(self, old: Any, new: Any, at: str, depth: int = 0) -> Iterator[str]:
         """A request may allow more than before, and require no more."""
@@ -150,10 +113,7 @@ class _Comparison:
             for name in fields[0].keys() - fields[1].keys():
                 yield f"{at} no longer takes {name}"
         yield from self._values(new, old, at)
-        for name in fields[0].keys() & fields[1].keys():
-            yield from self._request(fields[0][name], fields[1][name], f"{name} of {at}", depth + 1)
-        if "items" in old and "items" in new:
-            yield from self._request(old["items"], new["items"], f"an item of {at}", depth + 1)
+        yield from _inner(old, new, self._request, at, depth + 1)
 
     def _response(self, old: Any, new: Any, at: str, depth: int = 0) -> Iterator[str]:
         """A response keeps what callers read."""
@@ -168,12 +128,7 @@ class _Comparison:
             if name in fields[1] and name not in (new.get("required") or ()):
                 yield f"{name} of {at} may be missing"
         yield from self._values(old, new, at)
-        for name in fields[0].keys() & fields[1].keys():
-            yield from self._response(
-                fields[0][name], fields[1][name], f"{name} of {at}", depth + 1
-            )
-        if "items" in old and "items" in new:
-            yield from self._response(old["items"], new["items"], f"an item of {at}", depth + 1)
+        yield from _inner(old, new, self._response, at, depth + 1)
 
     def _types(self, wide: Mapping[str, Any], narrow: Mapping[str, Any], at: str) -> Iterator[str]:
         """``wide`` has to allow each type of ``narrow``."""
@@ -200,8 +155,25 @@ class _Comparison:
         return schema if isinstance(schema, dict) else {}
 
 
-def _schemas(answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(kind): within(each, "schema") for kind, each in within(answer, "content").items()}
+def _contents(old: Any, new: Any, compare: _Compare, verb: str, at: str) -> Iterator[str]:
+    """The changes of each content type of a body."""
+    for kind in within(old, "content"):
+        if kind not in within(new, "content"):
+            yield f"it no longer {verb} {kind}"
+        else:
+            before, after = (within(each, "content", kind, "schema") for each in (old, new))
+            yield from compare(before, after, at)
+
+
+def _inner(
+    old: Mapping[str, Any], new: Mapping[str, Any], compare: _Compare, at: str, depth: int
+) -> Iterator[str]:
+    """The changes of the fields and items that both schemas have."""
+    before, after = within(old, "properties"), within(new, "properties")
+    for name in before.keys() & after.keys():
+        yield from compare(before[name], after[name], f"{name} of {at}", depth)
+    if "items" in old and "items" in new:
+        yield from compare(old["items"], new["items"], f"an item of {at}", depth)
 
 
 def _type_names(schema: Mapping[str, Any]) -> frozenset[str]:
@@ -209,3 +181,31 @@ def _type_names(schema: Mapping[str, Any]) -> frozenset[str]:
     found = schema.get("type")
     names = {found} if isinstance(found, str) else set(found or ())
     return frozenset({*names, "integer"} if "number" in names else names)
+
+
+INTERFACE_RULES = (
+    Rule(
+        id="endpoint-changed",
+        title="An API keeps its endpoint, its hosts and its visibility",
+        severity="warning",
+        reason="Callers have the URL; once it is gone they fail, and nothing redirects them.",
+        remedy="serve the old endpoint by a second API until its callers moved, or except the API",
+        check=_endpoint,
+    ),
+    Rule(
+        id="kind-changed",
+        title="An API keeps its kind",
+        severity="warning",
+        reason="Another kind is called in another way: its callers have to change with it.",
+        remedy="deploy the new kind under another name, and remove the old API when it receives no request any more",
+        check=_kind,
+    ),
+    Rule(
+        id="schema-changed",
+        title="An API takes the requests that it took, and answers with the fields that it had",
+        severity="warning",
+        reason="Callers send and read the fields of the API's document, which is read from the source of `predict`.",
+        remedy="add fields that are optional, and keep the old ones until no caller uses them",
+        check=_schema,
+    ),
+)

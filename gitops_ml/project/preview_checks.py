@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,16 +19,31 @@ def preview_findings(data: Mapping[str, Any]) -> Iterator[Finding]:
     if not any(each.get("previews") is not None for each in data["environments"].values()):
         return
     data = load_schema("project").with_defaults(data)
+    clusters = data["clusters"] or {}
     for name, environment in data["environments"].items():
-        if environment["previews"] is not None:
-            at: Path = ("environments", name, "previews")
-            yield from _environment_findings(data, environment, at)
-            if (hours := environment["previews"]["hours"]) is not None:
-                times = (hours["start"], hours["end"], hours["time_zone"])
-                yield from cron_findings((*at, "hours"), *times, rule=_RULE, zone_key="time_zone")
-            yield from _gpu_findings(data["clusters"] or {}, environment, at)
-            yield from _namespace_findings(data["environments"], name, at)
-            yield from _secret_findings(data["clusters"] or {}, environment, at)
+        if (previews := environment["previews"]) is None:
+            continue
+        at: Path = ("environments", name, "previews")
+        cluster = environment["cluster"] or next(iter(clusters), "")
+        fields, chosen = clusters.get(cluster) or {}, previews["gpu_class"]
+        yield from _environment_findings(data, environment, at)
+        if (hours := previews["hours"]) is not None:
+            times = (hours["start"], hours["end"], hours["time_zone"])
+            yield from cron_findings((*at, "hours"), *times, rule=_RULE, zone_key="time_zone")
+        classes = fields.get("gpu_classes") or {}
+        if chosen is not None and chosen not in classes:
+            message = (
+                f"the cluster {cluster!r} has no GPU class {chosen!r}{suggestion(chosen, classes)}"
+            )
+            yield _error((*at, "gpu_class"), message)
+        yield from _namespace_findings(data["environments"], name, at)
+        if previews["secrets"] and not fields.get("external_secrets"):
+            message = (
+                f"the cluster {cluster!r} does not have the External Secrets operator, which makes the Secrets of "
+                "previews: install it and set external_secrets: true"
+            )
+            yield _error((*at, "secrets"), message)
+        yield from _secret_findings(previews["secrets"], (*at, "secrets"))
 
 
 def _environment_findings(
@@ -45,19 +60,6 @@ def _environment_findings(
         yield _error(at, message)
 
 
-def _gpu_findings(
-    clusters: Mapping[str, Any], environment: Mapping[str, Any], at: Path
-) -> Iterator[Finding]:
-    chosen = environment["previews"]["gpu_class"]
-    cluster, fields = _cluster(clusters, environment)
-    classes = fields.get("gpu_classes") or {}
-    if chosen is not None and chosen not in classes:
-        message = (
-            f"the cluster {cluster!r} has no GPU class {chosen!r}{suggestion(chosen, classes)}"
-        )
-        yield _error((*at, "gpu_class"), message)
-
-
 def _namespace_findings(environments: Mapping[str, Any], name: str, at: Path) -> Iterator[Finding]:
     """Previews may write to every namespace with their prefix, so that nothing else may be there."""
     own, at = environments[name]["previews"]["namespace_prefix"], (*at, "namespace_prefix")
@@ -70,17 +72,7 @@ def _namespace_findings(environments: Mapping[str, Any], name: str, at: Path) ->
             yield _error(at, message)
 
 
-def _secret_findings(
-    clusters: Mapping[str, Any], environment: Mapping[str, Any], at: Path
-) -> Iterator[Finding]:
-    secrets, at = environment["previews"]["secrets"], (*at, "secrets")
-    cluster, fields = _cluster(clusters, environment)
-    if secrets and not fields.get("external_secrets"):
-        message = (
-            f"the cluster {cluster!r} does not have the External Secrets operator, which makes the Secrets of "
-            "previews: install it and set external_secrets: true"
-        )
-        yield _error(at, message)
+def _secret_findings(secrets: Iterable[Mapping[str, Any]], at: Path) -> Iterator[Finding]:
     known: set[tuple[str, str]] = set()
     stores: dict[str, str] = {}
     for index, each in enumerate(secrets):
@@ -91,11 +83,3 @@ def _secret_findings(
             message = f"the keys of {name!r} come from different stores"
             yield _error((*at, index, "remote", "store"), message)
         known.add((name, key))
-
-
-def _cluster(
-    clusters: Mapping[str, Any], environment: Mapping[str, Any]
-) -> tuple[str, Mapping[str, Any]]:
-    """The name and the fields of the cluster of an environment."""
-    name = environment["cluster"] or next(iter(clusters), "")
-    return name, clusters.get(name) or {}

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.documents.json_schema import load_schema
-from gitops_ml.documents.plain_data import merged
+from gitops_ml.documents.plain_data import merged, within
 from gitops_ml.documents.structure import structure
 from gitops_ml.documents.yaml_reader import Document
 from gitops_ml.errors import Problem
@@ -39,6 +39,7 @@ from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
 
 _error = partial(error, rule="project")
+_secret = partial(error, rule="secret")
 _ONLY_CLUSTER = "in-cluster"
 
 
@@ -104,25 +105,19 @@ def _relations(data: Mapping[str, Any]) -> Iterator[Finding]:
         yield _error(("image", "platform"), "'platform' is short for 'platforms': keep one of them")
     for key in ("gitops", "source"):
         yield from _repository(data.get(key) or {}, key)
-    yield from _signing((data.get("image") or {}).get("signing") or {})
+    yield from _signing(image.get("signing") or {})
     yield from _policies(data)
     yield from check_relations(data)
     clusters = data.get("clusters") or {_ONLY_CLUSTER: {}}
     for name, cluster in clusters.items():
-        at: Path = ("clusters", name)
-        for gpu, fields in ((cluster or {}).get("gpu_classes") or {}).items():
-            yield from _gpu_class_relations(fields, (*at, "gpu_classes", gpu))
-            yield from _tolerations(fields, (*at, "gpu_classes", gpu))
-        yield from _image_volumes(cluster or {}, at)
-        yield from _unmeasured((cluster or {}).get("prometheus") or {}, at)
-        yield from _unsent_token((cluster or {}).get("loki") or {}, at)
-        yield from price_findings(cluster or {}, at)
-        spot = (cluster or {}).get("spot")
-        yield from _tolerations(spot or {}, (*at, "spot"))
-        if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
-            yield _error((*at, "spot"), "it needs a preset or a node_selector")
+        yield from _cluster_relations(cluster or {}, ("clusters", name))
     for name, environment in data["environments"].items():
-        yield from _environment_cluster(environment.get("cluster"), clusters, name)
+        at, cluster = ("environments", name), environment.get("cluster")
+        if cluster is None and len(clusters) > 1:
+            yield _error(at, f"'cluster' is missing; the project has: {', '.join(clusters)}")
+        elif cluster is not None and cluster not in clusters:
+            message = f"unknown cluster {cluster!r}{suggestion(cluster, clusters)}"
+            yield _error((*at, "cluster"), message)
     yield from _shared_places(data["environments"], clusters)
     yield from preview_findings(data)
     teams, default = data.get("teams") or {}, data.get("default_team")
@@ -149,24 +144,21 @@ def _tolerations(nodes: Mapping[str, Any], at: Path) -> Iterator[Finding]:
             yield _error((*at, "tolerations", index), wrong)
 
 
-def _image_volumes(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+def _cluster_relations(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
+    for gpu, fields in (cluster.get("gpu_classes") or {}).items():
+        yield from _gpu_class_relations(fields, (*at, "gpu_classes", gpu))
+        yield from _tolerations(fields, (*at, "gpu_classes", gpu))
     version = cluster.get("kubernetes_version")
     if cluster.get("image_volumes") and version and minor_version(version) < 33:
         message = f"pods can mount images from Kubernetes 1.33 on; kubernetes_version is {version}"
         yield _error((*at, "image_volumes"), message)
-
-
-def _unmeasured(prometheus: Mapping[str, Any], at: Path) -> Iterator[Finding]:
-    if prometheus.get("alerts") and not (
-        prometheus.get("pod_monitors") or prometheus.get("address")
-    ):
+    prometheus, loki = within(cluster, "prometheus"), within(cluster, "loki")
+    is_scraped = prometheus.get("pod_monitors") or prometheus.get("address")
+    if prometheus.get("alerts") and not is_scraped:
         message = (
             "without pod_monitors or address nothing scrapes the pods, so that no alert could fire"
         )
         yield _error((*at, "prometheus", "alerts"), message)
-
-
-def _unsent_token(loki: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     host = urlsplit(loki.get("address") or "").hostname or ""
     if loki.get("token_env") and host.endswith((".svc", ".svc.cluster.local")):
         message = (
@@ -174,49 +166,43 @@ def _unsent_token(loki: Mapping[str, Any], at: Path) -> Iterator[Finding]:
             "token on: remove it, or give an address outside of the cluster"
         )
         yield _error((*at, "loki", "token_env"), message)
+    yield from price_findings(cluster, at)
+    spot = cluster.get("spot")
+    yield from _tolerations(spot or {}, (*at, "spot"))
+    if spot is not None and not spot.get("preset") and not spot.get("node_selector"):
+        yield _error((*at, "spot"), "it needs a preset or a node_selector")
 
 
 def _repository(fields: Mapping[str, Any], section: str) -> Iterator[Finding]:
-    at: Path = (section,)
+    forge = fields.get("forge") or {}
     for key in ("repository", "argocd_repository"):
         address = fields.get(key) or ""
-        if without_credentials(address) == address:
-            continue
-        yield error(
-            (*at, key),
-            "the URL holds a user name, a password or a query; put the token in an environment variable and "
-            f"name it in {section}.token_env (a user name goes to {section}.username)",
-            rule="secret",
-        )
-    forge = fields.get("forge") or {}
-    for place, variable in (
-        ((*at, "token_env"), fields.get("token_env")),
-        ((*at, "forge", "token_env"), forge.get("token_env")),
-    ):
-        if has_secret_shape(variable or ""):
-            yield error(
-                place,
-                "this looks like the token itself; name the environment variable that holds it, "
-                "and revoke the token if this file was ever pushed",
-                rule="secret",
+        if without_credentials(address) != address:
+            message = (
+                "the URL holds a user name, a password or a query; put the token in an environment variable and "
+                f"name it in {section}.token_env (a user name goes to {section}.username)"
             )
+            yield _secret((section, key), message)
+    for at, each in (((section,), fields), ((section, "forge"), forge)):
+        if has_secret_shape(each.get("token_env") or ""):
+            message = (
+                "this looks like the token itself; name the environment variable that holds it, "
+                "and revoke the token if this file was ever pushed"
+            )
+            yield _secret((*at, "token_env"), message)
     if (api_url := forge.get("api_url")) and not is_protected(api_url):
-        yield error(
-            (*at, "forge", "api_url"),
-            "a token would travel in plain text; use https",
-            rule="secret",
-        )
+        message = "a token would travel in plain text; use https"
+        yield _secret((section, "forge", "api_url"), message)
 
 
 def _signing(signing: Mapping[str, Any]) -> Iterator[Finding]:
     for key in ("key", "password_env"):
         if has_secret_shape(signing.get(key) or ""):
-            yield error(
-                ("image", "signing", key),
+            message = (
                 "this looks like the secret itself; name the file or the environment variable that "
-                "holds it, and make a new key if this file was ever pushed",
-                rule="secret",
+                "holds it, and make a new key if this file was ever pushed"
             )
+            yield _secret(("image", "signing", key), message)
 
 
 def _gpu_class_relations(fields: Mapping[str, Any], at: Path) -> Iterator[Finding]:
@@ -228,22 +214,8 @@ def _gpu_class_relations(fields: Mapping[str, Any], at: Path) -> Iterator[Findin
             if fields.get(key):
                 yield _error((*at, key), f"{key!r} has an effect with a preset only")
     elif fields.get("spot") and preset not in SPOT_PRESETS:
-        yield _error(
-            (*at, "spot"),
-            f"the preset {preset!r} has no spot nodes; write their labels to node_selector",
-        )
-
-
-def _environment_cluster(
-    cluster: str | None, clusters: Mapping[str, Any], environment: str
-) -> Iterator[Finding]:
-    at: Path = ("environments", environment)
-    if cluster is None and len(clusters) > 1:
-        names = ", ".join(clusters)
-        yield _error(at, f"'cluster' is missing; the project has: {names}")
-    elif cluster is not None and cluster not in clusters:
-        message = f"unknown cluster {cluster!r}{suggestion(cluster, clusters)}"
-        yield _error((*at, "cluster"), message)
+        message = f"the preset {preset!r} has no spot nodes; write their labels to node_selector"
+        yield _error((*at, "spot"), message)
 
 
 def _shared_places(

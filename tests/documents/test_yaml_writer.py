@@ -6,7 +6,8 @@ import base64
 import json
 import math
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,9 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_ml.documents.yaml_writer import write_yaml
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 READERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,9 +12,6 @@ from gitops_ml.gitops.commit_message import action_message, commit_message, summ
 from gitops_ml.gitops.release_files import Release, ReleaseText
 from gitops_ml.helm.charts import Chart
 from gitops_ml.oci.reference import ImageRef
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def release(name: str = "iris", environment: str = "prod") -> Release:

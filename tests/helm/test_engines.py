@@ -10,16 +10,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 
 from gitops_ml.errors import ProgramFailed, UsageError
-from gitops_ml.helm.engines import LibraryHelm, ProgramHelm, find_helm
-
-if TYPE_CHECKING:
-    from gitops_ml.helm.engines import HelmEngine
+from gitops_ml.helm.engines import HelmEngine, LibraryHelm, ProgramHelm, find_helm
 
 ROOT = Path(__file__).parents[2]
 PREDICTOR = ROOT / "charts" / "predictor"

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime, timezone
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.evaluate import evaluate
-from gitops_ml.policy.rule import Fleet, Side, Subject
+from gitops_ml.policy.rule import Fleet, RuleFinding, Side, Subject
+from gitops_ml.project.project import Project
 from tests.support.pipeline import DIGEST, PROJECT, api, image_of, project_of, rendered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gitops_ml.policy.rule import RuleFinding
-    from gitops_ml.project.project import Project
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 """A Monday."""

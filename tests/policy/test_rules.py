@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from gitops_ml.policy.built_in import BUILT_IN
-from gitops_ml.policy.rule import Usage
+from gitops_ml.policy.rule import Side, Subject, Usage
 from tests.policy.subjects import (
     PROTECTED,
     broken,
@@ -21,11 +22,6 @@ from tests.policy.subjects import (
     subject,
 )
 from tests.support.pipeline import DIGEST, api, merged
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gitops_ml.policy.rule import Side, Subject
 
 Objects = dict[str, Any]
 Case = tuple[str, str, "Callable[[], bool]"]

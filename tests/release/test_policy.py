@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
@@ -15,11 +15,9 @@ from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.manifest.manifest import parse_manifests
 from gitops_ml.manifest.merge_patch import patched
 from gitops_ml.project.policy import TriggerPolicy
+from gitops_ml.project.project import Project
 from gitops_ml.release.rules.triggers import AUTHENTICATION_KEYS, is_address, scalers
 from tests.support.pipeline import api, errors_of, merged, project_of, rendered
-
-if TYPE_CHECKING:
-    from gitops_ml.project.project import Project
 
 GATEWAY = {"name": "public", "namespace": "gateways", "hosts": ["ml.acme.example"]}
 PROJECT: dict[str, Any] = {

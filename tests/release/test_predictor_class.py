@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +12,6 @@ from gitops_ml.release.rules.predictor_class import judge_source
 from predictor_base.errors import StartFailure
 from predictor_base.predictor import loader
 from predictor_base.settings import Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD = {
     "plain": "class PythonPredictor:\n def __init__(self, config): pass\n def predict(self, payload): pass",

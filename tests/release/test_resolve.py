@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +15,10 @@ from gitops_ml.documents.plain_data import merged as laid_over
 from gitops_ml.documents.yaml_reader import document_of
 from gitops_ml.manifest.conflicts import check_manifests
 from gitops_ml.manifest.manifest import parse_manifests
+from gitops_ml.project.project import Project
 from gitops_ml.release import resolve as resolve_module
 from gitops_ml.release.resolve import UNSERVED
+from gitops_ml.release.spec import ReleaseSpec
 from tests.support.pipeline import (
     BARE,
     PROJECT,
@@ -27,10 +29,6 @@ from tests.support.pipeline import (
     project_of,
     resolved,
 )
-
-if TYPE_CHECKING:
-    from gitops_ml.project.project import Project
-    from gitops_ml.release.spec import ReleaseSpec
 
 
 def with_overrides(overrides: dict[str, Any]) -> Project:
