@@ -188,8 +188,8 @@ class App:
     async def predict(self, exchange: Exchange) -> Reply:
         """Answer a plain route: payload by content type, response by returned type."""
         exchange.is_prediction = True
-        verbs = self.service.predictor.verbs
-        method = verbs.get(exchange.scope["method"])
+        verbs, verb = self.service.predictor.verbs, exchange.scope["method"]
+        method = verbs.get("GET" if verb == "HEAD" else verb)
         if method is None:
             raise errors.MethodNotAllowed(verbs)
         if not method.wants_payload:

@@ -7,6 +7,7 @@ name. Comments mark where the specification is ambiguous.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from predictor_base import __version__
@@ -15,6 +16,7 @@ from predictor_base.http.app import PLAIN, App, Endpoint, Predicts, json_reply
 from predictor_base.http.request import Exchange, Form, Reply, is_request_id
 from predictor_base.http.streaming import as_event
 from predictor_base.jsontext import dump, parse
+from predictor_base.predictor.hooks import run_hook
 from predictor_base.protocols.tensors import Gate, Tensor, read_binary, read_json, tensors
 from predictor_base.values import record
 
@@ -165,7 +167,12 @@ class OpenInference:
         self._app.record_feedback(payload)
         if method := predictor.others.get("feedback"):
             exchange.payload = payload
-            await self._app.service.call(method, exchange)
+            call = (
+                method.call
+            )  # no client gets its result, so one whose code has not run is an error
+            await self._app.service.call(
+                method, exchange, lambda each: run_hook(partial(call, each))
+            )
         return json_reply({"id": payload["id"]}, 202)
 
     # Reading and writing

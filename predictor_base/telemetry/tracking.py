@@ -103,10 +103,10 @@ class Tracker:
 
 def find_predictions(value: object, key: tuple[str, ...]) -> Iterator[object]:
     """The plain values at the key; lists and arrays are followed item by item."""
-    value = _plain(value)
+    index = int(key[0]) if key and key[0].isdigit() else None
+    value = _plain(value, index)
     if isinstance(value, list | tuple):
-        if key and key[0].isdigit():
-            index = int(key[0])
+        if index is not None:
             if index >= len(value):
                 raise LookupError(f"no item {index} in a list of {len(value)}")
             yield from find_predictions(value[index], key[1:])
@@ -119,13 +119,20 @@ def find_predictions(value: object, key: tuple[str, ...]) -> Iterator[object]:
         yield value
 
 
-def _plain(value: Any) -> Any:
-    """Convert arrays, tensors, series and scalars of numpy and similar libraries to Python's types."""
+def _plain(value: Any, index: int | None) -> Any:
+    """Convert arrays, tensors, series and scalars of numpy and similar libraries to Python's types.
+
+    Of an array, only what is recorded, or precedes the index: the loop waits meanwhile.
+    """
     if isinstance(value, str | int | float | list | tuple | Mapping):
         return value.item() if hasattr(value, "item") and hasattr(value, "dtype") else value
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return value
+    if not hasattr(value, "tolist"):
+        return value
+    if getattr(value, "ndim", 0):
+        if index is None and value.ndim > 1:
+            value = value.flat if hasattr(value, "flat") else value.ravel()
+        value = value[: (MAX_PREDICTIONS if index is None else index) + 1]
+    return value.tolist()
 
 
 def _field(value: Any, name: str) -> Any:

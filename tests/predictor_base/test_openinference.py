@@ -322,6 +322,31 @@ def test_feedback_is_accepted_and_logged(server: Server) -> None:
         assert (refused.status_code, "x-request-id" in refused.text) == (400, True), wrong
 
 
+@pytest.mark.parametrize(
+    ("feedback", "status"),
+    [
+        ("def feedback(self, payload): got(payload)", 202),
+        ("async def feedback(self, payload): got(payload)", 202),
+        ("def feedback(self, payload): return self.later(payload)", 202),
+        ("def feedback(self, payload): yield got(payload)", 500),
+        ("async def feedback(self, payload): yield got(payload)", 500),
+    ],
+)
+def test_feedback_runs_or_is_an_error(tmp_path: Any, feedback: str, status: int) -> None:
+    source = f"""
+        def got(payload):
+            print("got", payload["truth"], flush=True)
+        class PythonPredictor:
+            def predict(self, payload): return 1
+            async def later(self, payload): got(payload)
+            {feedback}
+    """
+    with serving(tmp_path, source) as server:
+        answer = server.predict({"id": "abc", "truth": "setosa"}, "/feedback")
+        assert answer.status_code == status
+        until(lambda: "got setosa" in server.log() or status == 500)
+
+
 def test_feedback_does_not_count_as_a_prediction(server: Server) -> None:
     before = server.metric("predictor_requests_total", code="202")
     assert server.predict({"id": "abc", "truth": 1}, "/feedback").status_code == 202

@@ -198,6 +198,20 @@ def test_post_predict_and_returned_callables_run_afterwards(server: Server) -> N
     assert server.predict({}, "/predict?return=after").json() == ["remember", "called"]
 
 
+def test_head_is_answered_as_get_without_a_body(tmp_path: Any) -> None:
+    source = """
+        class PythonPredictor:
+            def handle_get(self, query_params): return {"a": query_params["a"]}
+            def handle_post(self, payload): return payload
+    """
+    with serving(tmp_path, source) as server:
+        for path in ("/predict?a=b", "/?a=b"):
+            whole, head = server.client.get(path), server.client.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-length"] == str(len(whole.content))
+            assert whole.json() == {"a": "b"}
+
+
 def test_unknown_paths_and_verbs_are_told(server: Server) -> None:
     assert server.predict({}, "/nowhere").status_code == 404
     answer = server.client.post("/livez")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -76,6 +77,11 @@ def test_classes_are_counted(key: str | None, response: object, classes: dict[st
         (None, 2, 1, 2),
         (None, np.float32(0.5), 1, 0.5),
         (None, np.array([1.5, -0.5]), 2, 1.0),
+        (None, np.arange(6.0).reshape(2, 3).T, 6, 15.0),
+        ("1", np.arange(6.0).reshape(3, 2), 2, 5.0),
+        ("1.1", np.arange(6.0).reshape(3, 2), 1, 3.0),
+        (None, pd.Series([1.5, 2.5], index=[7, 8]), 2, 4.0),
+        (None, np.array(1.5), 1, 1.5),
         ("price.eur", {"price": {"eur": 9.5}}, 1, 9.5),
         ("prices", {"prices": [1, 2, 3]}, 3, 6),
     ],
@@ -149,7 +155,15 @@ def test_classes_beyond_the_limit_are_counted_together(caplog: pytest.LogCapture
     assert len(caplog.records) == 1
 
 
-def test_a_response_of_a_million_values_does_not_stall() -> None:
+@pytest.mark.parametrize(
+    "response",
+    [
+        [1.0] * 1_000_000,
+        np.broadcast_to(np.int8(1), 10**12),
+        np.broadcast_to(np.int8(1), (10**6, 10**6)),
+    ],
+)
+def test_a_response_of_millions_of_values_does_not_stall(response: object) -> None:
     tracked = Tracked("regression")
-    tracked.record([1.0] * 1_000_000)
+    tracked.record(response)
     assert tracked.values() == (MAX_PREDICTIONS, MAX_PREDICTIONS)
