@@ -27,8 +27,8 @@ from gitops_ml.capture.statements import imported_modules
 from gitops_ml.errors import Unpackageable, UsageError
 from gitops_ml.models.saved import modules_in_pickle, texts_in_pickle
 from gitops_ml.packages import installed
+from gitops_ml.packages.installed import Requirements, malformed, naming_a_file, requirements_for
 from gitops_ml.packages.local_files import IN_A_LAYER
-from gitops_ml.packages.requirements import Requirements, malformed, naming_a_file, requirements_for
 from gitops_ml.runtime.runtime_package import PodEnvironment, import_problem
 from gitops_ml.system.memory import Memory
 from gitops_ml.system.memory import key as memory_key

@@ -18,7 +18,7 @@ from packaging.pylock import is_valid_pylock_path
 from gitops_ml.capture.of_machine import of_each_process, seeds_in
 from gitops_ml.documents.markdown import block, code, escaped
 from gitops_ml.errors import GitopsMlError, UsageError
-from gitops_ml.packages.requirements import Requirements
+from gitops_ml.packages.installed import Requirements
 from gitops_ml.release.rules.predictor_class import CLASS_NAMES
 from gitops_ml.system.cache import cache_folder, folder_in, listing, remove
 from gitops_ml.system.files import written

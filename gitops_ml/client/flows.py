@@ -182,19 +182,13 @@ def _add_to_card(api: Api, found: _Found) -> None:
 def card_text(api: Api, pathspec: str) -> str:
     """The Markdown of the card: the deployment, its environment, and its changes."""
     review = api.pull_request
-    lines = [
-        f"## {api.name} in {api.environment}: {api.summary}",
-        "",
-        *(
-            [f"* review: [{review.name}]({review.url})"]
-            if review is not None and review.url
-            else []
-        ),
+    facts = (
+        f"* review: [{review.name}]({review.url})" if review and review.url else "",
         f"* deployment: {code(api.deployment_id or 'created by CI')}",
-        *([f"* image: {code(str(api.image))}"] if api.image else []),
+        f"* image: {code(str(api.image))}" if api.image else "",
         f"* Metaflow task: {code(pathspec)}",
         *(f"* {escaped(note)}" for note in (*api.notes, *api.warnings)),
-    ]
-    if api.diff:
-        lines += ["", block(api.diff, "diff")]
-    return "\n".join(lines)
+    )
+    title = f"## {api.name} in {api.environment}: {api.summary}"
+    parts = (title, "\n".join(filter(None, facts)), block(api.diff, "diff") if api.diff else "")
+    return "\n\n".join(filter(None, parts))

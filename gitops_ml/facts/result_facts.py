@@ -203,16 +203,14 @@ def trace_facts(found: FoundDeployment, request: FoundRequest | None = None) -> 
         found,
         chart=f"{found.release.chart}-{found.release.chart_version}",
         deployments=list(map(entry_facts, found.entries)),
-        request=_request(request) if request else None,
+        request=picked(request, "id=request_id pod lines", lines=rows(request.lines, "at text"))
+        if request
+        else None,
     )
 
 
 def _text(content: bytes | None) -> str | None:
     return None if content is None else content.decode(errors="replace")
-
-
-def _request(found: FoundRequest) -> Facts:
-    return picked(found, "id=request_id pod lines", lines=rows(found.lines, "at text"))
 
 
 def prediction_facts(prediction: Prediction) -> Result:

@@ -13,7 +13,7 @@ from itertools import accumulate, takewhile
 from urllib.parse import unquote
 
 from gitops_ml.errors import Problem
-from gitops_ml.packages.requirements import is_malformed
+from gitops_ml.packages.installed import is_malformed
 from gitops_ml.system.clean_text import without_credentials
 from gitops_ml.system.secret_scan import has_secret_shape
 

@@ -82,19 +82,16 @@ class _Source:
     def file(self) -> str:
         return label(self.directory / self.predictor.path)
 
+    @property
+    def _given(self) -> tuple[str | None, str, str | None]:
+        return self.predictor.class_name, self.predictor.type, self.predictor.python_version
+
     def key(self) -> bytes:
-        predictor = self.predictor
-        given = (predictor.class_name, predictor.type, predictor.python_version)
-        return memory_key("source", self.content, *given)
+        return memory_key("source", self.content, *self._given)
 
     def judged(self) -> Judgement:
-        predictor = self.predictor
-        return judge_source(
-            self.content,
-            class_name=predictor.class_name,
-            kind=predictor.type,
-            python_version=predictor.python_version,
-        )
+        name, kind, version = self._given
+        return judge_source(self.content, class_name=name, kind=kind, python_version=version)
 
 
 def _sources(manifest: Manifest, directory: Path, project: Project | None) -> Iterator[_Source]:

@@ -67,11 +67,13 @@ def _document(unread: UnreadDocument) -> Document:
     return read_document(unread.path, label=label(unread.path))
 
 
+_KEPT = ("name", "kind", "body", "environments", "submitted", "index")
+
+
 def manifest_facts(manifests: Iterable[Manifest]) -> list[Any]:
     """Manifests of one file."""
     return [
-        [m.name, m.kind, m.body, m.environments, m.submitted, m.index, list(m.renamed.items())]
-        for m in manifests
+        [*(getattr(each, name) for name in _KEPT), list(each.renamed.items())] for each in manifests
     ]
 
 
@@ -80,15 +82,10 @@ def manifests_of_facts(file: Path, facts: Iterable[Any]) -> tuple[Manifest, ...]
     document = UnreadDocument(file)
     return tuple(
         Manifest(
-            name=name,
-            kind=kind,
-            body=body,
-            environments=environments,
-            submitted=submitted,
+            **dict(zip(_KEPT, kept, strict=True)),
             file=label(file),
             document=document,
-            index=index,
             renamed={tuple(old): tuple(new) for old, new in renamed},
         )
-        for name, kind, body, environments, submitted, index, renamed in facts
+        for *kept, renamed in facts
     )

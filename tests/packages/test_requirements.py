@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitops_ml.packages.requirements import requirements_for
+from gitops_ml.packages.installed import requirements_for
 
 INSTALLED = {"numpy": "2.4.6", "torch": "2.5.1+cpu"}
 
