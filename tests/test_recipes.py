@@ -62,7 +62,7 @@ class Acme(Forge):
         super().__init__(session, pulls=f"/repos/{session.address.repository}/pulls")
 
     def find(self, *, head, base):
-        found = map(self._parse, self._session.get(self._pulls))
+        found = map(self._parse, self.session.get(self._pulls))
         return newest(each for each in found if (each.head, each.base) == (head, base))
 
     def _new_fields(self, proposal):
@@ -72,7 +72,7 @@ class Acme(Forge):
         return {"title": proposal.title}
 
     def _with_commit(self, commit):
-        return self._session.get(f"{self._pulls}/of/{commit}")
+        return self.session.get(f"{self._pulls}/of/{commit}")
 
     def _extras(self, known, proposal):
         return ()

@@ -163,11 +163,7 @@ def _planned(
 
 
 def _image(source: ReleaseRecord, *, was: ReleaseSpec, spec: ReleaseSpec) -> ImageRef:
-    """The current image, unless the manifest names another ready-made one.
-
-    Raises:
-        UsageError: the inputs of the image would change.
-    """
+    """The current image, unless the manifest names another ready-made one; refuses other inputs of the image."""
     if spec.container is not None and (
         was.container is None or was.container.image != spec.container.image
     ):
@@ -177,11 +173,7 @@ def _image(source: ReleaseRecord, *, was: ReleaseSpec, spec: ReleaseSpec) -> Ima
 
 
 def _pinned(image: ImageRef, origin: Origin, clients: Clients) -> ImageRef:
-    """The image with its digest; the registry is asked where only its tag is known.
-
-    Raises:
-        Refused: no digest is known. In its own environment, an image by tag stays as it is.
-    """
+    """The image with its digest, which the registry may know; by tag, it stays as it is in its own environment only."""
     if image.digest is not None:
         return image
     digest, why = None, "no registry was asked"
@@ -211,11 +203,7 @@ def _was_by_tag(source: ReleaseRecord, image: ImageRef) -> Problem:
 
 
 def _proxy(source: ReleaseRecord, planned: PlannedRelease) -> ImageRef:
-    """The image of the proxy, which the current release has.
-
-    Raises:
-        UsageError: it has none.
-    """
+    """The image of the proxy, which the current release has to have."""
     if source.proxy is None:
         raise UsageError(
             f"{planned.name} gets a proxy, whose image is not known, and this verb builds "

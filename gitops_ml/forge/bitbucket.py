@@ -46,10 +46,10 @@ class Bitbucket(Forge):
         return newest(each for each in requests if (each.head, each.base) == (head, base))
 
     def comments(self, number: int) -> CommentPage:
-        return BitbucketComments(self._session, f"{self._pulls}/{number}")
+        return BitbucketComments(self.session, f"{self._pulls}/{number}")
 
     def _pages(self, path: str, **query: str) -> Iterator[Part]:
-        return _pages(self._session, path, query)
+        return _pages(self.session, path, query)
 
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         return {
@@ -71,7 +71,7 @@ class Bitbucket(Forge):
             "toRef": {"id": known["toRef"]["id"].text(), "repository": self._repository},
             **fields,
         }
-        return self._session.send("PUT", f"{self._pulls}/{number}", body)
+        return self.session.send("PUT", f"{self._pulls}/{number}", body)
 
     def _with_commit(self, commit: str) -> Iterable[Part]:
         return self._pages(f"{self._path}/commits/{commit}/pull-requests")
@@ -112,11 +112,11 @@ class Bitbucket(Forge):
 
     def _add_reviewer(self, number: int, name: str) -> None:
         body = {"user": {"name": name}, "role": "REVIEWER"}
-        self._session.send("POST", f"{self._pulls}/{number}/participants", body)
+        self.session.send("POST", f"{self._pulls}/{number}/participants", body)
 
     def _auto_merge(self, number: int, method: str) -> None:
         # An older Bitbucket ignores `autoMerge` and merges at once.
-        found = self._session.get("/api/latest/application-properties")["version"]
+        found = self.session.get("/api/latest/application-properties")["version"]
         bitbucket = found.text()
         if (match := _VERSION.match(bitbucket)) is None:
             raise found.odd("is not a version")
@@ -124,7 +124,7 @@ class Bitbucket(Forge):
             raise Refused(f"Bitbucket has auto-merge from 8.15 on, and this is {bitbucket}")
         version = self._read(number)["version"].number()
         body = {"autoMerge": True, "strategyId": _STRATEGIES[method], "version": version}
-        self._session.send("POST", f"{self._pulls}/{number}/merge", body)
+        self.session.send("POST", f"{self._pulls}/{number}/merge", body)
 
 
 class BitbucketComments(CommentPage):
@@ -142,17 +142,17 @@ class BitbucketComments(CommentPage):
         self._pull = pull
 
     def account(self) -> str | None:
-        return self._session.header("GET", self._pull, "X-AUSERNAME") or None
+        return self.session.header("GET", self._pull, "X-AUSERNAME") or None
 
     def listed(self) -> Iterable[Comment]:
-        for each in _pages(self._session, f"{self._pull}/activities", {}, most=_MOST_ACTIVITIES):
+        for each in _pages(self.session, f"{self._pull}/activities", {}, most=_MOST_ACTIVITIES):
             if each["action"].text_or() == "COMMENTED" and each["comment"]:
                 yield self._parse(each["comment"])
 
     def edit(self, comment: Comment, body: str) -> Comment:
         fields = {"text": body, "version": comment.version}
         try:
-            return self._parse(self._session.send("PUT", f"{self._each}/{comment.id}", fields))
+            return self._parse(self.session.send("PUT", f"{self._each}/{comment.id}", fields))
         except Unacceptable as error:
             # 409: another run changed it meanwhile. Reading it again gives its version.
             raise NotThere(str(error)) from error
@@ -160,7 +160,7 @@ class BitbucketComments(CommentPage):
     def remove(self, comment: Comment) -> None:
         query = {"version": comment.version}
         try:
-            self._session.send("DELETE", f"{self._each}/{comment.id}", query=query)
+            self.session.send("DELETE", f"{self._each}/{comment.id}", query=query)
         except Unacceptable:
             # 409: its version moved, or a person answered it. The next run looks again.
             return

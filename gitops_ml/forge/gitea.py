@@ -53,7 +53,7 @@ class Gitea(GitHub):
 
     def _all(self, state: str) -> Iterator[Part]:
         pages = partial(
-            self._session.pages, self._pulls, state=state, sort="recentupdate", limit=_PAGE
+            self.session.pages, self._pulls, state=state, sort="recentupdate", limit=_PAGE
         )
         found = pages()
         try:
@@ -73,10 +73,10 @@ class Gitea(GitHub):
             NotThere: there is no such repository.
             Refused: it is empty after this time, too, or has no pull requests by its settings.
         """
-        address = self._session.address
+        address = self.session.address
         name = f"{address.host} has no pull requests for {address.repository}"
         for _ in range(_SECONDS_FOR_A_PUSH):
-            known = self._session.get(self._path)
+            known = self.session.get(self._path)
             if not known["has_pull_requests"].flag() and not known["empty"].flag():
                 raise Refused(
                     f"{name}: they are off in its settings. Turn them on, or push without them "
@@ -84,14 +84,14 @@ class Gitea(GitHub):
                 )
             if not known["empty"].flag():
                 return
-            self._session.patience.sleep(1)
+            self.session.patience.sleep(1)
         raise Refused(
             f"{name}: it counts as empty {_SECONDS_FOR_A_PUSH} seconds after the push, which is not processed yet. "
             "The branch is there; run the command again"
         )
 
     def comments(self, number: int) -> CommentPage:
-        return GiteaComments(self._session, f"{self._path}/issues", number)
+        return GiteaComments(self.session, f"{self._path}/issues", number)
 
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         return {
@@ -102,7 +102,7 @@ class Gitea(GitHub):
         }
 
     def _with_commit(self, commit: str) -> Iterable[Part]:
-        return (self._session.get(f"{self._path}/commits/{commit}/pull"),)
+        return (self.session.get(f"{self._path}/commits/{commit}/pull"),)
 
     @staticmethod
     def _is_merged(data: Part) -> bool:
@@ -120,11 +120,11 @@ class Gitea(GitHub):
         """The API takes a label's number; a label that does not exist is created, as on other forges."""
         found = self._label_in(f"{self._path}/labels", name) or self._label_of_owner(name)
         id = found or self._new_label(name)
-        self._session.send("POST", f"{self._path}/issues/{number}/labels", {"labels": [id]})
+        self.session.send("POST", f"{self._path}/issues/{number}/labels", {"labels": [id]})
 
     def _label_in(self, path: str, name: str) -> int | None:
         """The number of a label in a list."""
-        found = self._session.pages(path, limit=_PAGE)
+        found = self.session.pages(path, limit=_PAGE)
         return next((each["id"].number() for each in found if each["name"].text_or() == name), None)
 
     def _label_of_owner(self, name: str) -> int | None:
@@ -138,7 +138,7 @@ class Gitea(GitHub):
     def _new_label(self, name: str) -> int:
         body = {"name": name, "color": _LABEL_COLOR}
         try:
-            return self._session.send("POST", f"{self._path}/labels", body)["id"].number()
+            return self.session.send("POST", f"{self._path}/labels", body)["id"].number()
         except Refused as error:
             raise Refused(
                 f"the repository has no label {name!r}, and the forge does not let this token create "
@@ -156,7 +156,7 @@ class Gitea(GitHub):
 
     def _schedule_merge(self, number: int, body: Mapping[str, Any]) -> None:
         try:
-            self._session.send("POST", f"{self._pulls}/{number}/merge", body)
+            self.session.send("POST", f"{self._pulls}/{number}/merge", body)
         except Unacceptable as error:
             # 409: an earlier run has scheduled it.
             if "already scheduled" not in str(error):

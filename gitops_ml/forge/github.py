@@ -44,14 +44,14 @@ class GitHub(Forge):
         }
 
     def find(self, *, head: str, base: str) -> PullRequest | None:
-        found = self._session.get(
+        found = self.session.get(
             self._pulls, head=f"{self._owner}:{head}", base=base, state="all",
             sort="created", direction="desc", per_page=100,
         )  # fmt: skip
         return newest(self._parse(each) for each in found if _branch(each["head"]) == head)
 
     def comments(self, number: int) -> CommentPage:
-        return GitHubComments(self._session, f"{self._path}/issues", number)
+        return GitHubComments(self.session, f"{self._path}/issues", number)
 
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         return {
@@ -63,7 +63,7 @@ class GitHub(Forge):
         }
 
     def _with_commit(self, commit: str) -> Iterable[Part]:
-        return self._session.get(f"{self._path}/commits/{commit}/pulls", per_page=100)
+        return self.session.get(f"{self._path}/commits/{commit}/pulls", per_page=100)
 
     @classmethod
     def _parse(cls, data: Part) -> PullRequest:
@@ -101,14 +101,14 @@ class GitHub(Forge):
             # One by one: GitHub refuses a whole request for one name that it does not know.
             for name in names:
                 if name.lower() not in requested:
-                    ask = partial(self._session.send, "POST", path, {key: [name]})
+                    ask = partial(self.session.send, "POST", path, {key: [name]})
                     yield f"the review of {name}", ask
         if proposal.auto_merge:
             yield from self._merge_extras(known, proposal.merge_method)
 
     def _label_extras(self, number: int, labels: list[str]) -> Iterator[Extra]:
         path = f"{self._path}/issues/{number}/labels"
-        add = partial(self._session.send, "POST", path, {"labels": labels})
+        add = partial(self.session.send, "POST", path, {"labels": labels})
         yield f"the labels {', '.join(labels)}", add
 
     def _merge_extras(self, known: Part, method: str) -> Iterator[Extra]:
@@ -117,8 +117,8 @@ class GitHub(Forge):
 
     def _auto_merge(self, node: str, method: str) -> None:
         body = {"query": _AUTO_MERGE, "variables": {"id": node, "method": method}}
-        url = _graphql_url(self._session.address.api_url)
-        if errors := [*self._session.send("POST", url, body)["errors"].items()]:
+        url = _graphql_url(self.session.address.api_url)
+        if errors := [*self.session.send("POST", url, body)["errors"].items()]:
             raise Refused("; ".join(one_line(each["message"].text()) for each in errors))
 
 
@@ -134,21 +134,21 @@ class GitHubComments(CommentPage):
 
     def account(self) -> str | None:
         try:
-            return self._session.get("/user")["login"].text()
+            return self.session.get("/user")["login"].text()
         except Refused:
             # The token of GitHub Actions, and of an app, may not ask the REST API who it is.
             return self._viewer()
 
     def _viewer(self) -> str | None:
-        url = _graphql_url(self._session.address.api_url)
+        url = _graphql_url(self.session.address.api_url)
         try:
-            data = self._session.send("POST", url, {"query": _VIEWER})["data"]
+            data = self.session.send("POST", url, {"query": _VIEWER})["data"]
         except Refused:
             return None
         return data["viewer"]["login"].text() if data and data["viewer"] else None
 
     def listed(self) -> Iterable[Comment]:
-        return map(self._parse, self._session.pages(self._path, **self._size))
+        return map(self._parse, self.session.pages(self._path, **self._size))
 
     @staticmethod
     def _parse(data: Part) -> Comment:

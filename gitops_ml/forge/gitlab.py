@@ -29,7 +29,7 @@ class GitLab(Forge):
         super().__init__(session, pulls=f"{self._project}/merge_requests")
 
     def find(self, *, head: str, base: str) -> PullRequest | None:
-        found = self._session.get(
+        found = self.session.get(
             self._pulls, source_branch=head, target_branch=base, state="all",
             order_by="created_at", sort="desc", per_page=100,
         )  # fmt: skip
@@ -37,7 +37,7 @@ class GitLab(Forge):
         return newest(self._parse(each) for each in found if not _is_of_fork(each))
 
     def comments(self, number: int) -> CommentPage:
-        return GitLabNotes(self._session, f"{self._pulls}/{number}/notes")
+        return GitLabNotes(self.session, f"{self._pulls}/{number}/notes")
 
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:
         return {
@@ -50,7 +50,7 @@ class GitLab(Forge):
 
     def _with_commit(self, commit: str) -> Iterable[Part]:
         path = f"{self._project}/repository/commits/{commit}/merge_requests"
-        return self._session.get(path, per_page=100)
+        return self.session.get(path, per_page=100)
 
     @classmethod
     def _parse(cls, data: Part) -> PullRequest:
@@ -77,7 +77,7 @@ class GitLab(Forge):
             body = {"add_labels": ",".join(missing)}
             yield (
                 f"the labels {', '.join(missing)}",
-                partial(self._session.send, "PUT", path, body),
+                partial(self.session.send, "PUT", path, body),
             )
         requested = {
             each["username"].text().lower(): each["id"].number()
@@ -94,11 +94,11 @@ class GitLab(Forge):
 
     def _add_reviewer(self, path: str, name: str, ids: set[int]) -> None:
         """Add ``name`` to the reviewers in ``ids``: GitLab takes the whole list."""
-        found = [*self._session.get("/users", username=name)]
+        found = [*self.session.get("/users", username=name)]
         if not found:
-            raise Refused(f"{self._session.address.host} has no user {name!r}")
+            raise Refused(f"{self.session.address.host} has no user {name!r}")
         ids.add(found[0]["id"].number())
-        self._session.send("PUT", path, {"reviewer_ids": sorted(ids)})
+        self.session.send("PUT", path, {"reviewer_ids": sorted(ids)})
 
     def _auto_merge(self, known: Part, method: str) -> None:
         # `auto_merge` replaces the older name below it. With either, GitLab merges once the
@@ -111,10 +111,10 @@ class GitLab(Forge):
             "sha": known["sha"].text(),
         }
         path = f"{self._pulls}/{known['iid'].number()}/merge"
-        patience = self._session.patience
+        patience = self.session.patience
         for attempt in range(patience.attempts):
             try:
-                self._session.send("PUT", path, body)
+                self.session.send("PUT", path, body)
             except Unacceptable:
                 # GitLab checks a new merge request in the background first.
                 if attempt + 1 >= patience.attempts:
@@ -131,12 +131,12 @@ class GitLabNotes(CommentPage):
 
     def account(self) -> str | None:
         try:
-            return str(self._session.get("/user")["id"].number())
+            return str(self.session.get("/user")["id"].number())
         except Refused:
             return None
 
     def listed(self) -> Iterable[Comment]:
-        found = self._session.pages(self._path, per_page=100, order_by="created_at", sort="asc")
+        found = self.session.pages(self._path, per_page=100, order_by="created_at", sort="asc")
         return (self._parse(each) for each in found if not each["system"].flag())
 
     @staticmethod

@@ -68,7 +68,7 @@ class CommentPage(ABC):
 
     def __init__(self, session: ForgeSession, path: str, *, each: str = "") -> None:
         """``path`` is that of the list; ``each`` that of one without its id, where it is another one."""
-        self._session, self._path, self._each = session, path, each or path
+        self.session, self._path, self._each = session, path, each or path
 
     @abstractmethod
     def account(self) -> str | None:
@@ -79,17 +79,17 @@ class CommentPage(ABC):
         """All comments, in any order."""
 
     def create(self, body: str) -> Comment:
-        return self._parse(self._session.send("POST", self._path, {self._field: body}))
+        return self._parse(self.session.send("POST", self._path, {self._field: body}))
 
     def edit(self, comment: Comment, body: str) -> Comment:
         """Raises: NotThere where it was deleted meanwhile."""
         fields = {self._field: body}
         path = f"{self._each}/{comment.id}"
-        return self._parse(self._session.send(self._edit_method, path, fields))
+        return self._parse(self.session.send(self._edit_method, path, fields))
 
     def remove(self, comment: Comment) -> None:
         """Raises: NotThere where it was deleted meanwhile."""
-        self._session.send("DELETE", f"{self._each}/{comment.id}")
+        self.session.send("DELETE", f"{self._each}/{comment.id}")
 
     @staticmethod
     @abstractmethod

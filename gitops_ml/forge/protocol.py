@@ -36,13 +36,9 @@ class Forge(ABC):
     """The start of a draft's title, where the title is what makes it a draft."""
 
     def __init__(self, session: ForgeSession, *, pulls: str) -> None:
-        self._session = session
+        self.session = session
         self._pulls = pulls
         """The path of the repository's pull requests; each is at ``<pulls>/<number>``."""
-
-    @property
-    def session(self) -> ForgeSession:
-        return self._session
 
     @abstractmethod
     def find(self, *, head: str, base: str) -> PullRequest | None:
@@ -53,7 +49,7 @@ class Forge(ABC):
         if found := self._find_open(head=proposal.head, base=proposal.base):
             return self.update(found, proposal)
         try:
-            made = self._session.send("POST", self._pulls, self._new_fields(proposal))
+            made = self.session.send("POST", self._pulls, self._new_fields(proposal))
         except Unacceptable:
             # Another run may have opened it since the look above.
             if (found := self._find_open(head=proposal.head, base=proposal.base)) is None:
@@ -107,10 +103,10 @@ class Forge(ABC):
         return found if found and found.is_open else None
 
     def _read(self, number: int) -> Part:
-        return self._session.get(f"{self._pulls}/{number}")
+        return self.session.get(f"{self._pulls}/{number}")
 
     def _edit(self, number: int, fields: Mapping[str, str]) -> Part:
-        return self._session.send(self._edit_method, f"{self._pulls}/{number}", fields)
+        return self.session.send(self._edit_method, f"{self._pulls}/{number}", fields)
 
     @abstractmethod
     def _new_fields(self, proposal: Proposal) -> Mapping[str, Any]:

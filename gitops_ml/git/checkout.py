@@ -316,11 +316,7 @@ def _line(path: Path) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a regular file of a repository.
-
-    Raises:
-        Untrusted: it is a link, a device, a pipe, or too large.
-    """
+    """The bytes of a file of a repository, which is no link, device or pipe, and not too large."""
     try:
         return read_whole(path, limit=_LARGEST_FILE)
     except OSError as error:

@@ -201,11 +201,7 @@ class GitRepository:
         return answer
 
     def _branch(self, name: str, base: str | None) -> Branch | None:
-        """The branch, where the clone is sound.
-
-        Raises:
-            ProgramFailed: the clone is damaged.
-        """
+        """The branch; `ProgramFailed` where the clone is damaged."""
         answer = self._fetch_ref(f"+refs/heads/{name}:{_PROPOSED}")
         if "couldn't find remote ref" in answer.stderr:
             return None

@@ -163,11 +163,7 @@ def _base_warnings(states: States) -> Iterator[str]:
 def _reviews(
     states: States, pairs: Sequence[Pair], objects_before: ObjectsBefore | None
 ) -> tuple[tuple[ReleaseReview, ...], tuple[str, ...]]:
-    """The review of each release, with its Kubernetes objects where Helm is at hand; and warnings.
-
-    Raises:
-        InvalidDocument: the chart refuses releases after the change.
-    """
+    """The review of each release, with its Kubernetes objects where Helm is at hand; and warnings."""
     comparison = Comparison(before=states.before, after=states.after)
     memory = states.after.workspace.memory
     try:

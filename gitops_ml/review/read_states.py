@@ -17,6 +17,7 @@ from pathlib import Path
 from gitops_ml.documents.yaml_reader import LARGEST_FILE
 from gitops_ml.errors import Problem, UsageError
 from gitops_ml.git.source_tree import LARGEST_BLOB, LINK, SourceFile, SourceRepository, SourceTree
+from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.project.project import Project
 from gitops_ml.project.reader import default_project
 from gitops_ml.review.scope import Scope, scope_of, touched_folders
@@ -73,11 +74,8 @@ def read_project_of(
     """The project of a state; the default one where it has none, or none that can be read."""
     scope = scope_of(tree.files, start)
     place = folder / "project"
-    (place / ".git").mkdir(parents=True)
-    if scope.project_file is None:
-        return ProjectOf(default_project(), scope.root)
-    write_tree(repository, tree, [scope.project_file], place)
-    project, _ = read_project_file(place / scope.project_file)
+    write_state(repository, tree, scope, [], place)
+    project = read_project_file(place / scope.project_file)[0] if scope.project_file else None
     if project is None:
         return ProjectOf(default_project(), scope.root)
     return ProjectOf(project, scope.root, scope.project_file)
@@ -100,11 +98,10 @@ def read_states(
     new = _read(repository, after, scopes[1], touched, (), folder / "after")
     beside = _beside(new, after.files, scopes[1], touched, texts)
     if beside:
-        again = folder / "again"
-        new = _read(repository, after, scopes[1], touched, beside, again)
-    count = sum(
-        _count(texts, before.files[path]) for path in _paths(scopes[0], scopes[0].manifests)
-    )
+        new = _read(repository, after, scopes[1], touched, beside, folder / "again")
+    files = (before.files[path] for path in _paths(scopes[0], scopes[0].manifests))
+    # About how many APIs each manifest has: the items of its list.
+    count = sum(max(1, len(_ITEM.findall(texts.get(each.id, b"")))) for each in files)
     counts = dict.fromkeys(old.project.environments, count)
     return States(before=old, after=new, counts=counts)
 
@@ -117,15 +114,10 @@ def _read(
     beside: Iterable[str],
     folder: Path,
 ) -> StateReleases:
-    folder.mkdir()
-    # The search for a project file ends here.
-    (folder / ".git").mkdir()
     inside = {each for each in touched if each in scope.manifests}
     written = inside | {posixpath.dirname(path) for path in beside}
     paths = [path for path in tree.files if _belongs(path, written)]
-    if scope.project_file:
-        paths.append(scope.project_file)
-    sizes = write_tree(repository, tree, paths, folder)
+    sizes = write_state(repository, tree, scope, paths, folder)
     return read_state_releases(folder, scope, touched=inside, beside=beside, sizes=sizes)
 
 
@@ -164,11 +156,6 @@ def _manifest_texts(
     return texts
 
 
-def _count(texts: Mapping[str, bytes], file: SourceFile) -> int:
-    """About how many APIs a manifest has: the items of its list."""
-    return max(1, len(_ITEM.findall(texts.get(file.id, b""))))
-
-
 def _beside(
     state: StateReleases,
     files: Mapping[str, SourceFile],
@@ -188,24 +175,21 @@ def _beside(
     return tuple(found[:_MOST_BESIDE])
 
 
-def _words(manifest: object) -> Iterable[str]:
-    name = str(getattr(manifest, "name", ""))
-    yield name
-    body = getattr(manifest, "body", {})
-    overrides = getattr(manifest, "environments", {})
-    for fields in (body, *overrides.values()):
+def _words(manifest: Manifest) -> Iterable[str]:
+    yield manifest.name
+    for fields in (manifest.body, *manifest.environments.values()):
         endpoint = (fields.get("networking") or {}).get("endpoint")
-        if endpoint and str(endpoint).strip("/"):
-            yield str(endpoint).strip("/")
+        if place := str(endpoint or "").strip("/"):
+            yield place
 
 
 # -- write the files of a state --------------------------------------------------------------------
 
 
-def write_tree(
-    repository: SourceRepository, tree: SourceTree, paths: Iterable[str], folder: Path
+def write_state(
+    repository: SourceRepository, tree: SourceTree, scope: Scope, paths: Iterable[str], folder: Path
 ) -> dict[str, int]:
-    """Write the files of ``paths`` below ``folder``; returns their sizes in bytes.
+    """Write the files of ``paths`` and the project file into the new ``folder``; returns their sizes in bytes.
 
     A large file is replaced by a text with its blob id: equal files stay equal, other ones differ. A document
     keeps a size that its reader refuses.
@@ -213,7 +197,10 @@ def write_tree(
     Raises:
         UsageError: two paths exclude each other, one leaves the folder, or all are too large.
     """
-    wanted = {path: tree.files[path] for path in sorted(set(paths)) if path in tree.files}
+    # The search for a project file ends here.
+    (folder / ".git").mkdir(parents=True)
+    named = {*paths, scope.project_file or ""}
+    wanted = {path: tree.files[path] for path in sorted(named) if path in tree.files}
     for path in wanted:
         _refuse_bad(path)
     users: dict[str, list[str]] = {}

@@ -14,7 +14,6 @@ from gitops_ml.policy.rule import KubernetesObjects, RuleFinding
 from gitops_ml.release.monthly_cost import CostRange
 from gitops_ml.release.spec import ReleaseSpec
 
-ACTIONS = ("add", "modify", "delete")
 RISKS = ("high", "medium", "low")
 """From the first to look at to the last."""
 
@@ -194,9 +193,6 @@ class Review:
     @property
     def errors(self) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.severity == "error")
-
-    def of_action(self, action: str) -> tuple[ReleaseReview, ...]:
-        return tuple(release for release in self.releases if release.action == action)
 
     @property
     def broken(self) -> tuple[RuleFinding, ...]:

@@ -21,13 +21,12 @@ from gitops_ml.policy.organisation_rules import usage_of
 from gitops_ml.policy.rule import Fleet, FleetRule, RuleFinding, Subject, Usage
 from gitops_ml.policy.rule import Side as RuleSide
 from gitops_ml.project.project import Project
-from gitops_ml.review.read_states import ProjectOf, write_tree
+from gitops_ml.review.read_states import ProjectOf, write_state
 from gitops_ml.review.review import ReleaseReview, Review, Side
 from gitops_ml.review.scope import scope_of
-from gitops_ml.review.sides import StateReleases
+from gitops_ml.review.sides import StateReleases, workspace_in
 from gitops_ml.system.project_files import standing_in
-from gitops_ml.workspace.manifest_files import Found
-from gitops_ml.workspace.workspace import PlannedRelease, read_found
+from gitops_ml.workspace.workspace import PlannedRelease
 
 Place = tuple[str, str]
 """Environment and API."""
@@ -156,18 +155,10 @@ def usage_of_all(
     scope = scope_of(tree.files, start)
     manifests = [path for paths in scope.manifests.values() for path in paths]
     place = folder / "all"
-    (place / ".git").mkdir(parents=True)
-    named = [scope.project_file] if scope.project_file else []
-    write_tree(repository, tree, [*manifests, *named], place)
-    found = Found(
-        root=place / scope.root,
-        project_file=place / scope.project_file if scope.project_file else None,
-        manifests=tuple(place / path for path in manifests),
-    )
+    write_state(repository, tree, scope, manifests, place)
     with standing_in(place):
         try:
-            workspace = read_found(found, environments=(), apis=(), covers_project=False)
-            return usage_of_planned(workspace.releases)
+            return usage_of_planned(workspace_in(place, scope, manifests).releases)
         except GitopsMlError:
             # What is wrong is reported with the releases that change.
             return {}

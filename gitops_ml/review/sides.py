@@ -17,7 +17,7 @@ from typing import Any
 from gitops_ml.delivery.images import image_request, source_texts
 from gitops_ml.delivery.openapi_documents import document_of_source
 from gitops_ml.delivery.rendering import make_releases
-from gitops_ml.documents.findings import Finding, error, few
+from gitops_ml.documents.findings import error, few
 from gitops_ml.errors import GitopsMlError, InvalidDocument, Problem
 from gitops_ml.gitops.release_files import Release
 from gitops_ml.image.planner import ImagePlanner, PlannedImage, Unlocked
@@ -26,7 +26,7 @@ from gitops_ml.oci.registry import OciRegistry
 from gitops_ml.packages.lock_file import BadLock, Lock, lock_path, parse_lock
 from gitops_ml.packages.locking import Locks
 from gitops_ml.policy.rule import KubernetesObjects
-from gitops_ml.project.project import ImageSettings, Project
+from gitops_ml.project.project import Project
 from gitops_ml.release.proxy import PROXY
 from gitops_ml.release.resolve import merged_fields
 from gitops_ml.review.image_changes import layers_of
@@ -179,16 +179,21 @@ def read_state_releases(
     paths = sorted(
         {path for each in touched for path in scope.manifests.get(each, ())} | set(beside)
     )
-    found = Found(
-        root=folder / scope.root,
-        project_file=folder / scope.project_file if scope.project_file else None,
-        manifests=tuple(folder / path for path in paths),
-    )
     with standing_in(folder):
-        workspace = read_found(found, environments=(), apis=(), covers_project=False)
+        workspace = workspace_in(folder, scope, paths)
         state = StateReleases(workspace=workspace, folder=folder, sizes=sizes)
         _plan(state, touched)
     return _with_problems(state)
+
+
+def workspace_in(folder: Path, scope: Scope, manifests: Iterable[str]) -> Workspace:
+    """The project of a state that ``folder`` has, with these manifests of it."""
+    found = Found(
+        root=folder / scope.root,
+        project_file=folder / scope.project_file if scope.project_file else None,
+        manifests=tuple(folder / path for path in manifests),
+    )
+    return read_found(found, environments=(), apis=(), covers_project=False)
 
 
 def read_checkout_releases(
@@ -221,7 +226,9 @@ def _with_problems(state: StateReleases) -> StateReleases:
 def _plan(state: StateReleases, touched: set[str], registry: OciRegistry | None = None) -> None:
     """The image and the files of each release."""
     workspace = state.workspace
-    settings = workspace.project.image if registry else _settings(workspace.project)
+    settings = workspace.project.image
+    if registry is None:
+        settings = replace(settings, base=_pinned(settings.base))
     planner = ImagePlanner(settings, registry=registry, locks=Locks.KNOWN, progress=lambda _: None)
     problems: list[Problem] = []
     for planned in workspace.releases:
@@ -238,7 +245,8 @@ def _plan(state: StateReleases, touched: set[str], registry: OciRegistry | None 
             # A file that a manifest names and that is missing is among the errors already.
             problems += () if workspace.problems.errors else failure.problems
         except GitopsMlError as failure:
-            problems.append(planned.manifest.problem(_finding(failure)))
+            wrong = error(("predictor",), str(failure), rule="image")
+            problems.append(planned.manifest.problem(wrong))
         else:
             state.planned[planned.directory] = planned
             state.images[planned.directory] = _stand_in(image)
@@ -248,22 +256,10 @@ def _plan(state: StateReleases, touched: set[str], registry: OciRegistry | None 
     state.make()
 
 
-def _finding(failure: GitopsMlError) -> Finding:
-    return error(("predictor",), str(failure), rule="image")
-
-
-def _settings(project: Project) -> ImageSettings:
-    return replace(project.image, base=_pinned(project.image.base))
-
-
 def _pinned(base: str) -> str:
     """A base image by digest; a tag without one is taken as it is, and no registry is asked."""
     image = ImageRef.parse(base)
-    return base if image.digest else f"{base}@{_digest(base)}"
-
-
-def _digest(text: str) -> str:
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return base if image.digest else f"{base}@sha256:{hashlib.sha256(base.encode()).hexdigest()}"
 
 
 def _stand_in(image: PlannedImage) -> PlannedImage:

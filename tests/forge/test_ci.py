@@ -63,8 +63,8 @@ def test_a_job_comments_on_its_pull_request_without_a_project_file(forge):
 def test_the_token_goes_to_the_server_of_the_ci_service_alone(github):
     known = variables(github)
     elsewhere = {**known, "GITHUB_API_URL": "https://collector.example/api/v3"}
-    assert forge_of_ci(known)._session.token is not None
-    assert forge_of_ci(elsewhere)._session.token is None
+    assert forge_of_ci(known).session.token is not None
+    assert forge_of_ci(elsewhere).session.token is None
 
 
 def test_bamboo_needs_the_address_of_bitbucket():

@@ -348,7 +348,7 @@ def test_writing_is_not_and_the_next_run_finds_what_has_become_of_it(forge, fail
 def elsewhere(forge, url: str):
     """Our adapter for an API that is somewhere else."""
     port = adapter(forge)
-    port._session.address = replace(port._session.address, api_url=url)
+    port.session.address = replace(port.session.address, api_url=url)
     return port
 
 
@@ -408,7 +408,7 @@ def test_a_page_of_another_host_is_not_asked_for_either(github):
     github.answers.append(lambda _: Reply(200, [], link))
     github.check = lambda *_: None
     with pytest.raises(Refused, match=r"is not sent to http://127\.0\.0\.1:1"):
-        list(adapter(github)._session.pages("/repos/acme/gitops/pulls"))
+        list(adapter(github).session.pages("/repos/acme/gitops/pulls"))
 
 
 def test_redirects_end(github):

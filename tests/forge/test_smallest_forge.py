@@ -15,7 +15,7 @@ from tests.support.forges.running import HEAD, proposal
 
 class Smallest(Forge):
     def find(self, *, head, base):
-        found = map(self._parse, self._session.get(self._pulls))
+        found = map(self._parse, self.session.get(self._pulls))
         return newest(each for each in found if (each.head, each.base) == (head, base))
 
     def _new_fields(self, proposal):
@@ -25,7 +25,7 @@ class Smallest(Forge):
         return {"title": proposal.title}
 
     def _with_commit(self, commit):
-        return self._session.get(f"{self._pulls}/of/{commit}")
+        return self.session.get(f"{self._pulls}/of/{commit}")
 
     def comments(self, number):
         raise NotThere("there are no comments")

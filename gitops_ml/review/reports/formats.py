@@ -16,6 +16,7 @@ from gitops_ml.documents.findings import dotted
 from gitops_ml.errors import Problem
 from gitops_ml.policy.built_in import BUILT_IN
 from gitops_ml.policy.rule import About, RuleFinding
+from gitops_ml.project.checks import SEVERITIES
 from gitops_ml.review.reports.json_facts import review_facts
 from gitops_ml.review.reports.markdown_comment import comment
 from gitops_ml.review.review import Review
@@ -24,7 +25,6 @@ from gitops_ml.system.clean_text import one_line, printable
 _PROJECT_FILE = "gitops-ml.yaml"
 """The place of what has none of its own: programs show nothing without a file."""
 _LONGEST = 1000
-_ORDER = ("error", "warning", "note")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def _numbered(results: Iterable[Result]) -> Iterator[Result]:
 
 
 def _place(result: Result) -> tuple[int, str, int, str, str]:
-    rank = _ORDER.index(result.severity) if result.severity in _ORDER else len(_ORDER)
+    rank = (*SEVERITIES, result.severity).index(result.severity)
     return rank, result.file, result.line, result.rule, result.message
 
 
@@ -235,8 +235,6 @@ def code_quality(review: Review) -> list[dict[str, Any]]:
 
 # -- GitHub's workflow commands, which annotate lines of a pull request ---------------------------
 
-_LEVELS = {"error": "error", "warning": "warning"}
-
 
 def github_annotations(review: Review) -> str:
     """One line for each result. GitHub shows the first ten errors and ten warnings of a step."""
@@ -259,7 +257,8 @@ def workflow_command(
     file, line, column = place
     words = {"file": file, "line": line or 1, "col": column or 1, "title": title}
     properties = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in words.items())
-    return f"::{_LEVELS.get(severity, 'notice')} {properties}::{_escaped(message, '')}"
+    level = severity if severity in ("error", "warning") else "notice"
+    return f"::{level} {properties}::{_escaped(message, '')}"
 
 
 def _escaped(text: str, more: str) -> str:

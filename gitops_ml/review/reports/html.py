@@ -97,7 +97,7 @@ def _shown(value: object) -> object:
 
 def _numbers(review: Review) -> Iterator[tuple[str, str]]:
     for action, label in _STATES.items():
-        if found := len(review.of_action(action)):
+        if found := sum(release.action == action for release in review.releases):
             yield str(found), f"{'releases' if found > 1 else 'release'} {label}"
     restarts = sum(release.rollout.restarts for release in review.releases)
     yield str(restarts), "whose pods restart or stop"
@@ -109,7 +109,7 @@ def _numbers(review: Review) -> Iterator[tuple[str, str]]:
 
 def _rank(found: tuple[RuleFinding, str]) -> int:
     severity = found[0].severity
-    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+    return (*SEVERITIES, severity).index(severity)
 
 
 def _coded(text: str) -> Markup:

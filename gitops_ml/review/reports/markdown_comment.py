@@ -85,17 +85,19 @@ def _list(title: str, lines: Sequence[str], most: int) -> tuple[str, Sequence[st
 
 
 def _problem(problem: Problem) -> str:
-    place = f"{problem.file}:{problem.line}" if problem.line else problem.file
     path = f"{problem.path}: " if problem.path else ""
-    lead = f"{code(one_line(place, most=150))} " if place else ""
-    return f"{lead}{_prose(path + problem.message)} ({code(problem.rule)})"
+    return _placed(problem, _prose(path + problem.message))
 
 
 def _finding(finding: RuleFinding, text: str) -> str:
-    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
-    lead = f"{code(one_line(place, most=150))} " if place else ""
     severity = "" if finding.severity in ("error", "warning") else f"{finding.severity}: "
-    return f"{lead}{severity}{_prose(text)} ({code(finding.rule)})"
+    return _placed(finding, f"{severity}{_prose(text)}")
+
+
+def _placed(found: Problem | RuleFinding, text: str) -> str:
+    place = f"{found.file}:{found.line}" if found.line else found.file
+    lead = f"{code(one_line(place, most=150))} " if place else ""
+    return f"{lead}{text} ({code(found.rule)})"
 
 
 def _short(text: str) -> str:
