@@ -20,7 +20,7 @@ from gitops_ml.errors import InvalidDocument, Problem, UsageError
 from gitops_ml.forge.pull_request import Proposal
 from gitops_ml.git.commits import Change
 from gitops_ml.git.repository import GitRepository, GitSnapshot
-from gitops_ml.gitops.proposal_branch import head_branch
+from gitops_ml.gitops.commit_message import head_branch
 from gitops_ml.gitops.release_yaml import origin_of
 from gitops_ml.image.content_hash import InputFile
 from gitops_ml.image.context import read_context

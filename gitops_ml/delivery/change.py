@@ -24,9 +24,8 @@ from gitops_ml.git.commits import Change
 from gitops_ml.git.repository import GitSnapshot
 from gitops_ml.gitops import layout
 from gitops_ml.gitops.changed_releases import NO_RESTART, pods_by_directory
-from gitops_ml.gitops.commit_message import action_message, summary_of
+from gitops_ml.gitops.commit_message import action_message, head_branch, of_another, summary_of
 from gitops_ml.gitops.differences import FieldChange, field_changes
-from gitops_ml.gitops.proposal_branch import head_branch, of_another
 from gitops_ml.gitops.pull_request_body import pull_request_body, title_of
 from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.image.planner import PlannedImage

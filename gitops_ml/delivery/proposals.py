@@ -11,7 +11,7 @@ from gitops_ml.forge.pull_request import PullRequest
 from gitops_ml.git.commits import Branch
 from gitops_ml.git.repository import GitRepository, GitSnapshot
 from gitops_ml.gitops import layout
-from gitops_ml.gitops.proposal_branch import PREFIX
+from gitops_ml.gitops.commit_message import PREFIX
 from gitops_ml.gitops.release_yaml import ReleaseRecord, read_release
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace

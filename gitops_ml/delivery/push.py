@@ -18,7 +18,7 @@ from gitops_ml.errors import RepositoryMoved, UsageError
 from gitops_ml.forge.pull_request import Proposal, PullRequest
 from gitops_ml.git.commits import Branch, Change
 from gitops_ml.git.repository import GitRepository, GitSnapshot
-from gitops_ml.gitops.proposal_branch import foreign_commits, holds, marked, of_another
+from gitops_ml.gitops.commit_message import foreign_commits, holds, marked, of_another
 
 if TYPE_CHECKING:
     from gitops_ml.forge.protocol import Forge

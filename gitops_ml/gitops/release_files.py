@@ -13,9 +13,10 @@ from gitops_ml.documents.plain_data import within, without_empty
 from gitops_ml.documents.yaml_writer import write_yaml
 from gitops_ml.git.commits import RenderedFile
 from gitops_ml.gitops import argo, layout
-from gitops_ml.gitops.deployment_id import Refresh, deployment_id
 from gitops_ml.gitops.release_yaml import (
     Provenance,
+    Refresh,
+    deployment_id,
     deployment_id_of,
     own_text,
     read_fields,

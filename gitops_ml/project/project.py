@@ -11,9 +11,9 @@ from gitops_ml.project.checks import Checks
 from gitops_ml.project.policy import Policy
 
 ARGO_CDS_OWN = "https://kubernetes.default.svc"
+"""The server of the cluster that Argo CD runs in; it means nothing outside of that cluster."""
 OWN_PREFIX = "gitops-ml-"
 """The first letters of names in Argo CD that are gitops-ml's: no team begins with them."""
-"""The server of the cluster that Argo CD runs in; it means nothing outside of that cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

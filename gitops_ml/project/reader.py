@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 
 from gitops_ml.documents.findings import Finding, Path, dotted, error, suggestion
 from gitops_ml.documents.json_schema import load_schema
-from gitops_ml.documents.plain_data import merged, within
-from gitops_ml.documents.structure import structure
+from gitops_ml.documents.plain_data import merged, structure, within
 from gitops_ml.documents.yaml_reader import Document
 from gitops_ml.errors import Problem
 from gitops_ml.http.urls import is_protected

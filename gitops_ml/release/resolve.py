@@ -12,8 +12,7 @@ from typing import Any
 
 from gitops_ml.documents.findings import Finding, Path, error, suggestion, warning
 from gitops_ml.documents.json_schema import load_schema
-from gitops_ml.documents.plain_data import merged, overridden, value_at
-from gitops_ml.documents.structure import structure
+from gitops_ml.documents.plain_data import merged, overridden, structure, value_at
 from gitops_ml.manifest.manifest import Manifest
 from gitops_ml.oci.reference import ImageRef
 from gitops_ml.project.project import ClusterSpec, EnvironmentSpec, Project

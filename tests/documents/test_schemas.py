@@ -213,7 +213,9 @@ NOT_JSON = [float("nan"), float("inf"), {1: 2}, (1,), date(2020, 1, 1), 10**400,
 )
 @pytest.mark.parametrize("path", [("autoscaling", "min_replicas"), ("predictor", "config"), ()])
 def test_what_json_does_not_have_is_checked_as_by_the_library(value, path):
-    document: Any = [{**EXAMPLE_API, "predictor": {"path": "x.py", "config": {}}, "autoscaling": {}}]
+    document: Any = [
+        {**EXAMPLE_API, "predictor": {"path": "x.py", "config": {}}, "autoscaling": {}}
+    ]
     parent = document[0]
     for step in path[:-1]:
         parent = parent[step]

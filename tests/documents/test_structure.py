@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gitops_ml.documents.structure import structure
+from gitops_ml.documents.plain_data import structure
 from gitops_ml.release.spec import Quantity, Seconds
 
 

@@ -16,7 +16,7 @@ from gitops_ml.git.failures import connection_failure
 from gitops_ml.git.program import GitProgram, GitResult
 from gitops_ml.git.remote import Credentials, Remote
 from gitops_ml.git.repository import GitRepository
-from gitops_ml.gitops.proposal_branch import foreign_commits, marked
+from gitops_ml.gitops.commit_message import foreign_commits, marked
 from gitops_ml.project.project import ForgeSpec, SourceSpec
 from gitops_ml.system.cache import Seal
 from tests.git.conftest import AUTHOR, add, opened

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gitops_ml.gitops.deployment_id import deployment_id
+from gitops_ml.gitops.release_yaml import deployment_id
 from gitops_ml.helm.charts import Chart
 from gitops_ml.oci.reference import ImageRef
 from tests.support.pipeline import DIGEST, PROJECT, api, merged, project_of, text_of

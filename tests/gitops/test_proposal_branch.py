@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from gitops_ml.git.commits import Branch, BranchCommit, Change, Difference, blob_id
-from gitops_ml.gitops.proposal_branch import foreign_commits, head_branch, holds, marked
+from gitops_ml.gitops.commit_message import foreign_commits, head_branch, holds, marked
 
 CHANGES = (Change("a.yaml", b"old", b"new"), Change("b.yaml", b"gone", None))
 MESSAGE = marked("Deploy iris\n\nDeployment-Id: iris-1\n", CHANGES)
