@@ -25,7 +25,7 @@ from gitops_ml.release.replicas_over_time import (
     replica_hours,
     simulated,
 )
-from gitops_ml.release.spec import AutoscalingSpec, CronWindow, ReleaseSpec
+from gitops_ml.release.spec import AutoscalingSpec, CronWindow, ProxySpec, ReleaseSpec, Sidecar
 
 MONTH_HOURS = 730
 _GIB = 1 << 30
@@ -120,20 +120,11 @@ def _gpu_class(spec: ReleaseSpec, cluster: ClusterSpec) -> GpuClass | None:
 def _machine(spec: ReleaseSpec, prices: Prices) -> float:
     """CPU, memory and chips of a replica, on demand."""
     hour = spec.chips * (prices.inf_hour or 0.0)
-    for cpu, mem in _requests(spec):
-        hour += _amount(cpu) * prices.cpu_hour + _amount(mem) / _GIB * prices.memory_hour
+    # TensorFlow Serving has its part of the predictor's.
+    further = (part for _, part in spec.work() if isinstance(part, Sidecar | ProxySpec))
+    for each in (spec.compute, *further):
+        hour += _amount(each.cpu) * prices.cpu_hour + _amount(each.mem) / _GIB * prices.memory_hour
     return hour
-
-
-def _requests(spec: ReleaseSpec) -> Iterator[tuple[str, str]]:
-    """CPU and memory of each container. TensorFlow Serving has its part of the predictor's."""
-    yield spec.compute.cpu, spec.compute.mem
-    if spec.container is None:
-        return
-    if (proxy := spec.container.proxy) is not None:
-        yield proxy.cpu, proxy.mem
-    for sidecar in spec.container.sidecars:
-        yield sidecar.cpu, sidecar.mem
 
 
 @lru_cache(maxsize=4096)

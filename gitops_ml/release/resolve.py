@@ -38,7 +38,15 @@ def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSp
         container = _with_tag(body["container"])
         sidecars = [_with_tag(each) for each in container.get("sidecars") or ()]
         body["container"] = {**container, "sidecars": sidecars}
-    return structure(ReleaseSpec, {**body, **_identity(manifest, body, place, project)})
+    identity = {
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "environment": place.name,
+        "team": body.get("team") or project.default_team,
+        "namespace": place.namespace,
+        "cluster": place.cluster,
+    }
+    return structure(ReleaseSpec, {**body, **identity})
 
 
 def merged_fields(manifest: Manifest, place: EnvironmentSpec) -> dict[str, Any]:
@@ -89,18 +97,11 @@ def unresolvable(manifest: Manifest, project: Project) -> Iterator[Finding]:
                 rule="environment",
             )
     for place in project.environments.values():
-        yield from _application_name(manifest.name, place.name)
+        if len(application := f"{manifest.name}-{place.name}") > _LONGEST_APPLICATION:
+            message = f"the Application would be {application}, which is longer than {_LONGEST_APPLICATION} characters"
+            yield error(("name",), message, rule="name")
         if place.overrides or manifest.environments.get(place.name):
             yield from _incomplete(manifest, place)
-
-
-def _application_name(api: str, environment: str) -> Iterator[Finding]:
-    if len(api) + 1 + len(environment) > _LONGEST_APPLICATION:
-        message = (
-            f"the Application would be {api}-{environment}, which is longer than "
-            f"{_LONGEST_APPLICATION} characters"
-        )
-        yield error(("name",), message, rule="name")
 
 
 def _incomplete(manifest: Manifest, place: EnvironmentSpec) -> Iterator[Finding]:
@@ -128,19 +129,6 @@ def _place_of(manifest: Manifest, place: EnvironmentSpec, path: Path) -> Path:
     """``path`` in the override if that sets it, else in the API."""
     is_override = path[0] in (manifest.environments.get(place.name) or {})
     return ("environments", place.name, *path) if is_override else path
-
-
-def _identity(
-    manifest: Manifest, body: Mapping[str, Any], place: EnvironmentSpec, project: Project
-) -> Mapping[str, Any]:
-    return {
-        "name": manifest.name,
-        "kind": manifest.kind,
-        "environment": place.name,
-        "team": body.get("team") or project.default_team,
-        "namespace": place.namespace,
-        "cluster": place.cluster,
-    }
 
 
 def _compute(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]:

@@ -93,7 +93,9 @@ def judge_source(
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
     except SyntaxError as failure:
-        if _is_later(python_version) and _NEWER_SYNTAX.search((failure.text or "").rstrip()):
+        numbers = re.findall(r"\d+", python_version or "")[:2]
+        is_later = tuple(map(int, numbers)) > sys.version_info[:2]
+        if is_later and _NEWER_SYNTAX.search((failure.text or "").rstrip()):
             return Judgement(())
         place = (failure.lineno or 0, failure.offset or 0)
         return Judgement((SourceFinding(*place, f"this is not Python: {failure.msg}"),))
@@ -103,11 +105,6 @@ def judge_source(
     module = _Module.of(tree, may_make_names=_MAKES_NAMES.search(source) is not None)
     findings = tuple(_class_findings(module, class_name=class_name, kind=kind))
     return Judgement(findings, tuple(_imported(tree)))
-
-
-def _is_later(python_version: str | None) -> bool:
-    numbers = re.findall(r"\d+", python_version or "")
-    return tuple(map(int, numbers[:2])) > sys.version_info[:2]
 
 
 def _class_findings(
@@ -221,15 +218,12 @@ def _found(module: _Module) -> tuple[ast.ClassDef | None, tuple[SourceFinding, .
         return None, ()
     if len(candidates) == 1:
         return module.classes.get(candidates[0]), ()
-    what = f"several classes that can predict ({', '.join(candidates)})" if candidates else (
-        f"no class with a method predict{_have(module)}"
-    )  # fmt: skip
+    have = f"; its classes: {', '.join(module.classes)}" if module.classes else ""
+    what = f"no class with a method predict{have}"
+    if candidates:
+        what = f"several classes that can predict ({', '.join(candidates)})"
     message = f"the source has {what}; call one PythonPredictor, or name it in class_name"
     return None, (SourceFinding(0, 0, message),)
-
-
-def _have(module: _Module) -> str:
-    return f"; its classes: {', '.join(module.classes)}" if module.classes else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,10 @@ def autoscaling(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
                 for w in scaling.schedule
             ],
             triggers=[_trigger(trigger) for trigger in scaling.triggers],
-            fallback=_fallback(spec, cluster),
+            # Without metrics, KEDA keeps the current replicas, and at least this number.
+            fallback={"replicas": scaling.fallback_replicas or scaling.min_replicas}
+            if has_fallback(spec, cluster)
+            else None,
         ),
     }
     if scaling.min_replicas == 0:
@@ -47,7 +50,8 @@ def autoscaling(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
             "namespace": cluster.keda_namespace,
             "target": max(1, round(scaling.target_in_flight)),
         }
-    if _scales_on_cpu(spec):
+    is_measured = spec.container is None or has_gauge(spec.container)
+    if not (is_measured or scaling.triggers or scaling.min_replicas == 0):
         values["cpu"] = {"enabled": True}
     return values
 
@@ -89,14 +93,6 @@ def has_gauge(container: ContainerSpec) -> bool:
     )
 
 
-def _scales_on_cpu(spec: ReleaseSpec) -> bool:
-    """Whether it is a ready-made container without a gauge and without a trigger."""
-    container, scaling = spec.container, spec.autoscaling
-    if container is None or scaling.triggers or scaling.min_replicas == 0:
-        return False
-    return not has_gauge(container)
-
-
 def has_fallback(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
     """Whether KEDA can use a fallback: not on CPU and memory, nor for an API at 0 replicas."""
     scaling = spec.autoscaling
@@ -104,14 +100,6 @@ def has_fallback(spec: ReleaseSpec, cluster: ClusterSpec) -> bool:
         return False
     external = any(trigger.type not in _RESOURCES for trigger in scaling.triggers)
     return external or bool(scaling.schedule) or has_in_flight_trigger(spec, cluster)
-
-
-def _fallback(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any] | None:
-    """Without metrics, KEDA keeps the current replicas, and at least this number."""
-    if not has_fallback(spec, cluster):
-        return None
-    scaling = spec.autoscaling
-    return {"replicas": scaling.fallback_replicas or scaling.min_replicas}
 
 
 def _behavior(scaling: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
@@ -135,22 +123,16 @@ def _behavior(scaling: AutoscalingSpec, cluster: ClusterSpec) -> Mapping[str, An
     * A failed measurement keeps the replicas and counts towards the fallback; in Cortex it was
       no action at all.
     """
-    up = _rules(
-        (scaling.max_upscale_factor - 1) * 100,
-        stabilization=scaling.upscale_stabilization_period,
-    )
-    down = _rules(
-        (1 - scaling.max_downscale_factor) * 100,
-        stabilization=scaling.downscale_stabilization_period,
-    )
+    up = _rules(scaling.max_upscale_factor - 1, scaling.upscale_stabilization_period)
+    down = _rules(1 - scaling.max_downscale_factor, scaling.downscale_stabilization_period)
     if knows_tolerance(cluster):
         up["tolerance"] = _tolerance(scaling.upscale_tolerance)
         down["tolerance"] = _tolerance(scaling.downscale_tolerance)
     return {"scaleUp": up, "scaleDown": down}
 
 
-def _rules(percent: float, *, stabilization: float) -> dict[str, Any]:
-    value = round(min(max(1, percent), _MOST_PERCENT))
+def _rules(share: float, stabilization: float) -> dict[str, Any]:
+    value = round(min(max(1, share * 100), _MOST_PERCENT))
     return {
         "stabilizationWindowSeconds": math.ceil(stabilization),
         "selectPolicy": "Max",
