@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -182,25 +182,16 @@ def _panel(
         parts.append(text(load, x=_LEFT + index * wide - 8, y=HEIGHT - _BOTTOM + 18, room=60))
     parts.append(text(unit, x=WIDTH / 2, y=HEIGHT - 6, room=300))
     for number, (kind, values) in enumerate(lines.items()):
-        parts += _line(values, kind, lambda index: _LEFT + index * wide, height)
+        points = [
+            (_LEFT + index * wide, height(value))
+            for index, value in enumerate(values)
+            if value is not None
+        ]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(element("polyline", points=line, class_=kind))
+        parts += (element("circle", cx=x, cy=y, r=3, class_=kind) for x, y in points)
         parts.append(text(named[kind], x=_LEFT + 170 * number, y=_TOP - 12, room=170, class_=kind))
     return parts
-
-
-def _line(
-    values: Sequence[float | None],
-    kind: str,
-    place: Callable[[int], float],
-    height: Callable[[float], float],
-) -> list[Markup]:
-    points = [
-        (place(index), height(value)) for index, value in enumerate(values) if value is not None
-    ]
-    dots = [element("circle", cx=x, cy=y, r=3, class_=kind) for x, y in points]
-    return [
-        element("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points), class_=kind),
-        *dots,
-    ]
 
 
 def _round_up(value: float) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gitops_ml.cli import report
-from gitops_ml.cli.options import api_option, environment_option, joined, output_choice
+from gitops_ml.cli.options import api_option, clients_of, environment_option, joined, output_choice
 from gitops_ml.commands.check import CheckOptions, check, explain, project_of_base
 from gitops_ml.errors import InvalidDocument, UsageError
 from gitops_ml.facts.shapes import shaped
@@ -142,11 +142,11 @@ def command(
         raise click.UsageError("--traffic has an effect with --html only")
     trusted: list[Clients] = []
 
-    def clients_of(project: Project, root: Path) -> Clients:
-        trusted.append(_clients(project, root))
+    def remembered(project: Project, root: Path) -> Clients:
+        trusted.append(clients_of(project, root))
         return trusted[-1]
 
-    review = check(folder or Path.cwd(), options, clients_of=None if offline else clients_of)
+    review = check(folder or Path.cwd(), options, clients_of=None if offline else remembered)
     if html:
         _write(review, html, traffic, trusted[-1] if trusted else None)
     for name, file in reports:
@@ -170,17 +170,6 @@ def _print(review: Review, output: str) -> None:
         report.stream(f"{CHECK_LINE}\n\n{comment(review)}", nl=False)
     else:
         _show(review)
-
-
-def _clients(project: Project, root: Path) -> Clients:
-    from gitops_ml.workspace.clients import Clients
-
-    return Clients(
-        project=project,
-        root=root,
-        progress=report.progress,
-        warn=lambda text: report.warnings([text]),
-    )
 
 
 def _post(review: Review, folder: Path, base: str | None, number: int | None) -> None:

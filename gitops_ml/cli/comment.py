@@ -32,9 +32,7 @@ from gitops_ml.project.project import SourceSpec
     help="Its number. By default, that of the pull request that the CI job runs for.",
 )
 @click.option(
-    "--commit",
-    metavar="ID",
-    help="Post only if this commit is the head of the pull request.",
+    "--commit", metavar="ID", help="Post only if this commit is the head of the pull request."
 )
 @click.option("--marker", default="check", show_default=True, help="Names the kind of the comment.")
 @project_option

@@ -65,12 +65,7 @@ _MOST_SHOWN = 20
 @dry_run_option
 @output_option
 @joined("options", make=DeployOptions)
-def command(
-    project: ProjectChoice,
-    options: DeployOptions,
-    offline: bool,
-    output: str,
-) -> None:
+def command(project: ProjectChoice, options: DeployOptions, offline: bool, output: str) -> None:
     """Build, render, commit and push in one transaction, or open a pull request.
 
     image.builder of the project file chooses whether images are built with Docker. For images that

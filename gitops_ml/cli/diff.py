@@ -31,20 +31,13 @@ _WHOLE = {
     help="Show the Kubernetes objects that would change, field by field.",
 )
 @click.option(
-    "--live",
-    is_flag=True,
-    help="Compare Git with the cluster: what differs, and who changed it.",
+    "--live", is_flag=True, help="Compare Git with the cluster: what differs, and who changed it."
 )
 @click.option("--exit-code", is_flag=True, help="Exit with 7 if there are differences.")
 @offline_option
 @output_option
 def command(
-    project: ProjectChoice,
-    manifests: bool,
-    live: bool,
-    exit_code: bool,
-    offline: bool,
-    output: str,
+    project: ProjectChoice, manifests: bool, live: bool, exit_code: bool, offline: bool, output: str
 ) -> None:
     """Show what `deploy` would change in the GitOps repository.
 

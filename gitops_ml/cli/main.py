@@ -267,7 +267,10 @@ def _show(error: GitopsMlError, *, output: str | None) -> None:
     from gitops_ml.cli import report
 
     if output == "json":
-        _show_facts(_facts(error))
+        facts: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+        if isinstance(error, InvalidDocument | RulesBroken):
+            facts["problems"] = list(map(asdict, error.problems))
+        _show_facts(facts)
     elif output == "github" and isinstance(error, InvalidDocument | RulesBroken):
         for problem in error.problems:
             report.annotate(problem)
@@ -281,13 +284,6 @@ def _show_facts(error: Mapping[str, Any]) -> None:
     from gitops_ml.facts.shapes import shaped
 
     report.as_json(shaped("error", error=error))
-
-
-def _facts(error: GitopsMlError) -> Mapping[str, Any]:
-    facts: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
-    if isinstance(error, InvalidDocument | RulesBroken):
-        facts["problems"] = list(map(asdict, error.problems))
-    return facts
 
 
 _LOSING = frozenset(

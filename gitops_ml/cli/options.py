@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gitops_ml.delivery.change import ChangeOptions
     from gitops_ml.delivery.releases import Selection
+    from gitops_ml.project.project import Project
     from gitops_ml.workspace.clients import Clients
     from gitops_ml.workspace.workspace import Workspace
 
@@ -113,12 +114,17 @@ class ProjectChoice:
 
 
 def _with_clients(workspace: Workspace, *, offline: bool = False) -> tuple[Workspace, Clients]:
+    return workspace, clients_of(workspace.project, workspace.root, offline=offline)
+
+
+def clients_of(project: Project, root: Path, *, offline: bool = False) -> Clients:
+    """The clients of a project, whose progress and warnings are shown."""
     from gitops_ml.cli import report
     from gitops_ml.workspace.clients import Clients
 
-    return workspace, Clients(
-        project=workspace.project,
-        root=workspace.root,
+    return Clients(
+        project=project,
+        root=root,
         offline=offline,
         progress=report.progress,
         warn=lambda text: report.warnings([text]),
@@ -338,9 +344,7 @@ change_options = _all_of(
     wait_options,
     dry_run_option,
     joined(
-        "options",
-        *("message", "pull_request", "wait", "timeout", "dry_run"),
-        make=_change_options,
+        "options", *("message", "pull_request", "wait", "timeout", "dry_run"), make=_change_options
     ),
 )
 """``--message --pull-request --wait --timeout --dry-run``, as one argument ``options``."""

@@ -20,11 +20,7 @@ from gitops_ml.manifest.merge_patch import combined, setting, snippet
 
 @click.command("patch")
 @api_argument
-@click.argument(
-    "file",
-    required=False,
-    type=FileOrInput(LARGEST_FILE),
-)
+@click.argument("file", required=False, type=FileOrInput(LARGEST_FILE))
 @one_environment_option
 @force_option
 @click.option(

@@ -41,31 +41,24 @@ def with_verbosity(command: click.Command) -> click.Command:
         for each in command.commands.values():
             with_verbosity(each)
     elif not any(each.name == "verbose" for each in command.params):
-        command.params += [
-            _option(
-                "-q", "--quiet", Level.QUIET, "Say nothing besides results, warnings and errors."
-            ),
-            _option("-v", "--verbose", Level.VERBOSE, "Show progress, programs and requests."),
-            _option("--debug", Level.DEBUG, "As -v, and show the traceback of a failure."),
-        ]
+        command.params += [_option(*each) for each in _OPTIONS]
     return command
 
 
-def _option(*names: str | Level) -> click.Option:
-    *flags, wanted, text = names
-    assert isinstance(wanted, Level)
+_OPTIONS = (
+    (["-q", "--quiet"], Level.QUIET, "Say nothing besides results, warnings and errors."),
+    (["-v", "--verbose"], Level.VERBOSE, "Show progress, programs and requests."),
+    (["--debug"], Level.DEBUG, "As -v, and show the traceback of a failure."),
+)
 
+
+def _option(flags: list[str], wanted: Level, text: str) -> click.Option:
     def chosen(_: click.Context, __: click.Parameter, is_given: bool) -> None:
         if is_given:
             _set(wanted)
 
     return click.Option(
-        [str(flag) for flag in flags],
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=chosen,
-        help=str(text),
+        flags, is_flag=True, expose_value=False, is_eager=True, callback=chosen, help=text
     )
 
 

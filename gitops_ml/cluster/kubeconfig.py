@@ -189,9 +189,6 @@ def choose_context(kubeconfig: Mapping[str, Any], wanted: ClusterRef) -> str:
     """The context that the project file names, the one with its server, or the current one.
 
     It never guesses between several clusters, since an answer about the wrong one is wrong.
-
-    Raises:
-        UsageError: there is no such context, or more than one candidate.
     """
     contexts = _contexts(kubeconfig)
     known = ", ".join(sorted(contexts)) or "none"

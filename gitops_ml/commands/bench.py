@@ -63,12 +63,7 @@ class _Api:
 
 
 def bench_api(
-    workspace: Workspace,
-    api: str,
-    options: BenchOptions,
-    *,
-    environment: str,
-    clients: Clients,
+    workspace: Workspace, api: str, options: BenchOptions, *, environment: str, clients: Clients
 ) -> Benchmark:
     """Measure a deployed API, through its gateway or the address in the options.
 

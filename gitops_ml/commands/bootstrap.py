@@ -215,11 +215,7 @@ def _preview_files(workspace: Workspace, read: Read) -> tuple[RenderedFile, ...]
 
 
 def preview_place(project: Project, environment: str, *, folder: Path) -> PreviewPlace:
-    """The previews of an environment that has them.
-
-    Raises:
-        UsageError: the GitOps repository has no forge whose pull requests have labels.
-    """
+    """The previews of an environment that has them."""
     spec, gitops = project.environments[environment], project.gitops
     assert spec.previews is not None, "the caller asks for environments with previews"
     assert gitops is not None, "only a project with a GitOps repository is bootstrapped"

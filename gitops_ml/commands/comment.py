@@ -51,11 +51,7 @@ def post_comment(body: str, place: CommentPlace, *, forge: Forge, number: int) -
 
 
 def comment_number(place: CommentPlace, environ: Mapping[str, str]) -> int:
-    """The number of the pull request.
-
-    Raises:
-        UsageError: none is named, and this is no CI job of a pull request.
-    """
+    """The number of the pull request."""
     number = place.pull_request or pull_request_of_ci(environ)
     if not number:
         raise UsageError("this is no CI job of a pull request: name its number with --pull-request")

@@ -74,11 +74,7 @@ def costs(
     api: str | None = None,
     address: str | None = None,
 ) -> Costs:
-    """The costs of the releases of the manifests; ``address`` is a Prometheus for all clusters.
-
-    Raises:
-        UsageError: there is no such API, or a cluster has no Prometheus.
-    """
+    """The costs of the releases of the manifests; ``address`` is a Prometheus for all clusters."""
     checked(workspace)
     every = [each for each in workspace.releases if api in (None, each.name)]
     if api is not None and not every:

@@ -26,11 +26,7 @@ class Diagnosis:
 
 
 def doctor(
-    workspace: Workspace,
-    *,
-    clients: Clients,
-    seconds: float = SECONDS,
-    skip: tuple[str, ...] = (),
+    workspace: Workspace, *, clients: Clients, seconds: float = SECONDS, skip: tuple[str, ...] = ()
 ) -> Diagnosis:
     """Every check; nothing is changed. Findings about the subjects in ``skip`` do not count."""
     environ = bounded(clients.environ, seconds)

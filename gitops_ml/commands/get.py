@@ -9,12 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from gitops_ml.cluster.endpoint import Endpoint, endpoint_of
-from gitops_ml.cluster.observed import (
-    Event,
-    ExpectedRelease,
-    Observed,
-    Status,
-)
+from gitops_ml.cluster.observed import Event, ExpectedRelease, Observed, Status
 from gitops_ml.cluster.replicas import Replica, replica_of
 from gitops_ml.cluster.status import is_up_to_date, notes_on, status_of
 from gitops_ml.delivery.releases import current_release, own_releases, release_values, repository_of
@@ -35,10 +30,6 @@ from gitops_ml.predictions.observed_predictions import Predictions
 from gitops_ml.project.project import ClusterSpec
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace, chosen_environments
-
-Spot = tuple[str, str]
-"""Environment and API."""
-
 
 Found = TypeVar("Found")
 _AT_ONCE = 6
@@ -222,7 +213,8 @@ def cluster_of(workspace: Workspace, environment: str) -> ClusterSpec:
 class Observation:
     """What was read about some releases, and what could not be read."""
 
-    seen: Mapping[Spot, Observed]
+    seen: Mapping[tuple[str, str], Observed]
+    """By environment and API."""
     failures: tuple[GitopsMlError, ...]
 
     @property
@@ -265,7 +257,7 @@ def look(
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         waiting = [_reading(pool, workspace, clients, *place, api) for place in groups]
         read = [tuple(each.result() for each in group) for group in waiting]
-    seen: dict[Spot, Observed] = {}
+    seen: dict[tuple[str, str], Observed] = {}
     for group, (applications, workloads, preflights) in zip(groups.values(), read, strict=True):
         for release in group:
             seen[release.environment, release.api] = Observed(

@@ -220,10 +220,6 @@ def export_image(
 
     ``manifest`` is the API's, where the caller knows it; otherwise the one attached to the image is
     used. An ``api.yaml`` in the project is kept.
-
-    Raises:
-        UsageError: the folder is not empty, or the image is not for ``platform``.
-        GitopsMlError: the image has no project, or a file that may not be written.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder")

@@ -117,11 +117,7 @@ def _why(releases: Iterable[ReleaseChange], source: str, target: str) -> str:
 
 
 def route(project: Project, source: str | None, target: str | None) -> tuple[str, str]:
-    """Source and target; what is missing follows from the project's order of environments.
-
-    Raises:
-        UsageError: it does not follow, or an environment is unknown.
-    """
+    """Source and target; what is missing follows from the project's order of environments."""
     order = list(project.environments)
     chosen_environments(project, tuple(name for name in (source, target) if name is not None))
     if source is None and target is None and len(order) == 2:

@@ -183,8 +183,10 @@ class _Waiting:
         """Those that the branch has now."""
         there = [wanted for wanted in self.wanted if self.branch.has(wanted)]
         self.in_git.update(there)
-        if not self.in_git.issuperset(self.wanted):
-            self._ask_forge()
+        number = self.proposed.number if self.proposed is not None else None
+        if not self.in_git.issuperset(self.wanted) and number and (forge := self.clients.forge):
+            # Once a look, however many releases the pull request has.
+            self.before, self.proposed = self.proposed, forge.get(number)
         for wanted in self.wanted:
             if wanted not in there:
                 self._not_in_git(wanted, self.branch.release(wanted))
@@ -205,11 +207,6 @@ class _Waiting:
             now = f"wants {release.deployment_id} now" if release else "has no such release"
             reason = f"the GitOps repository {now}: another change came after this one"
             raise _not_live(wanted, Status(UNKNOWN, reason, "`gitops-ml history` shows which"))
-
-    def _ask_forge(self) -> None:
-        """Read the pull request, once a look, however many releases it has."""
-        if self.proposed is not None and self.proposed.number and (forge := self.clients.forge):
-            self.before, self.proposed = self.proposed, forge.get(self.proposed.number)
 
     def _is_newly_merged(self) -> bool:
         """Whether it was open at the last fetch: then its commit comes with the next one."""

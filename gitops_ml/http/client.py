@@ -271,11 +271,7 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], seconds: float) -
 
 
 def get(url: str) -> HttpAnswer:
-    """The answer to a GET request, of any status.
-
-    Raises:
-        ServerFailed: there is no answer.
-    """
+    """The answer to a GET request, of any status."""
     place = urlsplit(url).netloc
     watch = Limits.from_environ(os.environ).answer(place, "during GET")
     try:

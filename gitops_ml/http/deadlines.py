@@ -100,17 +100,10 @@ def _number(variable: str, text: str) -> float:
 
 
 class Watch:
-    """The time and the bytes of one task. Used by one thread at a time."""
+    """The time and the bytes of one task, with `GaveUp` at their limits. Used by one thread at a time."""
 
     def __init__(
-        self,
-        limits: Limits,
-        host: str,
-        doing: str,
-        *,
-        total: float,
-        first: float,
-        most: int | None,
+        self, limits: Limits, host: str, doing: str, *, total: float, first: float, most: int | None
     ) -> None:
         self.limits = limits
         self.host, self._doing = host, doing
@@ -170,11 +163,7 @@ class Watch:
             self._spent += time.monotonic() - begun
 
     def allowed(self) -> float | None:
-        """Seconds for the next operation of a socket; ``None`` means no limit.
-
-        Raises:
-            GaveUp: no time is left.
-        """
+        """Seconds for the next operation of a socket; ``None`` means no limit."""
         if self.is_over:
             raise self._too_long()
         quiet = self.limits.idle if self._is_answering and self._is_rated else self._first
@@ -182,11 +171,7 @@ class Watch:
         return None if seconds == math.inf else max(seconds, 0.001)
 
     def moved(self, seconds: float, *, sent: int = 0, received: int = 0) -> None:
-        """Count an operation.
-
-        Raises:
-            GaveUp: bytes come or go too slowly, or too many have come.
-        """
+        """Count an operation."""
         self._spent += seconds
         self._received += received
         most = self.most if self._has_headers else _LARGEST_HEAD

@@ -256,9 +256,6 @@ class RetryPolicy:
         """The answer of ``send``, which is called again after temporary failures.
 
         ``may_repeat``: whether it may be called again after the connection broke.
-
-        Raises:
-            RequestFailed: there is no answer after the last attempt.
         """
         attempt = 0
         while True:

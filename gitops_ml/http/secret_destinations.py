@@ -3,7 +3,8 @@
 The documents of a pull request (project file, requirements) can name any variable and any server. So
 the decision is made outside of them: the usual variables of a forge belong to its own hosts, and the
 owner of every other variable lists its servers in ``GITOPS_ML_TOKEN_HOSTS`` or in the configuration
-file. Nothing is sent in plain text, except to this machine.
+file. Nothing is sent in plain text, except to this machine. What cannot be read is a `ValueError`, whose message names
+the part and the reason.
 """
 
 from __future__ import annotations
@@ -89,9 +90,6 @@ class TokenHosts:
 
         >>> TokenHosts.parse("GITOPS_TOKEN=github.com,git.acme.example;P=[::1]:8443").hosts["P"]
         frozenset({'[::1]:8443'})
-
-        Raises:
-            ValueError: it cannot be read; the message names the part and the reason.
         """
         entries = []
         for entry in filter(None, map(str.strip, re.split(r"[;\r\n]", text))):
@@ -101,11 +99,7 @@ class TokenHosts:
 
     @classmethod
     def of(cls, entries: Iterable[tuple[str, Iterable[str]]]) -> TokenHosts:
-        """Pairs of a variable and its servers, ``host`` or ``host:port``.
-
-        Raises:
-            ValueError: one of them is not a variable or not a server.
-        """
+        """Pairs of a variable and its servers, ``host`` or ``host:port``."""
         found: dict[str, frozenset[str]] = {}
         for variable, hosts in entries:
             if not _VARIABLE.fullmatch(variable):
@@ -159,9 +153,6 @@ def refusal(
     """Why the values of ``variables`` may not go to the server of ``url``; ``None`` where they may.
 
     This machine may get every variable: a server on its loopback runs here already.
-
-    Raises:
-        ValueError: the server cannot be determined.
     """
     wanted, destination = tuple(variables), Destination.of(url)
     if destination.is_loopback or not wanted:
@@ -200,11 +191,7 @@ def variables_in(text: str) -> tuple[str, ...]:
 
 
 def expanded(url: str, environ: Mapping[str, str]) -> str:
-    """``url`` with the values of its variables, at the same server as without them.
-
-    Raises:
-        ValueError: a variable is part of the server's name, or its value would change the server.
-    """
+    """``url`` with the values of its variables, none of which may be part of the server's name or change it."""
     values = {name: environ[name] for name in variables_in(url) if name in environ}
     if not values:
         return url

@@ -197,9 +197,7 @@ class OciBuilder:
         """The blobs that a push needs; nothing is sent."""
         return tuple(
             BlobPreview(
-                blob.role,
-                blob.descriptor,
-                self.registry.has_blob(repository, blob.descriptor),
+                blob.role, blob.descriptor, self.registry.has_blob(repository, blob.descriptor)
             )
             for blob in built.blobs()
         )
@@ -273,10 +271,7 @@ class OciBuilder:
             return self.registry.read_blob(base.repository, descriptor, offset=offset)
 
         return BuiltLayer(
-            role="base",
-            descriptor=as_oci(descriptor),
-            source=pieces,
-            mount_from=base.repository,
+            role="base", descriptor=as_oci(descriptor), source=pieces, mount_from=base.repository
         )
 
     def _packages(

@@ -152,11 +152,7 @@ def _chosen(index: Index, platform: str, image: ImageRef) -> Descriptor:
 
 
 def image_contents(manifest: ImageManifest, config: bytes) -> ImageContents:
-    """The contents of an image.
-
-    Raises:
-        BadManifest: ``config`` is not a config, or is of another image.
-    """
+    """The contents of an image."""
     found = parse_config(config)
     if len(found.diff_ids) != len(manifest.layers):
         raise BadManifest("its config and its manifest disagree about its layers")
@@ -214,18 +210,11 @@ def layer_members(
 
 @contextmanager
 def layer_entries(
-    reader: Reader,
-    repository: str,
-    layer: Descriptor,
-    *,
-    digest: hashlib._Hash | None = None,
+    reader: Reader, repository: str, layer: Descriptor, *, digest: hashlib._Hash | None = None
 ) -> Iterator[Iterator[TarEntry]]:
     """The entries of a layer, in order; the download ends with the context.
 
     ``digest`` is updated with the tar archive in the layer.
-
-    Raises:
-        BadArchive: it is damaged, or its compression is not supported.
     """
     packed = reader.read_blob(repository, layer)
     try:

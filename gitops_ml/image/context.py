@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 
@@ -110,10 +111,10 @@ def read_context(
     entries, faults = tree.entries, tree.faults
     paths = {entry.path for entry in entries}
     dependencies, missing = _dependencies(directory, predictor, paths, rules)
-    texts = _Texts(directory, paths)
-    references = _references(dependencies, texts, paths)
-    problems = [*_text_problems(directory, dependencies, texts)]
-    faults += missing + texts.faults
+    faults += missing
+    read = _reader(directory, paths, faults)
+    references = _references(dependencies, read, paths)
+    problems = [*_text_problems(directory, dependencies, read)]
     if not faults:
         entries, faults = with_fingerprints(directory, entries)
     pointers = [] if is_complete else [fault for fault in faults if fault.is_pointer]
@@ -313,36 +314,31 @@ def _missing(
         yield Fault(path, f"{field} names it, but it is left out by {reason}: add !{path} there")
 
 
-class _Texts:
-    """The texts of dependency files, each read once; an unreadable file is a fault."""
+_Read = Callable[[str], "str | None"]
+"""The text of a dependency file, or ``None`` where the context has no such file."""
 
-    def __init__(self, directory: Path, paths: set[str]) -> None:
-        self._directory = directory
-        self._paths = paths
-        self._known: dict[str, str | None] = {}
-        self.faults: list[Fault] = []
 
-    def read(self, path: str) -> str | None:
-        """The text, or ``None`` where the context has no such file."""
-        if path not in self._known:
-            self._known[path] = self._read(path) if path in self._paths else None
-        return self._known[path]
+def _reader(directory: Path, paths: set[str], faults: list[Fault]) -> _Read:
+    """Reads each text once; an unreadable file is a fault."""
 
-    def _read(self, path: str) -> str | None:
-        place = self._directory / path
+    @cache
+    def read(path: str) -> str | None:
+        if path not in paths:
+            return None
         try:
-            content = read_file(place, limit=LARGEST_TEXT, inside=(self._directory,))
+            content = read_file(directory / path, limit=LARGEST_TEXT, inside=(directory,))
         except OSError as error:
-            self.faults.append(Fault(path, error.strerror or str(error)))
+            faults.append(Fault(path, error.strerror or str(error)))
             return None
         return requirements_text(content)
 
+    return read
+
 
 def _references(
-    dependencies: Dependencies, texts: _Texts, paths: set[str]
+    dependencies: Dependencies, read: _Read, paths: set[str]
 ) -> tuple[tuple[str, ...], ...]:
     """The paths that ``dependencies`` read: by pip, to be built, by the script."""
-    read = texts.read
     pip = pip_files(dependencies.pip, read=read) if dependencies.pip else ()
     built = needs_pip(dependencies.pip, read=read) if dependencies.pip else ()
     shell: tuple[str, ...] = ()
@@ -353,16 +349,16 @@ def _references(
     return tuple(path for path in pip if path in inside), built, shell
 
 
-def _text_problems(directory: Path, dependencies: Dependencies, texts: _Texts) -> Iterator[Problem]:
+def _text_problems(directory: Path, dependencies: Dependencies, read: _Read) -> Iterator[Problem]:
     """Secrets in the dependency files, and references in them to places outside of the project."""
 
     def place(path: str) -> str:
         return os.fspath(directory / path)
 
     names = (dependencies.pip, dependencies.conda, dependencies.shell)
-    yield from secret_problems(filter(None, names), read=texts.read, place=place)
+    yield from secret_problems(filter(None, names), read=read, place=place)
     if dependencies.pip:
-        yield from requirement_problems([dependencies.pip], read=texts.read, place=place)
+        yield from requirement_problems([dependencies.pip], read=read, place=place)
 
 
 def _with_parents(path: str) -> Iterator[str]:

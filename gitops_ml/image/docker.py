@@ -59,11 +59,7 @@ class DockerBuilder:
     def build(
         self, context: Iterable[LayerEntry], image: ImageRef, *, platform: str, progress: Progress
     ) -> str:
-        """Build an image, tag it as ``image`` in the local store, and return its id.
-
-        Raises:
-            EngineFailed: no engine answers, or the build failed; has the last lines of the build.
-        """
+        """Build an image, tag it as ``image`` in the local store, and return its id."""
         with self.engine() as engine:
             stream = engine.build(
                 fileobj=tar_stream(context),
@@ -83,12 +79,7 @@ class DockerBuilder:
         return found
 
     def push(self, image: ImageRef, *, progress: Progress) -> str:
-        """Push the tag and return the digest that the registry gave it.
-
-        Raises:
-            Refused: the registry refused the push.
-            EngineFailed: no engine answers, or the push failed.
-        """
+        """Push the tag and return the digest that the registry gave it."""
         with self.engine() as engine:
             stream = engine.push(image.repository, tag=image.tag, stream=True, decode=True)
             found = _last(_watched(stream, progress, what=f"the push of {image}"), "Digest")

@@ -370,9 +370,6 @@ def proxy_plan(
 
     Its lock is resolved for each build and kept nowhere: the constraints of the runtime decide it, and a cache
     is not to be believed.
-
-    Raises:
-        GitopsMlError, Refused, ServerFailed: the packages cannot be resolved.
     """
     empty = folder_in(cache_folder(os.environ), "proxy")
     with TemporaryDirectory(prefix="gitops-ml-proxy-") as folder:
@@ -425,9 +422,6 @@ def lock_facts(
         platforms=chosen,
         files=tuple(files),
         inputs=inputs_fingerprint(
-            python=python,
-            platforms=chosen,
-            files=files,
-            runtime=runtime.values(),
+            python=python, platforms=chosen, files=files, runtime=runtime.values()
         ),
     )

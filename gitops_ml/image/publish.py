@@ -70,14 +70,7 @@ def build_image(
     publication: Publication | None,
     progress: Progress,
 ) -> str:
-    """Build one image and, with a ``publication``, push it.
-
-    Returns its digest; where an engine keeps it local, the engine's id of it.
-
-    Raises:
-        EngineFailed: no engine answers, or a build in it failed.
-        GitopsMlError: a wheel is not available, a file changed meanwhile, or the disk is full.
-    """
+    """Build one image and, with a ``publication``, push it."""
     image = image.with_plan()
     assert image.choice, "only an image with inputs is built"
     progress(f"building {image.ref} with {image.choice.builder}: {image.choice.reason}")

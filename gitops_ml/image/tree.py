@@ -136,11 +136,7 @@ class IgnoreRules:
 
 
 def ignore_rules(files: Iterable[tuple[str, str]]) -> IgnoreRules:
-    """The defaults and then ``files``: name and text of each ignore file that the project has.
-
-    Raises:
-        BadPattern: Docker would refuse a line of ``.dockerignore``.
-    """
+    """The defaults and then ``files``: name and text of each ignore file that the project has."""
     sets = [_default_rules()]
     for name, text in sorted(files, key=lambda file: IGNORE_FILES.index(file[0])):
         parse = parse_dockerignore if name == ".dockerignore" else parse_gitignore
@@ -368,26 +364,20 @@ def with_fingerprints(
 
     The entries of a ``batch`` are read in order, several batches at once.
     """
-    files: list[InputFile] = []
-    faults: list[Fault] = []
     batches = [entries[start : start + batch] for start in range(0, len(entries), batch)]
-    for results in _together(lambda some: [_hashed(root, entry) for entry in some], batches):
-        for hashed, fault in results:
-            files += [hashed] if hashed else []
-            faults += [fault] if fault else []
-    return files, faults
 
+    def hashed(some: Sequence[InputFile]) -> list[_Hashed]:
+        return [_hashed(root, entry) for entry in some]
 
-def _together(
-    work: Callable[[Sequence[InputFile]], list[_Hashed]],
-    batches: Sequence[Sequence[InputFile]],
-) -> Iterable[list[_Hashed]]:
     if len(batches) < 2:
-        return map(work, batches)
-    from concurrent.futures import ThreadPoolExecutor
+        found = [*map(hashed, batches)]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(work, batches))
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            found = [*pool.map(hashed, batches)]
+    files = [file for some in found for file, _ in some if file]
+    return files, [fault for some in found for _, fault in some if fault]
 
 
 def _hashed(root: Path, entry: InputFile) -> _Hashed:

@@ -276,14 +276,11 @@ class Patterns:
             active = self._run(state.active, prefix[len(known) : end])
             state = _State(self._step(active, "/"), state.accepted | active & self._ends)
             known = prefix[: end + 1]
-            self._keep(known, state)
+            # a walk matches the entries of a folder one after the other
+            if len(self._known) >= _FOLDERS_KEPT:
+                self._known.clear()
+            self._known[known] = state
         return state
-
-    def _keep(self, prefix: str, state: _State) -> None:
-        # a walk matches the entries of a folder one after the other
-        if len(self._known) >= _FOLDERS_KEPT:
-            self._known.clear()
-        self._known[prefix] = state
 
     def _run(self, active: int, text: str) -> int:
         for char in text:

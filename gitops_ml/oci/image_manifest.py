@@ -195,11 +195,7 @@ def is_digest(text: str) -> bool:
 
 
 def parse_manifest(content: bytes, *, media_type: str = "") -> ImageManifest | Index:
-    """The manifest or index in ``content``, in OCI's or Docker's format.
-
-    Raises:
-        BadManifest: it is neither a manifest nor an index, or in Docker's first format.
-    """
+    """The manifest or index in ``content``, in OCI's or Docker's format."""
     try:
         found = as_mapping(read_json(content), "it")
         kind = as_text(found.get("mediaType"), "mediaType") or media_type
@@ -214,11 +210,7 @@ def parse_manifest(content: bytes, *, media_type: str = "") -> ImageManifest | I
 
 
 def parse_index(content: bytes) -> tuple[Descriptor, ...]:
-    """The entries of the ``index.json`` of an OCI layout, of whatever kind each is.
-
-    Raises:
-        BadManifest: it is not an index.
-    """
+    """The entries of the ``index.json`` of an OCI layout, of whatever kind each is."""
     try:
         return _index(as_mapping(read_json(content), "it"), INDEX).manifests
     except BadJson as error:
@@ -279,11 +271,7 @@ def as_oci(descriptor: Descriptor) -> Descriptor:
 
 
 def manifest_for(index: Index, platform: Platform) -> Descriptor:
-    """The manifest in ``index`` for ``platform``.
-
-    Raises:
-        BadManifest: it has no such manifest; the message names the platforms that it has.
-    """
+    """The manifest in ``index`` for ``platform``; where it has none, the error names the platforms that it has."""
     for manifest in index.manifests:
         if manifest.platform and platform.runs(manifest.platform):
             return manifest
@@ -336,11 +324,7 @@ class Runtime:
 
 
 def parse_config(content: bytes) -> BaseConfig:
-    """The config in a blob.
-
-    Raises:
-        BadManifest: it is not the config of an image.
-    """
+    """The config in a blob."""
     try:
         found = as_mapping(read_json(content), "it")
         base = _base_config(found)

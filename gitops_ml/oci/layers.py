@@ -228,11 +228,7 @@ def write_layer(
 def archive_parts(
     entries: Iterable[LayerEntry], *, root: str = "", epoch: int = 0
 ) -> Iterator[bytes | Deflated | Iterator[bytes]]:
-    """The parts of a tar archive of ``entries``, in their order; a large file is an iterator.
-
-    Raises:
-        GitopsMlError: a file has another fingerprint than its entry, or vanished.
-    """
+    """The parts of a tar archive of ``entries``, in their order; a large file is an iterator."""
     folders = {"", root, *tar.parents(root)}
     for entry in entries:
         source = entry.source

@@ -304,10 +304,7 @@ class Attachment:
 
 
 def attach(
-    registry: OciRegistry,
-    repository: str,
-    subject: Descriptor,
-    attachments: Iterable[Attachment],
+    registry: OciRegistry, repository: str, subject: Descriptor, attachments: Iterable[Attachment]
 ) -> tuple[Descriptor, ...]:
     """Attach documents to the image that ``subject`` describes; attaching twice changes nothing."""
     bare = Descriptor(subject.media_type, subject.digest, subject.size)
@@ -318,8 +315,15 @@ def attach(
         blobs[layer.digest] = (layer, document.content)
         made.append(_referrer(document, layer, bare))
     push_blobs(registry, repository, blobs.values())
+
+    def is_listed(one: tuple[bytes, Descriptor]) -> bool:
+        """Push a manifest with a subject; whether the registry reports that it processed the subject."""
+        content, own = one
+        put = registry.put_manifest(repository, content, media_type=MANIFEST, to=own.digest)
+        return put[1] == subject.digest
+
     with ThreadPoolExecutor(_WORKERS) as pool:
-        known = [*pool.map(lambda one: _push(registry, repository, one[0], subject), made)]
+        known = [*pool.map(is_listed, made)]
     found = tuple(descriptor for _, descriptor in made)
     if not all(known):
         _list(registry, repository, subject, found)
@@ -377,13 +381,6 @@ def read_attachment(registry: OciRegistry, repository: str, referrer: Descriptor
     if isinstance(manifest, Index) or len(manifest.layers) != 1:
         raise ServerFailed(f"{referrer.digest} in {repository} is not one document")
     return registry.blob(repository, manifest.layers[0])
-
-
-def _push(registry: OciRegistry, repository: str, content: bytes, subject: Descriptor) -> bool:
-    """Push a manifest with a subject; whether the registry reports that it processed the subject."""
-    digest = describe(content, MANIFEST).digest
-    _, noted = registry.put_manifest(repository, content, media_type=MANIFEST, to=digest)
-    return noted == subject.digest
 
 
 def _list(

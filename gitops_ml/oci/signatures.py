@@ -176,9 +176,7 @@ def _verified(
 
 
 def _add_layers(
-    registry: OciRegistry,
-    place: ImageRef,
-    missing: Callable[[Iterable[Descriptor]], list[_Made]],
+    registry: OciRegistry, place: ImageRef, missing: Callable[[Iterable[Descriptor]], list[_Made]]
 ) -> int:
     """Add the layers that are missing under a tag; returns how many those were.
 
@@ -322,11 +320,7 @@ def signature_image(layers: Iterable[Descriptor]) -> tuple[bytes, bytes]:
 
 
 def layers_of(content: bytes) -> tuple[Descriptor, ...]:
-    """The layers of such an image.
-
-    Raises:
-        BadManifest: it is not such an image.
-    """
+    """The layers of such an image."""
     found = parse_manifest(content)
     if isinstance(found, Index):
         raise BadManifest("it is an index, not a list of signatures")

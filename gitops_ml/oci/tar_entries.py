@@ -104,9 +104,6 @@ def tar_entries(pieces: Iterable[bytes], *, most: int = _LARGEST_SIZE) -> Iterat
 
     ``most`` is the largest size that an entry may have: a larger one is refused by its header,
     before its content is unpacked.
-
-    Raises:
-        BadArchive: it is damaged or ends early, or a header exceeds a limit.
     """
     source = _Source(iter(pieces))
     defaults: dict[str, str] = {}

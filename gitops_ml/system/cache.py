@@ -163,15 +163,10 @@ def _of_this_process() -> bytes:
 def _read_key(file: Path) -> bytes | None:
     """The key, unless other users may know it: a file from a checkout is readable by all."""
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = HeldFile(file)
     except OSError:
         return None
-    with os.fdopen(handle, "rb") as opened:
-        facts = os.fstat(handle)
-        is_private = stat.S_ISREG(facts.st_mode) and not facts.st_mode & 0o077
-        if not is_private or facts.st_uid != os.geteuid():
-            return None
-        key = opened.read(_SIZE + 1)
+    key = opened.read(0, _SIZE + 1) if opened.is_private else b""
     return key if len(key) == _SIZE else None
 
 

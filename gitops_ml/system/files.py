@@ -195,14 +195,9 @@ _OTHER_FILES = 256
 
 
 class HeldFile:
-    """An open regular file, closed when it is garbage-collected; threads may share it."""
+    """An open regular file, no link, closed when it is garbage-collected; threads may share it."""
 
     def __init__(self, path: Path, *, may_be_link: bool = False) -> None:
-        """Open ``path``.
-
-        Raises:
-            OSError: there is no such file, it cannot be read, or it is a link or not a regular file.
-        """
         follow = 0 if may_be_link else os.O_NOFOLLOW
         self.path = path
         self._handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)
@@ -224,13 +219,16 @@ class HeldFile:
     def is_executable(self) -> bool:
         return bool(self._facts.st_mode & 0o100)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether only this user may read or write it."""
+        return self._facts.st_uid == os.geteuid() and not self._facts.st_mode & 0o077
+
     def made_private(self) -> bool:
         """Whether this user owns it; if so, remove the rights of all others."""
-        if self._facts.st_uid != os.geteuid():
-            return False
-        if self._facts.st_mode & 0o077:
+        if self._facts.st_uid == os.geteuid() and not self.is_private:
             os.fchmod(self._handle, self._facts.st_mode & 0o700)
-        return True
+        return self._facts.st_uid == os.geteuid()
 
     def read(self, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset`` on; none only at the end."""
@@ -258,11 +256,7 @@ class HeldFile:
 
 
 def read_whole(path: Path, *, limit: int) -> bytes:
-    """The bytes of a regular file that is not a link.
-
-    Raises:
-        OSError: there is no such file, or it has more than ``limit`` bytes.
-    """
+    """The bytes of a regular file that is not a link, and has at most ``limit`` bytes."""
     file = HeldFile(path)
     if file.size > limit:
         raise OSError(27, f"it has more than {limit} bytes", str(path))

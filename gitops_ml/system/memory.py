@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from gitops_ml.system.cache import Seal
+from gitops_ml.system.files import HeldFile
 from gitops_ml.system.resources import resource_directory
 
 _LARGEST = 1 << 29
@@ -98,9 +99,7 @@ class Memory:
     def _is_own(self) -> bool:
         """Whether the database is one that this user made; SQLite does not parse another one."""
         try:
-            handle = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(handle, "rb") as file:
-                head = file.read(_HEADER)
+            head = HeldFile(self._file).read(0, _HEADER)
         except OSError:
             return False
         return len(head) == _HEADER and all(

@@ -316,11 +316,7 @@ def output_of(
     timeout: float | None = None,
     outlives_us: bool = False,
 ) -> tuple[bytes, bytes]:
-    """Both outputs of a program that has ended; on any error, it is killed.
-
-    Raises:
-        Outdated: it did not end within ``timeout`` seconds.
-    """
+    """Both outputs of a program that has ended; on any error, it is killed. `Outdated` after ``timeout`` seconds."""
     with process:
         try:
             return process.communicate(input, timeout=timeout)

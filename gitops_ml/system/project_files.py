@@ -203,11 +203,7 @@ _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})|/dev/stdin")
 
 
 def read_named(file: Path, *, limit: int = LARGEST_DATA) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        UsageError: it does not exist, is not a regular file, cannot be read, or has more bytes.
-    """
+    """The bytes of a file."""
     try:
         if (pipe := _pipe(file)) is None:
             return read_file(file, limit=limit)
@@ -221,11 +217,7 @@ def read_named(file: Path, *, limit: int = LARGEST_DATA) -> bytes:
 
 
 def read_lines(file: Path) -> Iterator[bytes]:
-    """The lines of a file of any length, which gzip may have packed.
-
-    Raises:
-        UsageError: see `read_named`; or a line has more than `LONGEST_LINE` bytes; or it is UTF-16.
-    """
+    """The lines of a file of any length, which gzip may have packed; none may have more than `LONGEST_LINE` bytes."""
     try:
         with _pipe(file) or open_file(file) as opened, _plain_stream(opened) as stream:
             number = 0
