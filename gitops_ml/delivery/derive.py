@@ -121,11 +121,7 @@ def derived_changes(
 
 
 def refuse_taken(made: DerivedRelease, others: Iterable[ReleaseRecord]) -> None:
-    """An API does not take the endpoint or the name of the Application of another one beside it.
-
-    Raises:
-        InvalidDocument: it does.
-    """
+    """An API does not take the endpoint or the name of the Application of another one beside it."""
     manifests = [parse_release(release, release.manifest)[0] for release in others]
     manifest = made.planned.manifest
     found = check_manifests([*manifests, manifest], environments=[made.release.environment])
@@ -251,10 +247,6 @@ def restored_changes(
     """What has to change for the release's files to be ``files``, by path; others are deleted.
 
     ``way_out`` is a sentence for the person whose release today's policy forbids.
-
-    Raises:
-        InvalidDocument: the release is not whole, or today's policies forbid it.
-        RepositoryMoved: another release has its host and path by now.
     """
     paths = [f"{release.directory}/{name}" for name in FILES]
     facts, values, manifest = (files.get(path) for path in paths)

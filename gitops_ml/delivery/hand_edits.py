@@ -54,11 +54,7 @@ def _undone_values(
 
 
 def edits_that_end(repository: GitRepository, releases: Iterable[Release]) -> tuple[str, ...]:
-    """The same for a change that is not deployed yet; ``releases`` are those after it.
-
-    Raises:
-        GitopsMlError: the GitOps repository cannot be read.
-    """
+    """The same for a change that is not deployed yet; ``releases`` are those after it."""
     wanted = {f"{each.directory}/{layout.VALUES}": each for each in releases}
     if not wanted:
         return ()

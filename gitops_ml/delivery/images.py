@@ -101,9 +101,6 @@ def check_models(workspace: Workspace, clients: Clients) -> tuple[str, ...]:
     """Look up the model artifacts of all releases, once each; returns warnings.
 
     A registry that may not be asked or does not answer does not stop a deploy.
-
-    Raises:
-        Refused: a registry has no such artifact, and no replica could ever start.
     """
     if clients.registry is None:
         return ()

@@ -53,11 +53,7 @@ class CarriedAlong:
 def environment_modes(
     state: RepositoryState, project: Project, environments: Iterable[str]
 ) -> tuple[EnvironmentMode, ...]:
-    """The modes of the environments; none without a GitOps repository.
-
-    Raises:
-        RepositoryMoved: an environment has another mode, and this project does not decide it.
-    """
+    """The modes of the environments; none without a GitOps repository."""
     if project.gitops is None:
         return ()
     wanted, paths = project.gitops.mode, {layout.application_set_path(e): e for e in environments}
@@ -134,11 +130,6 @@ def carried_along(
 
     ``made`` are the directories of releases whose files are written anyway, ``gone`` those that are
     removed.
-
-    Raises:
-        RepositoryMoved: the mode switches to ``manifests``, and a release cannot be rendered from
-            what is in the repository.
-        UsageError: there is no Helm.
     """
     files: list[RenderedFile] = []
     removed: list[Change] = []

@@ -86,9 +86,6 @@ def uncommitted(
     """A note about files that no commit holds; where they are deployed, the caller is warned at once.
 
     Packaged code of a session is in no checkout.
-
-    Raises:
-        UsageError: they would be deployed to a protected environment.
     """
     if not provenance.is_dirty or workspace.packaged:
         return ()
@@ -255,9 +252,6 @@ def refuse_mass_removal(workspace: Workspace, gone: Iterable[str], *, most: int 
     """A file that vanished, or a wrong folder, does not empty an environment.
 
     ``most`` is the limit of the GitOps repository's own policy.
-
-    Raises:
-        UsageError: more releases would be removed at a time than the policies let `--prune` remove.
     """
     gone = tuple(gone)
     for name in workspace.environments:

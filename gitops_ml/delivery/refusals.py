@@ -27,11 +27,7 @@ from gitops_ml.workspace.workspace import PlannedRelease
 
 
 def refuse_others(state: RepositoryState, project: str, directories: Iterable[str]) -> None:
-    """Two projects that share a GitOps repository do not share releases.
-
-    Raises:
-        RepositoryMoved: one of the directories holds a release of another project.
-    """
+    """Two projects that share a GitOps repository do not share releases."""
     for directory in directories:
         owner = project_of(state.release_yaml(directory))
         if owner not in (None, project):
@@ -44,11 +40,7 @@ def refuse_others(state: RepositoryState, project: str, directories: Iterable[st
 def refuse_role_changes(
     state: RepositoryState, project: str, files: Iterable[RenderedFile]
 ) -> None:
-    """One project does not decide who may sync the releases of another one of the same team.
-
-    Raises:
-        RepositoryMoved: an AppProject that other projects use, too, would get other roles.
-    """
+    """One project does not decide who may sync the releases of another one of the same team."""
     changed = {file.path: file.content for file in files if not state.has(file)}
     for team, others in _projects_by_team(state).items():
         path = layout.app_project_path(team)
@@ -78,9 +70,6 @@ def refuse_taken_routes(
     """A host and path have one owner; a route that a release has already is not checked again.
 
     ``gone`` are the directories of releases that the same change removes.
-
-    Raises:
-        InvalidDocument: a release asks for the route of another one, of any project.
     """
     pairs = {item.directory: (manifest, item) for manifest, item in made}
     altered = _routes_of(item for _, item in pairs.values() if not _is_routed_alike(item, state))
@@ -160,9 +149,6 @@ def refuse_beyond_policy(planned: Iterable[PlannedRelease], state: RepositorySta
     """Check releases against the ``policy.yaml`` of the GitOps repository, where it has one.
 
     Only then is a release resolved.
-
-    Raises:
-        InvalidDocument: a release asks for more, or the file is wrong.
     """
     if (document := _document(state)) is None:
         return

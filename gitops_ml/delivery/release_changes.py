@@ -83,13 +83,7 @@ def release_changes(
     *,
     gone: Iterable[str] = (),
 ) -> ReleaseChanges:
-    """What has to change in the repository for the releases to be in it, and for ``gone`` not to be.
-
-    Raises:
-        InvalidDocument: a release takes the route of another one, is beyond the policy of the
-            repository, or is not whole.
-        RepositoryMoved: a release, a base chart or the roles of a team are not this project's to change.
-    """
+    """What has to change in the repository for the releases to be in it, and for ``gone`` not to be."""
     wanted = tuple(wanted)
     releases = with_refreshes((item.release for item in wanted), state)
     releases = _with_alert_origins(zip(wanted, releases, strict=True), state)
@@ -130,11 +124,7 @@ def _refuse(
 
 
 def refuse_what_helm_refuses(made: ReleaseChanges, workspace: Workspace, clients: Clients) -> None:
-    """Render the releases that change, where Helm is at hand, before they are committed.
-
-    Raises:
-        InvalidDocument: the chart refuses a release; in mode ``manifests`` they were rendered already.
-    """
+    """Render the releases that change, where Helm is at hand, before they are committed."""
     changed = {change.path for change in made.changes}
     new = [item for item in made.releases if f"{item.directory}/{layout.VALUES}" in changed]
     if not new or wants_manifests(workspace):

@@ -116,11 +116,7 @@ def topic_of(selection: Selection, project: str) -> str:
 
 
 def refuse_other(release: ReleaseRecord, project: str) -> None:
-    """Only the project that made a release changes it.
-
-    Raises:
-        RepositoryMoved: the release is another project's.
-    """
+    """Only the project that made a release changes it."""
     if release.project not in ("", project):
         raise RepositoryMoved(
             f"{release.directory} in the GitOps repository belongs to the project "

@@ -113,21 +113,13 @@ def _release(parts: ReleaseParts, text: ReleaseText) -> Release:
 
 
 def render_objects(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, Objects]:
-    """The Kubernetes objects of each release, by its directory.
-
-    Raises:
-        InvalidDocument: the chart refuses a release, or objects are not all that a release needs.
-    """
+    """The Kubernetes objects of each release, by its directory."""
     found = render_manifests(releases, helm=helm)
     return {directory: load_all_yaml(text) for directory, text in found.items()}
 
 
 def render_manifests(releases: Iterable[Release], *, helm: HelmEngine) -> dict[str, bytes]:
-    """The ``manifest.yaml`` of each release, by its directory.
-
-    Raises:
-        InvalidDocument: the chart refuses a release, or a manifest does not hold all that one needs.
-    """
+    """The ``manifest.yaml`` of each release, by its directory."""
     found, problems = _manifests(releases, helm)
     if problems:
         raise InvalidDocument(problems)
@@ -156,11 +148,7 @@ def _manifests(
 
 
 def refuse_unrenderable(releases: Iterable[Release], *, helm: HelmEngine, memory: Memory) -> None:
-    """Render the releases as Argo CD will, so that the chart refuses them before the commit.
-
-    Raises:
-        InvalidDocument: the chart refuses a release, or objects are not all that a release needs.
-    """
+    """Render the releases as Argo CD will, so that the chart refuses them before the commit."""
     keys = {
         memory_key("renders", item.chart.name, item.name, item.namespace, item.text.data): item
         for item in releases
@@ -221,11 +209,7 @@ def _refusal(release: Release, failure: ProgramFailed) -> Problem:
 
 
 def refuse_faults(faults: Mapping[str, Iterable[str]]) -> None:
-    """Refuse a release that is not whole: Argo CD would delete what is missing.
-
-    Raises:
-        InvalidDocument: there is a fault, by directory of the release.
-    """
+    """Refuse a release that is not whole: Argo CD would delete what is missing."""
     found = (problem for directory, each in faults.items() for problem in _faults(directory, each))
     if problems := tuple(found):
         raise InvalidDocument(problems)

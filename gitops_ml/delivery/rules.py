@@ -52,11 +52,7 @@ class RuleCheck:
     """Those that the verb builds, by the directories of their releases."""
 
     def problems(self, changes: Iterable[Change], snapshot: GitSnapshot) -> tuple[Problem, ...]:
-        """What the releases among the changes break.
-
-        Raises:
-            RulesBroken: a rule of severity ``error`` is broken, and the verb can be stopped.
-        """
+        """What the releases among the changes break."""
         project = self.workspace.project
         planned = {each.directory: each for each in self.workspace.releases}
         rules = self._rules()
@@ -125,11 +121,7 @@ def problem_of(finding: RuleFinding, manifests: Mapping[tuple[str, str], Manifes
 
 
 def rules_of(checks: Checks) -> tuple[AnyRule, ...]:
-    """Every rule; ids are unique.
-
-    Raises:
-        UsageError: a package with rules cannot be used, or CEL is not installed.
-    """
+    """Every rule; ids are unique."""
     own = tuple(rule_of_cel(rule) for rule in checks.rules)
     if own:
         _refuse_without_library(checks)
@@ -157,11 +149,7 @@ def _refuse_without_library(checks: Checks) -> None:
 
 @cache
 def installed_rules() -> tuple[AnyRule, ...]:
-    """The rules of installed packages, by the names of their entry points.
-
-    Raises:
-        UsageError: a package is not really installed, or what it brings is not a rule.
-    """
+    """The rules of installed packages, by the names of their entry points."""
     found = {
         (entry.name, entry.value): entry
         for package in metadata.distributions(path=_package_folders())

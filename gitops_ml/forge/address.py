@@ -47,9 +47,6 @@ def forge_address(
     """The forge of a repository; ``None`` where there is none, and a branch is pushed instead.
 
     ``scheme``, ``server`` (``host[:port]``) and ``path`` are parts of the repository's address.
-
-    Raises:
-        UsageError: the forge, or the repository at the forge, is unknown.
     """
     host = _forge_host(scheme, server)
     kind = _kind(spec, host, section)

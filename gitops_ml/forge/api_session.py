@@ -81,11 +81,7 @@ class ForgeSession:
         return self.limits.answer(self.address.host, f"during {doing}")
 
     def get(self, path: str, **query: object) -> Part:
-        """The JSON at ``path``, which starts at the API's URL.
-
-        Raises:
-            NotThere, Unacceptable, Refused, ServerFailed: as `send`.
-        """
+        """The JSON at ``path``, which starts at the API's URL."""
         return self.send("GET", path, query=query)
 
     def pages(self, path: str, **query: object) -> Iterator[Part]:
@@ -123,20 +119,12 @@ class ForgeSession:
         """The JSON of the answer to a request, which is retried where a retry is harmless.
 
         One watch bounds all attempts together.
-
-        Raises:
-            NotThere, Unacceptable, Refused: the forge refuses.
-            ServerFailed: the forge cannot be reached, fails, or wants a longer wait.
         """
         answer = self._answer(method, path, body, query=query, watch=watch)
         return self._parsed(method, answer)
 
     def header(self, method: str, path: str, name: str) -> str:
-        """A header of the answer to a request; empty where the answer does not have it.
-
-        Raises:
-            NotThere, Unacceptable, Refused, ServerFailed: as `send`.
-        """
+        """A header of the answer to a request; empty where the answer does not have it."""
         return self._answer(method, path).headers.get(name, "").strip()
 
     def _answer(

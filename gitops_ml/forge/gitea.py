@@ -67,12 +67,7 @@ class Gitea(GitHub):
             yield from found
 
     def _await_pull_requests(self) -> None:
-        """Wait until Gitea has processed the first push: an empty repository has no pull requests.
-
-        Raises:
-            NotThere: there is no such repository.
-            Refused: it is empty after this time, too, or has no pull requests by its settings.
-        """
+        """Wait until Gitea has processed the first push: an empty repository has no pull requests."""
         address = self.session.address
         name = f"{address.host} has no pull requests for {address.repository}"
         for _ in range(_SECONDS_FOR_A_PUSH):

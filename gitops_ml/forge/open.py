@@ -42,9 +42,6 @@ def forge_of(
     """The forge of the repository; ``None`` where there is none, and a branch is pushed instead.
 
     ``section`` is the section of the project file in ``folder`` that names the repository.
-
-    Raises:
-        UsageError: the forge is unknown.
     """
     remote = Remote.parse(spec.repository, folder=folder, section=section)
     address = forge_address(

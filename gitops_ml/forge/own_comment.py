@@ -98,12 +98,7 @@ class CommentPage(ABC):
 
 
 def upsert(page: CommentPage, marker: str, body: str) -> Posted:
-    """The one comment of ours with ``marker``, which has ``body`` now.
-
-    Raises:
-        UsageError: ``marker`` is not one.
-        Refused, ServerFailed: the forge refuses or fails.
-    """
+    """The one comment of ours with ``marker``, which has ``body`` now."""
     if not _MARKER.fullmatch(marker):
         raise UsageError(
             f"{marker!r} is not a marker of comments: use lower-case letters, digits and dashes"

@@ -21,9 +21,6 @@ sets it."""
 class Forge(ABC):
     """The pull requests of one repository at GitHub, GitLab, Gitea, Bitbucket, …
 
-    Every method raises `Refused` where the forge refuses (token, scope, protected branch) and
-    `ServerFailed` where the forge cannot be reached or fails; the messages name the remedy.
-
     A forge is a subclass that states its paths, its fields and how to ask for labels, reviewers and
     auto-merge.
     """

@@ -58,9 +58,6 @@ def find_token(
 
     ``named`` are the variables that the project file names, the most specific first. ``check``
     raises for a variable that may not be sent to the forge.
-
-    Raises:
-        UsageError: the first variable that is set does not hold a token.
     """
     variables = (*named, *usual_variables(kind, host, environ))
     if found := next(_in_variables(variables, environ), None):

@@ -119,11 +119,7 @@ def source_folder(directory: Path) -> Path:
 
 
 def refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
-    """Refuse a repository inside of the source folder: a push to it would run its hooks.
-
-    Raises:
-        UsageError: the repository is inside of the source.
-    """
+    """Refuse a repository inside of the source folder: a push to it would run its hooks."""
     if not remote.is_local:
         return
     source = source_folder(folder)
@@ -136,11 +132,7 @@ def refuse_part_of_source(remote: Remote, folder: Path, section: str) -> None:
 
 
 def read_state(checkout: Checkout, directory: Path) -> State:
-    """The commit of the checkout, and whether files of ``directory`` are not in it.
-
-    Raises:
-        ProgramFailed: git cannot read the commit.
-    """
+    """The commit of the checkout, and whether files of ``directory`` are not in it."""
     try:
         return _state(checkout, _resolved(directory), depth=0)
     except (ProgramFailed, Untrusted):
@@ -151,11 +143,7 @@ def read_state(checkout: Checkout, directory: Path) -> State:
 
 
 def read_user(checkout: Checkout | None) -> Mapping[str, str]:
-    """Name and email of ``user`` and ``author`` as git has them in this checkout, or outside of any.
-
-    Raises:
-        ProgramFailed: git is not installed.
-    """
+    """Name and email of ``user`` and ``author`` as git has them in this checkout, or outside of any."""
     try:
         with replaced_configuration(checkout) as repository:
             wanted = ("config", "-z", "--get-regexp", r"^(author|user)\.(name|email)$")

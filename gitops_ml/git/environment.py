@@ -51,11 +51,7 @@ _SLOWEST = {"GIT_HTTP_LOW_SPEED_LIMIT": "100", "GIT_HTTP_LOW_SPEED_TIME": "120"}
 
 
 def conversation_seconds(environ: Mapping[str, str]) -> float:
-    """How long one conversation with a server may take in all.
-
-    Raises:
-        UsageError: the value of `TIMEOUT` is not a positive number.
-    """
+    """How long one conversation with a server may take in all."""
     text = environ.get(TIMEOUT, "").strip()
     try:
         seconds = float(text) if text else _SECONDS
@@ -106,11 +102,7 @@ def run_git(
     seconds: float = 60,
     errors: str = "surrogateescape",
 ) -> str:
-    """The output of a command that reaches no server; ``errors`` is for bytes that are not UTF-8.
-
-    Raises:
-        ProgramFailed: git is not installed, failed, or did not end within ``seconds``.
-    """
+    """The output of a command that reaches no server; ``errors`` is for bytes that are not UTF-8."""
     done = run(
         [git_program(os.environ), *OPTIONS, *arguments],
         cwd=cwd,

@@ -73,22 +73,14 @@ class GitResult:
     stderr: str
 
     def required(self) -> bytes:
-        """The output.
-
-        Raises:
-            ProgramFailed: the command failed.
-        """
+        """The output of a command that has to succeed."""
         if self.status:
             raise ProgramFailed(self.command, self.status, self.stderr)
         return self.stdout
 
     @property
     def text(self) -> str:
-        """The output as ASCII text, for object ids.
-
-        Raises:
-            ProgramFailed: the command failed.
-        """
+        """The output as ASCII text, for object ids."""
         return self.required().decode("ascii").strip()
 
 
@@ -264,11 +256,7 @@ def _without_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _gitpython(folder: Path, environ: Mapping[str, str]) -> git.Git:
-    """GitPython's runner, imported here because the import takes a tenth of a second.
-
-    Raises:
-        ProgramFailed: git is not installed, or does not start.
-    """
+    """GitPython's runner, imported here because the import takes a tenth of a second."""
     program = shutil.which(git_program(environ), path=absolute_path(environ))
     if program is None:
         raise ProgramFailed(

@@ -37,9 +37,6 @@ class Remote:
         """The address in ``text``; a relative path starts at ``folder``.
 
         ``section`` is the section of the project file that names it.
-
-        Raises:
-            UsageError: it is not an address of git, or it contains a password.
         """
         if not text.strip() or text.startswith("-") or re.search(r"[\0\r\n]", text):
             raise UsageError(
@@ -135,9 +132,6 @@ class Credentials:
         """The credentials whose token is in the variable ``token_env``.
 
         ``folder`` is that of the project file, which does not decide where the token may go.
-
-        Raises:
-            UsageError: the name is not that of a variable, or its value has several lines.
         """
         owner = SecretOwner(environ, folder)
         if token_env is None:
@@ -157,11 +151,7 @@ class Credentials:
         return (self.token,) if self.token else ()
 
     def options(self, remote: Remote) -> tuple[str, ...]:
-        """Options for git that name a credential helper, which reads the variables of `environ`.
-
-        Raises:
-            UsageError: the owner of the token does not allow this server.
-        """
+        """Options for git that name a credential helper, which reads the variables of `environ`."""
         if not remote.is_http:
             return ()
         if not self.token:
@@ -184,11 +174,7 @@ class Credentials:
         return ("-c", "credential.helper=")
 
     def environ(self, remote: Remote) -> dict[str, str]:
-        """The variables that the credential helper reads.
-
-        Raises:
-            UsageError: the owner of the token does not allow this server.
-        """
+        """The variables that the credential helper reads."""
         if not (remote.is_http and self.token):
             return {}
         self._destination(remote)

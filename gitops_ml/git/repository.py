@@ -80,12 +80,7 @@ class GitRepository:
         section: str = "gitops",
         progress: Progress = lambda line: None,
     ) -> GitRepository:
-        """The repository that ``section`` of the project file in ``folder`` names.
-
-        Raises:
-            UsageError: the address or the variable for the token is not valid, the repository is
-                part of the source, or no cache can be made.
-        """
+        """The repository that ``section`` of the project file in ``folder`` names."""
         remote = Remote.parse(spec.repository, folder=folder, section=section)
         refuse_part_of_source(remote, folder, section)
         credentials = Credentials.from_environ(
@@ -101,13 +96,7 @@ class GitRepository:
         )  # fmt: skip
 
     def fetch(self) -> GitSnapshot:
-        """The newest commit of the branch; a repository without branches is an empty snapshot.
-
-        Raises:
-            Refused: wrong or missing credentials.
-            ServerFailed: the server cannot be reached, or there is no such repository.
-            UsageError: the repository has branches, but not this one.
-        """
+        """The newest commit of the branch; a repository without branches is an empty snapshot."""
         with self._clone.hold():
             commit = self._fetch()
             self._clone.tidy()
@@ -138,12 +127,7 @@ class GitRepository:
             )
 
     def push(self, commit: str) -> None:
-        """Move the branch to ``commit``, never by force.
-
-        Raises:
-            RepositoryMoved: the branch moved; fetch and render again.
-            Refused: the server refuses the push (credentials, protected branch, hook).
-        """
+        """Move the branch to ``commit``, never by force."""
         with self._clone.hold():
             self._push(commit, self.branch)
 
@@ -174,11 +158,7 @@ class GitRepository:
             return page_named_in(self._push(commit, name, lease).stderr)
 
     def try_push(self, base: GitSnapshot, *, branch: str) -> None:
-        """Ask the server whether ``base`` could be pushed to a new branch; nothing is pushed.
-
-        Raises:
-            Refused: the server refuses it.
-        """
+        """Ask the server whether ``base`` could be pushed to a new branch; nothing is pushed."""
         with self._clone.hold():
             self._push(base.commit or "", branch, "--dry-run")
 
@@ -284,11 +264,7 @@ class GitRepository:
         return parse_tree(self._local_read("ls-tree", "-r", "-z", "--full-tree", commit))
 
     def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
-        """The content of blobs of the repository.
-
-        Raises:
-            ProgramFailed: the clone is damaged and a new one does not have them either.
-        """
+        """The content of blobs of the repository."""
         wanted = sorted(set(ids))
         if not wanted:
             return {}
@@ -413,9 +389,6 @@ class GitSnapshot:
         """Refuse changes that would replace a submodule, a link, or a file that is in the way.
 
         Git would replace it with all that it holds, without a warning.
-
-        Raises:
-            UsageError: one is there; the message names it.
         """
         changes = tuple(changes)
         gone = {change.path for change in changes if change.after is None}

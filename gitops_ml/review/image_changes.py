@@ -84,11 +84,7 @@ def package_changes(before: Side | None, after: Side | None) -> tuple[PackageCha
 
 
 def with_advisories(review: Review, folder: Path) -> Review:
-    """The review with the known vulnerabilities of the packages that come or change.
-
-    Raises:
-        UsageError: there is no such folder.
-    """
+    """The review with the known vulnerabilities of the packages that come or change."""
     wanted = {
         (change.name, change.after)
         for release in review.releases

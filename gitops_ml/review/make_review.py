@@ -80,11 +80,7 @@ def make_review(
     *,
     objects_before: ObjectsBefore | None = None,
 ) -> tuple[Review, tuple[Pair, ...]]:
-    """The review without what only rules and servers know, and the releases that change.
-
-    Raises:
-        UsageError: neither state has a chosen environment.
-    """
+    """The review without what only rules and servers know, and the releases that change."""
     _refuse_unknown(states, choice)
     review = Review(
         project=states.after.project.name,

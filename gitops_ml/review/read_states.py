@@ -84,11 +84,7 @@ def read_project_of(
 def read_states(
     repository: SourceRepository, before: SourceTree, after: SourceTree, *, start: str, folder: Path
 ) -> States:
-    """Both states, written below ``folder``; ``start`` is a folder of the project.
-
-    Raises:
-        UsageError, InvalidDocument: a state cannot be read at all.
-    """
+    """Both states, written below ``folder``; ``start`` is a folder of the project."""
     scopes = scope_of(before.files, start), scope_of(after.files, start)
     if not (scopes[0].manifests or scopes[1].manifests):
         raise no_manifest([Path(start)] if start else [])

@@ -34,11 +34,7 @@ class Scope:
 
 
 def scope_of(files: Files, start: str) -> Scope:
-    """The project that the folder ``start`` belongs to, or the only one below it.
-
-    Raises:
-        UsageError: there are several projects below, and none above.
-    """
+    """The project that the folder ``start`` belongs to, or the only one below it."""
     above = next((p for folder in _upwards(start) for p in _named(files, folder)), None)
     # A change may move the project file.
     project_file = above or next(iter(_projects_below(files, start)), None)
@@ -47,11 +43,7 @@ def scope_of(files: Files, start: str) -> Scope:
 
 
 def project_folder(trees: Iterable[Files], start: str) -> str:
-    """The folder to look for the project from: ``start``, or that of the only project below it.
-
-    Raises:
-        UsageError: there are several projects below, and none above.
-    """
+    """The folder to look for the project from: ``start``, or that of the only project below it."""
     trees = tuple(trees)
     if any(_named(files, folder) for files in trees for folder in _upwards(start)):
         return start

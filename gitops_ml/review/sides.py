@@ -171,9 +171,6 @@ def read_state_releases(
     """The releases of the manifests in the ``touched`` folders, as the state in ``folder`` has them.
 
     ``beside`` are further manifests, which the others must not be in conflict with.
-
-    Raises:
-        UsageError, InvalidDocument: the state cannot be read at all.
     """
     touched = set(touched)
     paths = sorted(
@@ -202,10 +199,6 @@ def read_checkout_releases(
     """The releases of all manifests at or below ``folder``, as they are on the disk.
 
     The registry of the project has the digest of a base image without one.
-
-    Raises:
-        UsageError: there is no manifest, or there are several projects.
-        InvalidDocument: a manifest is a symlink that leaves the project.
     """
     workspace = open_project([folder], may_be_empty=True)
     state = StateReleases(workspace=workspace, folder=current_folder(), sizes={})

@@ -64,11 +64,7 @@ def _week(side: Side | None, traffic: Traffic | None) -> ReplicaWeek | None:
 
 
 def read_record(text: str, *, file: str) -> Record:
-    """The record of a CSV file.
-
-    Raises:
-        InvalidDocument: with each line that cannot be read.
-    """
+    """The record of a CSV file."""
     problems: list[Problem] = []
     points: dict[tuple[str, str], dict[datetime, float]] = {}
 
