@@ -13,7 +13,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -159,19 +159,17 @@ def _parsed(line: str, *, place: str, is_constraint: bool) -> RequirementLine | 
     if text.startswith("-"):
         return None
     hashes = tuple(_HASH.findall(line))
+    make = partial(RequirementLine, place=place, hashes=hashes, is_constraint=is_constraint)
     if wheel := _WHEEL_ADDRESS.fullmatch(text):
-        return _of_wheel(wheel, place, hashes, is_constraint)
+        return _of_wheel(wheel, make)
     _, at, address = text.partition("@")
     target = address.strip() if at and "://" not in text else text
     if wheel := _WHEEL.fullmatch(target):
-        return _of_wheel(wheel, place, hashes, is_constraint)
+        return _of_wheel(wheel, make)
     try:
-        requirement = Requirement(text)
+        return make(requirement=Requirement(text))
     except (InvalidRequirement, RecursionError):
         return None
-    return RequirementLine(
-        place=place, requirement=requirement, hashes=hashes, is_constraint=is_constraint
-    )
 
 
 def wheel_name(url: str) -> str:
@@ -192,9 +190,7 @@ def local_path(target: str) -> str:
     return unquote(target.removeprefix("file:")) if target.startswith("file:") else target
 
 
-def _of_wheel(
-    wheel: re.Match[str], place: str, hashes: tuple[str, ...], is_constraint: bool
-) -> RequirementLine | None:
+def _of_wheel(wheel: re.Match[str], make: Callable[..., RequirementLine]) -> RequirementLine | None:
     parts = wheel.groupdict()
     url = parts.get("url") or ""
     path = "" if url else posixpath.normpath(local_path(parts["path"]))
@@ -207,7 +203,4 @@ def _of_wheel(
         )
     except (InvalidWheelFilename, InvalidRequirement):
         return None
-    return RequirementLine(
-        place=place, requirement=requirement, path=path, url=url, hashes=hashes,
-        is_constraint=is_constraint,
-    )  # fmt: skip
+    return make(requirement=requirement, path=path, url=url)

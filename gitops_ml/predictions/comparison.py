@@ -101,8 +101,7 @@ def classes(first: Predictions, second: Predictions) -> Aspect:
     moved = max(names, key=lambda name: abs(_share(second, name) - _share(first, name)), default="")
     shares = _share(first, moved), _share(second, moved)
     change = f"; the largest change is {moved!r}: {shares[0]:.1%} -> {shares[1]:.1%}"
-    if shares[0] == shares[1]:
-        change = ""
+    change = change if shares[0] != shares[1] else ""
     return Aspect(found.name, found.verdict, found.text + change, found.figures)
 
 
@@ -177,7 +176,9 @@ def values(first: Predictions, second: Predictions) -> Aspect:
         [_scaled(each, n) for n in row] for each, row in zip((first, second), rows, strict=True)
     ]
     found = _shares("values", scaled[0], scaled[1])
-    figures = {**found.figures, "ks": distance, "ks_p": p, **_medians(one, two)}
+    halves = ("median_first", one.quantile(0.5)), ("median_second", two.quantile(0.5))
+    medians = {name: math.nan if value is None else value for name, value in halves}
+    figures = {**found.figures, "ks": distance, "ks_p": p, **medians}
     verdict, text = found.verdict, found.text
     if verdict != DIFFERENT and p < ALPHA and distance >= MODERATE:
         verdict, text = DIFFERENT, f"the shape differs: {text}"
@@ -189,14 +190,6 @@ def values(first: Predictions, second: Predictions) -> Aspect:
         f"{figures['median_first']:.4g} -> {figures['median_second']:.4g}",
         figures,
     )
-
-
-def _medians(one: Histogram, two: Histogram) -> dict[str, float]:
-    found = [each.quantile(0.5) for each in (one, two)]
-    return {
-        name: math.nan if each is None else each
-        for name, each in zip(("median_first", "median_second"), found, strict=True)
-    }
 
 
 def ks_distance(one: Histogram, two: Histogram) -> float:
