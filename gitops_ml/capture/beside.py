@@ -188,7 +188,8 @@ def named_files(
             path = PurePosixPath(os.path.normpath(name)).as_posix()
             if place is None or path in known:
                 continue
-            content = _content(place, path) if _is_below(path) else None
+            is_below = not path.startswith(("/", "../", "~")) and path not in (".", "..")
+            content = _content(place, path) if is_below else None
             if content is not None:
                 taken.update({each: held for each, held in content.items() if each not in known})
             elif is_read:
@@ -196,10 +197,6 @@ def named_files(
             else:
                 others.add(name)
     return NamedFiles(taken, tuple(sorted(refused)), tuple(sorted(others - refused)))
-
-
-def _is_below(path: str) -> bool:
-    return not path.startswith(("/", "../", "~")) and path not in (".", "..")
 
 
 def _place(name: str, folders: tuple[Path, ...], *, is_read: bool) -> Path | None:

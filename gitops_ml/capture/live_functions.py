@@ -46,11 +46,8 @@ def _same_class(live: type, written: CodeType) -> bool:
         if function.__code__.co_name == name and not is_same_code(function.__code__, methods[name]):
             return False
     own = {name for name in methods if not name.startswith("<")}
-    return all(name in vars(live) or _mangled(live, name) in vars(live) for name in own)
-
-
-def _mangled(live: type, name: str) -> str:
-    return f"_{live.__name__.lstrip('_')}{name}"
+    mangled = f"_{live.__name__.lstrip('_')}"
+    return all(name in vars(live) or f"{mangled}{name}" in vars(live) for name in own)
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:

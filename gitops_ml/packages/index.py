@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from os.path import commonpath
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from gitops_ml.errors import Refused, ServerFailed, UsageError
 from gitops_ml.http.client import HttpClient
@@ -247,10 +247,11 @@ class PackageIndex:
     def _with_credentials(self, url: str) -> str:
         """A file's address with the credentials of the nearest index, if both are on one server."""
         own = urlsplit(url)
+        with_login = (each for each in map(urlsplit, self._settings.indexes) if "@" in each.netloc)
         near = [
             index
-            for index in map(urlsplit, self._settings.indexes)
-            if "@" in index.netloc and _bare_origin(index) == (own.scheme, own.netloc)
+            for index in with_login
+            if (index.scheme, index.netloc.rpartition("@")[2]) == (own.scheme, own.netloc)
         ]
         if not near:
             return url
@@ -294,11 +295,6 @@ def _check_protected(url: str) -> None:
         raise Refused(
             f"the password for the package index {_host(url)} would travel in plain text: use https"
         )
-
-
-def _bare_origin(parts: SplitResult) -> tuple[str, str]:
-    """Scheme and server, without credentials."""
-    return parts.scheme, parts.netloc.rpartition("@")[2]
 
 
 def web_address(url: str) -> str:

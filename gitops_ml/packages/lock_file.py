@@ -289,7 +289,9 @@ def parse_lock(text: str, *, requirements: str | None = None) -> Lock:
     folder = posixpath.dirname(requirements or "")
     lock = Lock(
         python=str(found.requires_python)[len("==") : -len(".*")],
-        platforms=tuple(each for each in MACHINES if _is_for(found, each)),
+        platforms=tuple(
+            each for each in MACHINES if Marker(_environment(each)) in (found.environments or ())
+        ),
         inputs=_inputs(found),
         packages=tuple(
             _package(package, line=line, folder=folder)
@@ -320,10 +322,6 @@ def _standard(text: str, starts: Sequence[int]) -> Pylock:
         at = _PLACE.match(error.context or "")
         message = f"it is not valid ({redacted(str(error))[:200]}): {_WRITE_AGAIN}"
         raise BadLock(message, line=starts[int(at[1])] if at and starts else 0) from error
-
-
-def _is_for(found: Pylock, platform: str) -> bool:
-    return Marker(_environment(platform)) in (found.environments or ())
 
 
 def _inputs(found: Pylock) -> str:

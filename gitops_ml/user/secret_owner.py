@@ -83,7 +83,8 @@ def _configured(environ: Mapping[str, str], folder: Path) -> TokenHosts:
     # a broken link is not a missing file: reading it reports the error
     if not (file.exists() or file.is_symlink()):
         return TokenHosts()
-    if any(_is_below(place, _checkout(folder)) for place in (file, file.resolve())):
+    top = _checkout(folder)
+    if any(place.is_relative_to(top) for place in (file.absolute(), file.resolve())):
         raise UsageError(
             f"{file} is part of the project that it would trust: set HOME and XDG_CONFIG_HOME to "
             f"folders outside of it, or set {TOKEN_HOSTS}"
@@ -124,10 +125,6 @@ def _checkout(folder: Path) -> Path:
     real = folder.resolve()
     tops = (place for place in (real, *real.parents) if (place / ".git").exists())
     return next(tops, real)
-
-
-def _is_below(file: Path, folder: Path) -> bool:
-    return Path(file).absolute().is_relative_to(folder)
 
 
 def _line(setting: str, environ: Mapping[str, str]) -> str:

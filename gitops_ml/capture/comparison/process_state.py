@@ -68,10 +68,6 @@ def state_of(name: str, place: Surroundings) -> str:
         return f"unknown: {type(error).__name__}"
 
 
-def _time_zone(place: Surroundings) -> str:
-    return f"{'/'.join(time.tzname)} {time.timezone}"
-
-
 def _locale(place: Surroundings) -> str:
     kinds = (locale.LC_NUMERIC, locale.LC_TIME, locale.LC_MONETARY, locale.LC_COLLATE)
     found = sorted({locale.setlocale(each) for each in kinds} - _OF_IMAGES)
@@ -81,10 +77,6 @@ def _locale(place: Surroundings) -> str:
 
 
 _OF_IMAGES = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8"})
-
-
-def _handlers(place: Surroundings) -> str:
-    return ", ".join(sorted(_own_handlers(place))) or "those of Python"
 
 
 def _own_handlers(place: Surroundings) -> Iterator[str]:
@@ -150,14 +142,15 @@ def _of_scikit_learn(place: Surroundings) -> str:
 
 STATES = {
     "the time zone": State(
-        ("tzset",), _time_zone, "list TZ under `env` of the API, or use a time zone from zoneinfo",
+        ("tzset",), lambda _: f"{'/'.join(time.tzname)} {time.timezone}",
+        "list TZ under `env` of the API, or use a time zone from zoneinfo",
     ),
     "the locale": State(
         ("setlocale",), _locale,
         "format without it, for example with babel, or set it in __init__, in an image that has it",
     ),
     "the set of signal handlers": State(
-        ("signal",), _handlers,
+        ("signal",), lambda place: ", ".join(sorted(_own_handlers(place))) or "those of Python",
         "the runtime handles the signals of a replica: reset them (signal.signal(number, signal.SIG_DFL)), "
         "and free what the class holds in a method shutdown",
     ),
