@@ -267,7 +267,7 @@ def test_a_server_that_fails_between_fetch_and_push_is_repaired_by_the_next_run(
     commit = repository.commit(snapshot, [Change("a", None, b"")], message="m", author=AUTHOR)
     http.failing = 502
     with pytest.raises(ServerFailed, match="cannot be written to"):
-        repository.push(commit, base=snapshot)
+        repository.push(commit)
     http.failing = None
 
     assert add(repository, "a") == head(base)
@@ -279,7 +279,7 @@ def test_somebody_who_was_faster_over_http(base, http, tmp_path):
     commit = repository.commit(snapshot, [Change("a", None, b"")], message="m", author=AUTHOR)
     commit_files(base / "gitops.git", {"b": "b"})
     with pytest.raises(RepositoryMoved):
-        repository.push(commit, base=snapshot)
+        repository.push(commit)
 
 
 def test_a_hook_on_the_server_says_no_in_its_own_words(base, http, tmp_path):
