@@ -102,7 +102,7 @@ class App:
         share = settings.max_body_bytes_in_flight // settings.processes_per_replica
         self.bodies = Bodies(largest=settings.max_request_bytes, most=share)
         metrics.gauges["body_bytes"] = lambda: self.bodies.held
-        self._sender = Sender(settings, is_leaving=lambda: service.state in ("draining", "stopped"))
+        self.sender = Sender(settings, service)
 
     def add_routes(self, routes: Routes) -> None:
         model, version = self.settings.served_name, self.settings.served_version
@@ -149,7 +149,7 @@ class App:
         reply = Reply(500)
         try:
             reply = await self._reply_of(replying, exchange)
-            await self._sender.send(reply, exchange, send)
+            await self.sender.send(reply, exchange, send)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # a Response may run code of the predictor's
@@ -161,7 +161,7 @@ class App:
                 exchange.status = reply.status
                 exchange.scope["extensions"][BREAK_OFF]()
             else:
-                await self._sender.send(reply, exchange, send)
+                await self.sender.send(reply, exchange, send)
         finally:
             self.conclude_direct(reply, exchange)
 
@@ -178,10 +178,6 @@ class App:
         """Release and count a request whose reply is sent."""
         self.bodies.release(exchange.held)
         self._account(reply, exchange)
-
-    def plain_lines(self, reply: Reply, exchange: Exchange) -> bytes | None:
-        """The reply's header lines, where it may be sent in one write."""
-        return self._sender.plain_lines(reply, exchange)
 
     # Predicting
 

@@ -170,7 +170,11 @@ class DirectRequest:
     def _done(self, result: Any, error: BaseException | None) -> None:
         """Send the reply; the usual way sends errors, streams and responses of the predictor's own."""
         app, exchange = self._lane.app, self.exchange
-        if error is None and type(result) is Reply and (lines := app.plain_lines(result, exchange)):
+        if (
+            error is None
+            and type(result) is Reply
+            and (lines := app.sender.plain_lines(result, exchange))
+        ):
             exchange.status = result.status
             if self._connection.write_direct(result.status, lines, result.body):
                 del self._lane.in_flight[self]

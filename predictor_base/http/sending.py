@@ -12,6 +12,7 @@ from predictor_base.http.request import WRITE_REPLY, Exchange, Reply, Send
 from predictor_base.http.streaming import EVENTS, pings
 
 if TYPE_CHECKING:
+    from predictor_base.serving.service import Service
     from predictor_base.settings import Settings
 
 CLOSE = (b"connection", b"close")
@@ -21,10 +22,10 @@ BODILESS = (204, 304)
 class Sender:
     """Write the replies of one process."""
 
-    def __init__(self, settings: Settings, *, is_leaving: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, service: Service) -> None:
         self._identity = _identity_headers(settings)
         self._identity_lines = b"".join(b"%b: %b\r\n" % header for header in self._identity)
-        self._is_leaving = is_leaving
+        self._service = service
         self.writes_at_once = settings.cors is None
         """Whether a reply may be one write: the CORS middleware has to see the messages."""
 
@@ -60,17 +61,12 @@ class Sender:
             or reply.chunks is not None
         ):
             return None
-        if not self.writes_at_once or self._is_leaving():
+        if not self.writes_at_once or self._service.is_leaving:
             return None
-        return b"content-type: %b\r\nx-request-id: %b\r\n%bserver-timing: %b\r\n" % (
-            reply.media_type,
-            exchange.request_id.encode(),
-            self._identity_lines,
-            exchange.timing(),
-        )
+        return b"content-type: %b\r\n%b" % (reply.media_type, self.own_lines(exchange))
 
     def own_lines(self, exchange: Exchange) -> bytes:
-        """The header lines that the server adds to a response that it passes on."""
+        """The header lines that the server adds to each response."""
         return b"x-request-id: %b\r\n%bserver-timing: %b\r\n" % (
             exchange.request_id.encode(),
             self._identity_lines,
@@ -90,7 +86,7 @@ class Sender:
         headers = [header for header in reply.headers if header[0].lower() not in names]
         if reply.media_type and not any(name.lower() == b"content-type" for name, _ in headers):
             own.insert(0, (b"content-type", reply.media_type))
-        if self._is_leaving() and CLOSE not in headers:
+        if self._service.is_leaving and CLOSE not in headers:
             headers.append(CLOSE)
         return own + headers
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from predictor_base.errors import StartFailure
 from predictor_base.jsontext import dump, parse
 from predictor_base.predictor.hooks import run
+from predictor_base.values import is_stream
 
 if TYPE_CHECKING:
     from predictor_base.predictor.loader import LoadedPredictor
@@ -53,9 +54,9 @@ def predict_example(predictor: LoadedPredictor, settings: Settings) -> None:
         method = predictor.others.get("predict_batch", method)
         request = _Request([request.payload], None)
     result = run(lambda: method.call(request))
-    if hasattr(result, "__anext__"):
+    if hasattr(type(result), "__anext__"):
         run(lambda: anext(result, None))
-    elif hasattr(result, "__next__"):
+    elif is_stream(result):
         next(result, None)
     elif example.response is not None and settings.batching is None and _is_whole(result):
         compare(example.response, json.loads(dump(result)))

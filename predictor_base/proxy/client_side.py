@@ -158,7 +158,7 @@ class ForwardingProtocol(GuardedProtocol):
         if not self._can_write():
             return
         self._has_chunks = not (has_end or passage.head.is_old)
-        passage.closes = passage.closes or self.proxy.is_leaving()
+        passage.closes = passage.closes or self.proxy.service.is_leaving
         head = [STATUS_LINE[passage.status], self.server_state.default_lines, lines]
         if self._has_chunks:
             head.append(b"transfer-encoding: chunked\r\n")

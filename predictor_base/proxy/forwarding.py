@@ -73,9 +73,6 @@ class ProxyApp(App):
 
     # Replies
 
-    def is_leaving(self) -> bool:
-        return self.service.state in ("draining", "stopped")
-
     def failure(self, error: Exception, exchange: Exchange) -> Reply:
         request_id_of_task.set(exchange.request_id)
         if trace := _TRACE.fullmatch(exchange.header.get(b"traceparent", b"")):
@@ -93,11 +90,9 @@ class ProxyApp(App):
             *(each for each in reply.headers if each != CLOSE),
             (b"content-length", b"%d" % len(reply.body)),
         ]
-        return b"".join([b"%b: %b\r\n" % each for each in headers]) + self.own_lines(exchange)
-
-    def own_lines(self, exchange: Exchange) -> bytes:
-        """The header lines that the proxy adds to a response."""
-        return self._sender.own_lines(exchange)
+        return b"".join([b"%b: %b\r\n" % each for each in headers]) + self.sender.own_lines(
+            exchange
+        )
 
     def count(self, exchange: Exchange) -> None:
         """Count an answered request."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from predictor_base.http.heads import UNIQUE
+from predictor_base.http.sending import BODILESS
 
 if TYPE_CHECKING:
     Headers = list[tuple[bytes, bytes]]
 
-BODILESS = (204, 304)
 _OF_CONNECTION = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding"}
     | {b"upgrade", b"http2-settings"}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from predictor_base.errors import BodyTooLate, ClientGone, NotReady, RuntimeFailure, TimedOut
 from predictor_base.http.request import Exchange
-from predictor_base.http.sending import CLOSE
-from predictor_base.proxy.headers import BODILESS, RequestHead, response_head
+from predictor_base.http.sending import BODILESS, CLOSE
+from predictor_base.proxy.headers import RequestHead, response_head
 from predictor_base.proxy.upstream import Connection, keep_alive
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Passage(Exchange):
         self.predict_seconds = clock() - self.started - self.queue_seconds
         is_bodiless = head.status in BODILESS or self.scope["method"] == "HEAD"
         has_end = is_bodiless or head.length is not None
-        lines = head.lines + self._app.own_lines(self)
+        lines = head.lines + self._app.sender.own_lines(self)
         if connection.is_complete:
             self.closes = self.closes or not self.is_whole
             if not has_end:
@@ -243,7 +243,7 @@ class Passage(Exchange):
         connection.transport.write(b"".join(early))
         keep_alive(connection.transport)
         self._client.flow.resume_reading()
-        lines = response_head(101, connection.headers).lines + self._app.own_lines(self)
+        lines = response_head(101, connection.headers).lines + self._app.sender.own_lines(self)
         lines += b"connection: upgrade\r\nupgrade: " + self.head.offer + b"\r\n"
         self._client.open_tunnel(lines, rest)
         self._app.count(self)

@@ -12,7 +12,8 @@ import httptools
 
 from predictor_base.errors import NotReady, RuntimeFailure, UpstreamFailed
 from predictor_base.http.heads import Known
-from predictor_base.proxy.headers import BODILESS, ResponseHead, response_head
+from predictor_base.http.sending import BODILESS
+from predictor_base.proxy.headers import ResponseHead, response_head
 
 if TYPE_CHECKING:
     from predictor_base.proxy.passage import Passage

@@ -73,6 +73,10 @@ class Service:
         return self.state == "ready" and self.is_healthy
 
     @property
+    def is_leaving(self) -> bool:
+        return self.state in ("draining", "stopped")
+
+    @property
     def predictor(self) -> LoadedPredictor:
         if self._predictor is None or self.state == "stopped":
             draining = self.state == "stopped"
@@ -223,7 +227,7 @@ class Service:
 
     def is_stalled(self) -> bool:
         """Whether a call runs for far too long while no other call finishes."""
-        limit = max(2 * self._settings.request_timeout_seconds, self._settings.stall_seconds)
+        limit = self._settings.longest_call_seconds
         starts = [
             start for start in (self._executor.oldest_start(), *self._running.values()) if start
         ]

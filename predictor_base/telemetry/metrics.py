@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
+from operator import add
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import (
@@ -189,14 +190,10 @@ class _Resources:
             for metric in ProcessCollector(registry=None, pid=partial(int, pid)).collect():
                 first = found.setdefault(metric.name, metric)
                 if first is not metric:
-                    combine = min if metric.name.endswith("start_time_seconds") else _sum
+                    combine = min if metric.name.endswith("start_time_seconds") else add
                     value = combine(first.samples[0].value, metric.samples[0].value)
                     first.samples[0] = first.samples[0]._replace(value=value)
         return found.values()
-
-
-def _sum(first: float, second: float) -> float:
-    return first + second
 
 
 class Metrics:

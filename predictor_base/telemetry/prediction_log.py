@@ -13,7 +13,6 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class PredictionLog:
-    """`start`, then `record` from any thread, then `close`."""
+    """`start`, then record from any thread, then `close`."""
 
     def __init__(self, settings: Settings, *, registry: CollectorRegistry | None = None) -> None:
         if settings.prediction_log is None:
@@ -76,37 +75,17 @@ class PredictionLog:
 
     def record_exchange(self, exchange: Any, reply: Any) -> None:  # of a room above
         """Queue both events of a request of the server, if it is in the sample or its prediction failed."""
-        if self._is_out(exchange.request_id, reply.status):
+        if not is_sampled(exchange.request_id, self._log.sample_rate, status=reply.status):
+            self._sampled_out.inc(2)
             return
         response = reply.body if reply.result is None else reply.result
         size = estimate(exchange.payload, exchange.body) + estimate(response, reply.body)
         facts = (exchange.request_id, exchange.payload, response, reply.status, time.time())
         self._put(LoggedPrediction(*facts, exchange.headers, size, exchange.trace))
 
-    def record(
-        self,
-        request_id: str,
-        payload: object,
-        response: object,
-        status: int,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """As `record_exchange`."""
-        if self._is_out(request_id, status):
-            return
-        size = estimate(payload) + estimate(response)
-        facts = (request_id, payload, response, status, time.time())
-        self._put(LoggedPrediction(*facts, headers or {}, size))
-
     def record_feedback(self, request_id: str, feedback: object) -> None:
         """Queue the event of a feedback; feedback is never left out of the sample."""
         self._put(LoggedFeedback(request_id, feedback, time.time(), estimate(feedback)))
-
-    def _is_out(self, request_id: str, status: int) -> bool:
-        if is_sampled(request_id, self._log.sample_rate, status=status):
-            return False
-        self._sampled_out.inc(2)
-        return True
 
     def _put(self, prediction: Logged) -> None:
         with self._lock:

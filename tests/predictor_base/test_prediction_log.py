@@ -48,7 +48,12 @@ class Collected:
         self.registry = CollectorRegistry()
         document = {**FACTS, "predictionLog": settings}
         self.log = PredictionLog(Settings.from_document(document), registry=self.registry)
-        self.record = self.log.record
+
+    def record(
+        self, id: str, payload: object, response: object, status: int, headers: dict[str, str]
+    ) -> None:
+        facts = {"request_id": id, "payload": payload, "headers": headers, "body": b"", "trace": ""}
+        self.log.record_exchange(SimpleNamespace(**facts), Reply(status, result=response))
 
     def count(self, result: str) -> float:
         labels = {"model_name": "iris", "model_version": "0123456789ab", "result": result}
@@ -376,7 +381,7 @@ def test_stdout_gets_whole_lines_from_several_processes_at_once(tmp_path: Path) 
         log = PredictionLog(Settings.from_document(document))
         log.start()
         for number in range(200):
-            log.record(f"r-{{number}}", {{"text": "x" * 3000}}, {{}}, 200, {{}})
+            log.record_feedback(f"r-{{number}}", {{"text": "x" * 3000}})
         log.close()
     """)
     out = tmp_path / "out"
@@ -386,7 +391,7 @@ def test_stdout_gets_whole_lines_from_several_processes_at_once(tmp_path: Path) 
             for _ in range(3)
         ]
         assert [process.wait(60) for process in processes] == [0, 0, 0]
-    assert len(lines(out)) == 3 * 2 * 200
+    assert len(lines(out)) == 3 * 200
 
 
 def test_feedback_is_an_event_with_the_id_of_the_prediction(tmp_path):
