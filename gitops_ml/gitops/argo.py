@@ -213,9 +213,14 @@ def app_project(
 
     ``others`` are destinations of releases of other projects of this team.
     """
+    known = project.teams.get(team)
+    own = (
+        (project.clusters[each.cluster].server, each.namespace)
+        for each in project.environments.values()
+        if known is None or not known.namespaces or each.namespace in known.namespaces
+    )
     destinations = [
-        {"server": server, "namespace": namespace}
-        for server, namespace in sorted({*_destinations(team, project), *others})
+        {"server": server, "namespace": namespace} for server, namespace in sorted({*own, *others})
     ]
     namespaces = sorted({destination["namespace"] for destination in destinations})
     spec = {
@@ -261,15 +266,6 @@ def mode_in(content: bytes) -> tuple[str, str | None] | None:
         return mode, decider if isinstance(decider, str) else None
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
         return None
-
-
-def _destinations(team: str, project: Project) -> list[Destination]:
-    spec = project.teams.get(team)
-    return [
-        (project.clusters[environment.cluster].server, environment.namespace)
-        for environment in project.environments.values()
-        if spec is None or not spec.namespaces or environment.namespace in spec.namespaces
-    ]
 
 
 def _roles(team: str, project: Project) -> Mapping[str, Any]:

@@ -95,19 +95,17 @@ def names_in_short(names: Iterable[str]) -> str:
 
 
 def _subject(releases: Sequence[Release], removed: Sequence[str]) -> str:
+    if len(removed) > 1 and not releases:
+        return f"Remove {len(removed)} releases"
+    if removed and not releases:
+        _, environment, api = removed[0].split("/")
+        return f"Remove {api} from {environment}"
     if not releases:
-        return _removal(removed) if removed else "Update charts and Argo CD objects"
+        return "Update charts and Argo CD objects"
     apis = sorted({item.name for item in releases})
     environments = ", ".join(sorted({item.environment for item in releases}))
     named = f"Deploy {', '.join(apis)} to {environments}"
     return named if len(named) <= _LONGEST_SUBJECT else f"Deploy {len(apis)} APIs to {environments}"
-
-
-def _removal(removed: Sequence[str]) -> str:
-    if len(removed) > 1:
-        return f"Remove {len(removed)} releases"
-    _, environment, api = removed[0].split("/")
-    return f"Remove {api} from {environment}"
 
 
 def summary_of(changes: Iterable[Change]) -> str:

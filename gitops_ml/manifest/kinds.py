@@ -54,26 +54,19 @@ def section_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
 def kind_findings(body: Mapping[str, Any]) -> Iterator[Finding]:
     """Other fields that do not fit the kind of the API; ``body`` has passed the schema."""
     kind = body["kind"]
-    yield from _works(kind, body)
+    choices = _WORKS[kind]
+    given = [section for section in choices if body.get(section)]
+    either = " or ".join(f"`{name}`" for name in choices)
+    if not given:
+        yield _error((), f"{kind} needs {either}")
+    elif len(given) > 1:
+        yield _error((given[1],), f"{kind} has {either}, not both; keep one")
     if kind in ("AsyncAPI", "BatchAPI"):
         yield from _one_at_a_time(kind, body.get("predictor") or {})
     if kind in ("BatchAPI", "TaskAPI"):
         yield from _job_container(kind, body.get("container"))
     if kind == "TrafficSplitter":
         yield from _split(body.get("apis") or [])
-
-
-def _works(kind: str, body: Mapping[str, Any]) -> Iterator[Finding]:
-    choices = _WORKS[kind]
-    given = [section for section in choices if body.get(section)]
-    if not given:
-        yield _error((), f"{kind} needs {_either(choices)}")
-    elif len(given) > 1:
-        yield _error((given[1],), f"{kind} has {_either(choices)}, not both; keep one")
-
-
-def _either(names: tuple[str, ...]) -> str:
-    return " or ".join(f"`{name}`" for name in names)
 
 
 def _one_at_a_time(kind: str, predictor: Mapping[str, Any]) -> Iterator[Finding]:

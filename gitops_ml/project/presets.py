@@ -224,28 +224,20 @@ def price_findings(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
     """What is wrong with the prices of a cluster as written."""
     prices = cluster.get("prices")
     if prices is None:
-        yield from _without_use(cluster, at)
+        for name, fields in (cluster.get("gpu_classes") or {}).items():
+            for key in ("gpu_hour", "spot_factor"):
+                if fields.get(key) is not None:
+                    message = f"{key!r} has an effect with 'prices' of the cluster only; add them"
+                    yield _error((*at, "gpu_classes", name, key), message)
     elif prices.get("preset") is None:
         if missing := [key for key in _NEEDED if prices.get(key) is None]:
             message = f"{' and '.join(missing)} missing; give them, or a preset"
             yield _error((*at, "prices"), message)
     else:
-        yield from _currency(prices, at)
-
-
-def _without_use(cluster: Mapping[str, Any], at: Path) -> Iterator[Finding]:
-    for name, fields in (cluster.get("gpu_classes") or {}).items():
-        for key in ("gpu_hour", "spot_factor"):
-            if fields.get(key) is not None:
-                message = f"{key!r} has an effect with 'prices' of the cluster only; add them"
-                yield _error((*at, "gpu_classes", name, key), message)
-
-
-def _currency(prices: Mapping[str, Any], at: Path) -> Iterator[Finding]:
-    preset = PRICE_PRESETS[prices["preset"]].prices.currency
-    if (prices.get("currency") or preset) != preset:
-        message = f"the preset's prices are in {preset}; for another currency, give all prices"
-        yield _error((*at, "prices", "currency"), message)
+        preset = PRICE_PRESETS[prices["preset"]].prices.currency
+        if (prices.get("currency") or preset) != preset:
+            message = f"the preset's prices are in {preset}; for another currency, give all prices"
+            yield _error((*at, "prices", "currency"), message)
 
 
 def with_prices(cluster: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -247,6 +247,7 @@ def _team_names(teams: Mapping[str, Any], default: str | None) -> Iterator[Findi
 def _project(document: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> Project:
     clusters = document.get("clusters") or {_ONLY_CLUSTER: {}}
     data = load_schema("project").with_defaults({**document, "clusters": clusters})
+    image, only = data["image"], data["image"]["platform"]
     teams, default_team = data["teams"], data["default_team"]
     if teams and default_team not in teams:
         default_team = next(iter(teams))
@@ -255,7 +256,7 @@ def _project(document: Mapping[str, Any], overrides: Mapping[str, Mapping[str, A
         {
             **data,
             "name": data["project"],
-            "image": _image(data["image"]),
+            "image": {**image, "platforms": [only] if only else sorted(image["platforms"])},
             "clusters": _named({name: _cluster(each) for name, each in data["clusters"].items()}),
             "environments": _named(_environments(data, overrides)),
             "teams": _named(teams),
@@ -266,11 +267,6 @@ def _project(document: Mapping[str, Any], overrides: Mapping[str, Mapping[str, A
 
 def _named(items: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     return {name: {**fields, "name": name} for name, fields in items.items()}
-
-
-def _image(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    only = fields["platform"]
-    return {**fields, "platforms": [only] if only else sorted(fields["platforms"])}
 
 
 def _cluster(fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -32,7 +32,9 @@ def resolve(manifest: Manifest, project: Project, environment: str) -> ReleaseSp
     body["update_strategy"] = _update_strategy(given, body, cluster)
     body["autoscaling"] = _autoscaling(body, cluster)
     body["networking"] = _networking(manifest.name, body, cluster)
-    body["compute"] = _compute(body, cluster)
+    compute = body["compute"]
+    if compute["gpu"] and not compute.get("gpu_class"):
+        body["compute"] = {**compute, "gpu_class": only_gpu_class(cluster)}
     if body.get("container"):
         # Images without a version are `latest`, as every container engine reads them.
         container = _with_tag(body["container"])
@@ -131,14 +133,6 @@ def _place_of(manifest: Manifest, place: EnvironmentSpec, path: Path) -> Path:
     return ("environments", place.name, *path) if is_override else path
 
 
-def _compute(body: Mapping[str, Any], cluster: ClusterSpec) -> Mapping[str, Any]:
-    """Use the only GPU class of the cluster for GPUs without a class."""
-    compute = body["compute"]
-    if compute["gpu"] and not compute.get("gpu_class"):
-        return {**compute, "gpu_class": only_gpu_class(cluster)}
-    return compute  # type: ignore[no-any-return]  # plain data until `structure`
-
-
 def _with_tag(container: Mapping[str, Any]) -> Mapping[str, Any]:
     reference = ImageRef.parse(container["image"])
     is_tagged = reference.tag or reference.digest
@@ -169,10 +163,9 @@ def _update_strategy(
     strategy = dict(body["update_strategy"])
     kind = strategy.get("type")
     is_open = fields.get("max_surge") is None and kind != "Recreate"
-    compute = body["compute"]
-    has_room = has_spare(
-        cluster, gpu=compute["gpu"], inf=_chips(body), gpu_class=compute.get("gpu_class")
-    )
+    compute, sidecars = body["compute"], (body.get("container") or {}).get("sidecars") or ()
+    chips = int(compute["inf"]) or sum(each["inf"] for each in sidecars)
+    has_room = has_spare(cluster, gpu=compute["gpu"], inf=chips, gpu_class=compute.get("gpu_class"))
     if is_open and not has_room:
         strategy["max_surge"] = 0
         if body["autoscaling"]["min_replicas"] <= 1 and fields.get("max_unavailable") is None:
@@ -184,11 +177,6 @@ def _update_strategy(
     if not body.get("predictor"):
         strategy["preflight"] = "none"
     return strategy
-
-
-def _chips(body: Mapping[str, Any]) -> int:
-    sidecars = (body.get("container") or {}).get("sidecars") or ()
-    return int(body["compute"]["inf"]) or sum(each["inf"] for each in sidecars)
 
 
 def only_gpu_class(cluster: ClusterSpec) -> str | None:

@@ -152,17 +152,12 @@ def _script(batching: Batching | None) -> str:
     wait = f"trap 'exit 0' TERM; until [ -e {config} ]; do sleep 0.2; done"
     if batching is None:
         return f"{wait}; {command}"
-    write = f"printf '{_batching_parameters(batching)}' > {_BATCHING}"
-    return f"{write}; {wait}; {command} --enable_batching --batching_parameters_file={_BATCHING}"
-
-
-def _batching_parameters(batching: Batching) -> str:
-    """In protobuf's text format. A batch waits for its interval, however many wait behind it."""
+    # In protobuf's text format. A batch waits for its interval, however many wait behind it.
     micros = max(1, round(batching.batch_interval * 1_000_000))
-    return (
-        f"max_batch_size {{ value: {batching.max_batch_size} }}\\n"
-        f"batch_timeout_micros {{ value: {micros} }}\\n"
-    )
+    size = f"max_batch_size {{ value: {batching.max_batch_size} }}\\n"
+    parameters = f"{size}batch_timeout_micros {{ value: {micros} }}\\n"
+    write = f"printf '{parameters}' > {_BATCHING}"
+    return f"{write}; {wait}; {command} --enable_batching --batching_parameters_file={_BATCHING}"
 
 
 _MOST_EXACT = 2**53

@@ -47,6 +47,15 @@ def both(rule: str, what: str, bad: Callable[[], Any], good: Callable[[], Any]) 
     case(rule, f"{what}, repaired", breaks=False)(good)
 
 
+def releases(rule: str, what: str, bad: Any, good: Any, **changes: Any) -> None:
+    """Two new releases: each the words of a manifest, or a function that makes the side."""
+
+    def answer(each: Any) -> Callable[[], set[str]]:
+        return lambda: broken(subject(None, each() if callable(each) else side(each), **changes))
+
+    both(rule, what, answer(bad), answer(good))
+
+
 def rendered(rule: str, what: str, edit: Callable[[Any], Any], words: Any = None) -> None:
     """A rule that an edit of the rendered objects breaks, and that the chart keeps."""
 
@@ -117,11 +126,11 @@ rendered(
 )
 rendered("resource-bounds", "no requests", lambda o: main(o)["resources"].pop("requests"))
 rendered("resource-bounds", "no limit of memory", lambda o: main(o)["resources"].pop("limits"))
-both(
+releases(
     "memory-overcommit",
     "eight times",
-    lambda: broken(subject(None, side(api(compute={"mem": "1Gi", "mem_limit": "8Gi"})))),
-    lambda: broken(subject(None, side(api(compute={"mem": "2Gi", "mem_limit": "8Gi"})))),
+    api(compute={"mem": "1Gi", "mem_limit": "8Gi"}),
+    api(compute={"mem": "2Gi", "mem_limit": "8Gi"}),
 )
 
 # -- images ------------------------------------------------------------------------------------------
@@ -131,11 +140,11 @@ def sidecar(image: str) -> Any:
     return ready_made(sidecars=[{"name": "proxy", "image": image, "cpu": "100m", "mem": "64Mi"}])
 
 
-both(
+releases(
     "image-digest",
     "a sidecar by tag",
-    lambda: broken(subject(None, side(sidecar("ghcr.io/acme/proxy:1")))),
-    lambda: broken(subject(None, side(sidecar(f"ghcr.io/acme/proxy@{DIGEST}")))),
+    sidecar("ghcr.io/acme/proxy:1"),
+    sidecar(f"ghcr.io/acme/proxy@{DIGEST}"),
 )
 
 
@@ -144,76 +153,45 @@ def by_tag(environment: str = "production") -> Side:
     return replace(made, image=replace(made.image, digest=None))
 
 
-both(
-    "by-tag",
-    "a protected environment",
-    lambda: broken(subject(None, by_tag())),
-    lambda: broken(subject(None, by_tag("staging"))),
-)
-both(
+releases("by-tag", "a protected environment", by_tag, lambda: by_tag("staging"))
+releases(
     "pinned-base",
     "a base by tag",
-    lambda: broken(subject(None, side(api(predictor={"image": "ghcr.io/acme/base:1"})))),
-    lambda: broken(subject(None, side(api(predictor={"image": f"ghcr.io/acme/base@{DIGEST}"})))),
+    api(predictor={"image": "ghcr.io/acme/base:1"}),
+    api(predictor={"image": f"ghcr.io/acme/base@{DIGEST}"}),
 )
-both(
+releases(
     "dirty-release",
     "files that no commit holds",
-    lambda: broken(subject(None, replace(plain(), origin={"dirty": True}))),
-    lambda: broken(subject(None, replace(plain(), origin={"dirty": False}))),
+    lambda: replace(plain(), origin={"dirty": True}),
+    lambda: replace(plain(), origin={"dirty": False}),
 )
 
 # -- availability ------------------------------------------------------------------------------------
 
 PROBE = {"httpGet": {"path": "/health", "port": 8080}}
-both(
+releases(
     "probe-arithmetic",
     "liveness asks what readiness asks",
-    lambda: broken(subject(None, side(ready_made(readiness_probe=PROBE, liveness_probe=PROBE)))),
-    lambda: broken(
-        subject(
-            None,
-            side(
-                ready_made(
-                    readiness_probe=PROBE,
-                    liveness_probe={"httpGet": {"path": "/live", "port": 8080}},
-                )
-            ),
-        )
-    ),
+    ready_made(readiness_probe=PROBE, liveness_probe=PROBE),
+    ready_made(readiness_probe=PROBE, liveness_probe={"httpGet": {"path": "/live", "port": 8080}}),
 )
-both(
+releases(
     "probe-arithmetic",
     "an impatient liveness probe",
-    lambda: broken(
-        subject(
-            None,
-            side(
-                ready_made(
-                    readiness_probe=PROBE,
-                    liveness_probe={"tcpSocket": {"port": 8080}, "periodSeconds": 1},
-                )
-            ),
-        )
+    ready_made(
+        readiness_probe=PROBE, liveness_probe={"tcpSocket": {"port": 8080}, "periodSeconds": 1}
     ),
-    lambda: broken(
-        subject(
-            None,
-            side(
-                ready_made(
-                    readiness_probe=PROBE,
-                    liveness_probe={"tcpSocket": {"port": 8080}, "periodSeconds": 10},
-                )
-            ),
-        )
+    ready_made(
+        readiness_probe=PROBE, liveness_probe={"tcpSocket": {"port": 8080}, "periodSeconds": 10}
     ),
 )
 rendered("probe-arithmetic", "no readiness probe", lambda o: main(o).pop("readinessProbe"))
-both(
+releases(
     "drain-arithmetic",
     "no delay",
-    lambda: broken(subject(None, side(api(probes={"drain_delay": "0s"})))),
-    lambda: broken(subject(None, side(api(probes={"drain_delay": "5s"})))),
+    api(probes={"drain_delay": "0s"}),
+    api(probes={"drain_delay": "5s"}),
 )
 rendered(
     "drain-arithmetic",
@@ -236,12 +214,7 @@ rendered(
     lambda o: o["PodDisruptionBudget"].update(kind="Gone"),
     TWO,
 )
-both(
-    "single-replica",
-    "one in production",
-    lambda: broken(subject(None, plain())),
-    lambda: broken(subject(None, side(TWO))),
-)
+releases("single-replica", "one in production", plain, TWO)
 
 
 def on_prometheus(query: str) -> Any:
@@ -265,11 +238,11 @@ for query in (
         lambda: broken(subject(None, side(on_prometheus("sum(rate(gateway_requests_total[1m]))")))),
     )
 ZERO = api(autoscaling={"min_replicas": 0, "scale_to_zero": "http"}, networking={"timeout": "1m"})
-both(
+releases(
     "cold-start-timeout",
     "a start of ten minutes",
-    lambda: broken(subject(None, side(ZERO))),
-    lambda: broken(subject(None, side(merged(ZERO, {"probes": {"startup": "30s"}})))),
+    ZERO,
+    merged(ZERO, {"probes": {"startup": "30s"}}),
 )
 
 
@@ -286,11 +259,11 @@ both(
 
 # -- secrets -----------------------------------------------------------------------------------------
 
-both(
+releases(
     "secret-in-environment",
     "a password",
-    lambda: broken(subject(None, side(api(predictor={"env": {"DB_PASSWORD": "hunter2222"}})))),
-    lambda: broken(subject(None, side(api(predictor={"env": {"DB_HOST": "db.example"}})))),
+    api(predictor={"env": {"DB_PASSWORD": "hunter2222"}}),
+    api(predictor={"env": {"DB_HOST": "db.example"}}),
 )
 
 
@@ -319,18 +292,18 @@ both(
         subject(coded('api_key = "correct horse"\n'), coded('api_key = "correct horse"\n'))
     ),
 )
-both(
+releases(
     "secret-in-code",
     "a file that is no Python",
-    lambda: broken(subject(None, coded('password = "correct horse"\n'))),
-    lambda: broken(subject(None, coded('password = "correct horse\n'))),
+    lambda: coded('password = "correct horse"\n'),
+    lambda: coded('password = "correct horse\n'),
 )
 
-both(
+releases(
     "secret-in-code",
     "a token in a file that is no Python",
-    lambda: broken(subject(None, coded('x = (\nt = "hf_' + "a1B2" * 8 + '"\n'))),
-    lambda: broken(subject(None, coded('x = (\nt = os.environ["T"]\n'))),
+    lambda: coded('x = (\nt = "hf_' + "a1B2" * 8 + '"\n'),
+    lambda: coded('x = (\nt = os.environ["T"]\n'),
 )
 
 
@@ -360,13 +333,11 @@ for what, (name, text) in {
         lambda n=name, t=text: broken(subject(None, beside(n, t))),
         lambda: {rule for each in KEPT.items() for rule in broken(subject(None, beside(*each)))},
     )
-both(
+releases(
     "secret-in-config",
     "a password for the constructor",
-    lambda: broken(
-        subject(None, side(api(predictor={"config": {"db": {"password": "hunter2222"}}})))
-    ),
-    lambda: broken(subject(None, side(api(predictor={"config": {"db": {"host": "db.example"}}})))),
+    api(predictor={"config": {"db": {"password": "hunter2222"}}}),
+    api(predictor={"config": {"db": {"host": "db.example"}}}),
 )
 for what, source in {
     "a comment with code in UTF-7": "# coding: utf-7\n# +AAo-evil()\n",
@@ -390,19 +361,9 @@ for what, source in {
 # -- ownership and limits ----------------------------------------------------------------------------
 
 LABELLED = project(checks={"required_labels": ["cost-center"]})
-both(
-    "required-labels",
-    "a label",
-    lambda: broken(subject(None, plain(), project=LABELLED)),
-    lambda: broken(subject(None, side(api(labels={"cost-center": "42"})), project=LABELLED)),
-)
+releases("required-labels", "a label", plain, api(labels={"cost-center": "42"}), project=LABELLED)
 OWNED = project(checks={"owner_keys": ["a8r.io/owner", "owner"]})
-both(
-    "owner",
-    "nobody",
-    lambda: broken(subject(None, plain(), project=OWNED)),
-    lambda: broken(subject(None, side(api(annotations={"owner": "ann"})), project=OWNED)),
-)
+releases("owner", "nobody", plain, api(annotations={"owner": "ann"}), project=OWNED)
 GPUS = api(compute={"gpu": 1, "gpu_class": "t4"}, autoscaling={"max_replicas": 6})
 LIMITED = project(checks={"limits": [{"team": "ml", "environment": "production", "gpus": 8}]})
 

@@ -38,7 +38,11 @@ _ACCELERATOR_TAINTS = ("", *_ACCELERATORS, "google.com/tpu")
 def limit_findings(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[Finding]:
     """Which amounts of a release are too small, too large or too many."""
     yield from _durations(spec)
-    yield from _quantities(spec)
+    for at, part in (("compute",), spec.compute), *spec.work():
+        for name, (least, most) in _BOUNDS.items():
+            quantity = getattr(part, name, None)
+            if quantity is not None and not 0 < _amount(quantity) <= _amount(most):
+                yield _error((*at, name), f"{quantity:.40} is not between {least} and {most}")
     yield from _images(spec)
     yield from _tolerations(spec, cluster)
     yield from _deadlock(spec, cluster)
@@ -89,14 +93,6 @@ def _in_seconds(
         )
         return (_error(where, message),)
     return _between(where, seconds, most=most, least=least)
-
-
-def _quantities(spec: ReleaseSpec) -> Iterator[Finding]:
-    for at, part in (("compute",), spec.compute), *spec.work():
-        for name, (least, most) in _BOUNDS.items():
-            quantity = getattr(part, name, None)
-            if quantity is not None and not 0 < _amount(quantity) <= _amount(most):
-                yield _error((*at, name), f"{quantity:.40} is not between {least} and {most}")
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from typing import Any
 from gitops_ml.documents.plain_data import without_empty
 from gitops_ml.documents.quantities import canonical_quantity, parse_quantity
 from gitops_ml.project.presets import ANY_GPU
-from gitops_ml.project.project import ClusterSpec, GpuClass, KubernetesObject
+from gitops_ml.project.project import ClusterSpec, KubernetesObject
 from gitops_ml.release.spec import ReleaseSpec
 
 _NEURON = "aws.amazon.com/neuron"
@@ -55,11 +55,8 @@ def _accelerator(spec: ReleaseSpec, cluster: ClusterSpec) -> Mapping[str, Any]:
     if not compute.gpu:
         return {}
     chosen = cluster.gpu_classes.get(compute.gpu_class or "", ANY_GPU)
-    return {"count": compute.gpu, **_gpu_class(chosen)}
-
-
-def _gpu_class(chosen: GpuClass) -> Mapping[str, Any]:
     return {
+        "count": compute.gpu,
         "resource": chosen.resource,
         **without_empty(nodeSelector=dict(chosen.node_selector)),
         "tolerations": [dict(toleration) for toleration in chosen.tolerations],

@@ -20,7 +20,10 @@ def monitoring(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
     if prometheus.alerts:
         values["alerts"] = _alerts(spec, prometheus)
     if grafana is not None:
-        values["dashboard"] = {**_dashboard(grafana), **_price(spec, cluster)}
+        values["dashboard"] = _dashboard(grafana)
+        if (hour := replica_hour(spec, cluster)) is not None:
+            price = plain_number(round(hour.paid, 6))
+            values["dashboard"] |= {"hourlyPrice": price, "currency": hour.currency}
     if not values:
         return {}
     sources = {name: True for key, name in _SOURCES.items() if key in prometheus.sources}
@@ -52,11 +55,3 @@ def _dashboard(grafana: GrafanaSpec) -> dict[str, Any]:
             instanceSelector=dict(grafana.instance_selector) if is_operator else None,
         ),
     }
-
-
-def _price(spec: ReleaseSpec, cluster: ClusterSpec) -> dict[str, Any]:
-    """What a replica costs in an hour, where the project file has the prices."""
-    hour = replica_hour(spec, cluster)
-    if hour is None:
-        return {}
-    return {"hourlyPrice": plain_number(round(hour.paid, 6)), "currency": hour.currency}
