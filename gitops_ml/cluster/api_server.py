@@ -86,7 +86,11 @@ class ApiServer:
     ) -> tuple[list[Found], str]:
         """What ``read`` makes of the objects of a page, and where the next page begins."""
         page = Part(self._object(content), f"{self.name} answered GET {path} oddly")
-        found = [read(_object_of(each, path)) for each in page["items"].items()]
+        items = [*page["items"].items()]
+        for each in items:
+            for key in ("name", "namespace") if "/namespaces/" in path else ("name",):
+                each["metadata"][key].text()
+        found = [read(dict(each.value)) for each in items]
         return found, page["metadata"]["continue"].text_or() if page["metadata"] else ""
 
     def get(self, path: str) -> Json | None:
@@ -274,13 +278,6 @@ class ApiServer:
                 f"{self.name}: {text}. An administrator of the cluster can allow it: {_grant(path, role)}"
             )
         return ServerFailed(f"{self.name}: {text}{_proxy_remedy(text)}")
-
-
-def _object_of(item: Part, path: str) -> Json:
-    """An object of a list, which has a name, and a namespace where its kind has one."""
-    for key in ("name", "namespace") if "/namespaces/" in path else ("name",):
-        item["metadata"][key].text()
-    return dict(item.value)
 
 
 def status_object(content: bytes) -> Json | None:

@@ -182,6 +182,7 @@ def _argo_files(
     modes: Iterable[EnvironmentMode],
 ) -> tuple[RenderedFile, ...]:
     project = workspace.project
+    assert project.gitops is not None, "`repository_of` refuses a project without"
     used = teams_of(project, teams | (set() if project.teams else {project.default_team}))
     others = state.destinations(besides=project.name)
     # Another project may have prepared its environments for the same team: its destinations stay
@@ -192,7 +193,10 @@ def _argo_files(
     return (
         *chart_files([predictor_chart()]),
         *_preview_files(workspace, read),
-        *_files_to_apply(workspace),
+        # What an administrator applies, and nothing syncs.
+        root_file(project.gitops),
+        rights_file(),
+        *fleet_dashboards(project, workspace.environments),
         *environment_files(
             project,
             workspace.environments,
@@ -251,14 +255,6 @@ def _previews_file(place: PreviewPlace, read: Read) -> RenderedFile:
             "of all projects), or give the environment another name"
         )
     return agreed
-
-
-def _files_to_apply(workspace: Workspace) -> tuple[RenderedFile, ...]:
-    """What an administrator applies, and nothing syncs."""
-    project = workspace.project
-    assert project.gitops is not None, "`repository_of` refuses a project without"
-    dashboards = fleet_dashboards(project, workspace.environments)
-    return (root_file(project.gitops), rights_file(), *dashboards)
 
 
 def _blocks(project: Project, gitops: GitopsSpec) -> tuple[tuple[str, Block, bool], ...]:

@@ -71,11 +71,14 @@ def deploy(
     images = plan_images(workspace, clients, locks_for(options, clients))
     provenance = provenance_of(workspace)
     notes = (*models, *uncommitted(workspace, provenance, options, clients))
+    # One branch for one selection of releases, whatever state they are in.
+    apis = sorted({planned.name for planned in workspace.releases})
+    what = apis[0] if len(apis) == 1 else workspace.project.name
     planner = DeployPlanner(workspace, images, options, clients, provenance, notes)
     delivered = deliver_changes(
         ChangeContext(workspace, clients, options),
         planner.against,
-        topic=_topic(workspace),
+        topic=f"deploy/{'-'.join(workspace.environments)}/{what}",
         environments=workspace.environments,
         images=images,
     )
@@ -100,10 +103,3 @@ def _deployment(planner: DeployPlanner, delivered: Delivered[DeployPlan]) -> Dep
             *(() if options.prune else left_warnings(plan.left)),
         ),
     )
-
-
-def _topic(workspace: Workspace) -> str:
-    """One branch for one selection of releases, whatever state they are in."""
-    apis = sorted({planned.name for planned in workspace.releases})
-    what = apis[0] if len(apis) == 1 else workspace.project.name
-    return f"deploy/{'-'.join(workspace.environments)}/{what}"

@@ -43,6 +43,8 @@ from gitops_ml.gitops.release_yaml import ReleaseRecord
 from gitops_ml.workspace.clients import Clients
 from gitops_ml.workspace.workspace import Workspace
 
+_MERGED = ("open", "merged")
+"""A pull request that was open at the last fetch: its commit comes with the next one."""
 _LASTS = timedelta(seconds=60)
 """How long a failure of Argo CD that names no commit may last before it counts as permanent."""
 
@@ -201,17 +203,12 @@ class _Waiting:
         elif proposed is not None and proposed.state == "closed":
             reason = f"its pull request was closed without being merged: {proposed.url}"
             raise _not_live(wanted, Status(PENDING, reason, "deploy again to open another one"))
-        elif proposed is not None and self._is_newly_merged():
+        elif (was := self.before) and proposed and (was.state, proposed.state) == _MERGED:
             self._report(wanted, Status(PENDING, f"its pull request is merged: {proposed.url}"))
         else:
             now = f"wants {release.deployment_id} now" if release else "has no such release"
             reason = f"the GitOps repository {now}: another change came after this one"
             raise _not_live(wanted, Status(UNKNOWN, reason, "`gitops-ml history` shows which"))
-
-    def _is_newly_merged(self) -> bool:
-        """Whether it was open at the last fetch: then its commit comes with the next one."""
-        was, now = self.before, self.proposed
-        return was is not None and now is not None and (was.state, now.state) == ("open", "merged")
 
     # -- the cluster ---------------------------------------------------------------------------
 

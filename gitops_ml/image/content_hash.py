@@ -78,20 +78,7 @@ def content_hash(inputs: Iterable[InputFile], *, recipe: Recipe) -> ContentHash:
     Raises:
         ValueError: two inputs have the same path.
     """
-    digest = hashlib.sha256()
-    digest.update(_line(_facts(recipe)))
-    previous = None
-    for file in sorted(inputs, key=attrgetter("path")):
-        if file.path == previous:
-            raise ValueError(f"{file.path!r} occurs twice among the inputs")
-        previous = file.path
-        kind = "link" if file.is_link else "executable" if file.is_executable else "file"
-        digest.update(_texts_line(file.path, kind, file.fingerprint))
-    return ContentHash(digest.hexdigest())
-
-
-def _facts(recipe: Recipe) -> Mapping[str, object]:
-    return {
+    facts = {
         "format": HASH_FORMAT,
         "builder": recipe.builder,
         "template": recipe.template,
@@ -100,16 +87,18 @@ def _facts(recipe: Recipe) -> Mapping[str, object]:
         "python": recipe.python_version,
         "args": dict(recipe.build_args),
     }
+    # Each line is canonical JSON, which escapes line feeds: no two lists of values read the same.
+    digest = hashlib.sha256(_CANONICAL.encode(facts).encode("ascii") + b"\n")
+    previous = None
+    for file in sorted(inputs, key=attrgetter("path")):
+        if file.path == previous:
+            raise ValueError(f"{file.path!r} occurs twice among the inputs")
+        previous = file.path
+        kind = "link" if file.is_link else "executable" if file.is_executable else "file"
+        # The same for a list of texts, in a third of the encoder's time: an image has a hundred of them.
+        texts = map(encode_basestring_ascii, (file.path, kind, file.fingerprint))
+        digest.update(f"[{','.join(texts)}]\n".encode("ascii"))
+    return ContentHash(digest.hexdigest())
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-
-
-def _line(value: object) -> bytes:
-    """Canonical JSON and a line feed, which JSON escapes: no two lists of values read the same."""
-    return _CANONICAL.encode(value).encode("ascii") + b"\n"
-
-
-def _texts_line(*texts: str) -> bytes:
-    """`_line` of a list of texts, in a third of the time: an image has a hundred of them."""
-    return f"[{','.join(map(encode_basestring_ascii, texts))}]\n".encode("ascii")

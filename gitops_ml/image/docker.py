@@ -115,7 +115,11 @@ class DockerBuilder:
         try:
             parameters = _parameters(self._environ)
             address = str(parameters.get("base_url", address))
-            _try_socket(address)
+            if address.startswith("unix://"):
+                # Without an engine the SDK would leave a socket open.
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.settimeout(_CONNECT_SECONDS)
+                    connection.connect(address.removeprefix("unix://"))
             client = docker.APIClient(version="auto", timeout=_CONNECT_SECONDS, **parameters)
         except (docker.errors.DockerException, OSError, ValueError) as error:
             raise EngineFailed(
@@ -175,14 +179,6 @@ def _archive_listing(built: BuiltImage, image: ImageRef) -> bytes:
         "Layers": [blob_path(layer.descriptor.digest) for layer in one.layers],
     }
     return canonical_json([listing])
-
-
-def _try_socket(address: str) -> None:
-    """Open and close the engine's socket: without an engine the SDK would leave one open."""
-    if address.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_CONNECT_SECONDS)
-            connection.connect(address.removeprefix("unix://"))
 
 
 def _parameters(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -209,29 +209,21 @@ def _publish(
     The subjects need not exist yet: ``meanwhile`` may push them.
     """
     chosen = tuple(documents)
+
+    def sign(key: SigningKey, digest: str, attachments: Iterable[Attachment]) -> None:
+        # the signature comes last: an image without one counts as missing
+        if statements := _statements(ImageRef(repository, digest=digest), attachments):
+            attest(registry, repository, digest, statements, key=key)
+        sign_image(registry, repository, digest, key=key, progress=progress)
+
     with ThreadPoolExecutor(1 + 2 * len(chosen)) as pool:
         futures: list[Future[Any]] = [pool.submit(meanwhile)]
         for subject, attachments in chosen:
             futures.append(pool.submit(attach, registry, repository, subject, attachments))
             if key is not None:
-                image = ImageRef(repository, digest=subject.digest)
-                futures.append(pool.submit(_sign, registry, image, attachments, key, progress))
+                futures.append(pool.submit(sign, key, subject.digest, attachments))
         for future in futures:
             future.result()
-
-
-def _sign(
-    registry: OciRegistry,
-    image: ImageRef,
-    attachments: Iterable[Attachment],
-    key: SigningKey,
-    progress: Progress,
-) -> None:
-    assert image.digest, "signatures are about digests"
-    # the signature comes last: an image without one counts as missing
-    if statements := _statements(image, attachments):
-        attest(registry, image.repository, image.digest, statements, key=key)
-    sign_image(registry, image.repository, image.digest, key=key, progress=progress)
 
 
 def _statements(image: ImageRef, attachments: Iterable[Attachment]) -> list[Statement]:

@@ -189,18 +189,12 @@ def _add_layers(
         new = missing(layers)
         if not new:
             return count
-        _write(registry, place, layers, new)
+        manifest, config = signature_image((*layers, *(descriptor for descriptor, _ in new)))
+        push_blobs(registry, place.repository, [(describe(config, CONFIG), config), *new])
+        assert place.tag
+        registry.push_manifest(place.repository, manifest, media_type=MANIFEST, to=place.tag)
         count = len(new)
     raise ServerFailed(f"others keep changing the signatures at {place}")
-
-
-def _write(
-    registry: OciRegistry, place: ImageRef, layers: Iterable[Descriptor], new: list[_Made]
-) -> None:
-    manifest, config = signature_image((*layers, *(descriptor for descriptor, _ in new)))
-    push_blobs(registry, place.repository, [(describe(config, CONFIG), config), *new])
-    assert place.tag
-    registry.push_manifest(place.repository, manifest, media_type=MANIFEST, to=place.tag)
 
 
 def _layers(registry: OciRegistry, place: ImageRef) -> tuple[Descriptor, ...]:

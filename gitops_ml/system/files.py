@@ -80,7 +80,10 @@ def _make_parents(root: Path, paths: Iterable[str]) -> None:
 
 
 def _replace(root: Path, files: list[tuple[str, bytes]]) -> None:
-    _remove_abandoned(root)
+    for folder in root.glob(f"{_STAGING}*"):
+        # Of a killed process; a recent folder may belong to a running one.
+        if folder.lstat().st_mtime < time.time() - _ABANDONED_AFTER:
+            shutil.rmtree(folder, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=root))
     try:
         moves = [
@@ -107,13 +110,6 @@ def _write(temporary: Path, content: bytes, *, target: Path) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _remove_abandoned(root: Path) -> None:
-    """Remove folders of killed processes; a recent folder may belong to a running one."""
-    for folder in root.glob(f"{_STAGING}*"):
-        if folder.lstat().st_mtime < time.time() - _ABANDONED_AFTER:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_report(file: Path, text: str) -> None:
