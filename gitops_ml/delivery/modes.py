@@ -78,19 +78,12 @@ def _environment_mode(
     mode = EnvironmentMode(environment=environment, before=before, after=wanted, decided_by=decider)
     if not mode.is_switch:
         return mode
-    owners = _projects_in(state, environment)
+    places = (content for at, content in state.directories() if _is_in(environment, at))
+    owners = set(map(project_of, places))
     others = owners - {None, project}
     if others:
         _refuse_disagreement(mode, project, owners)
     return replace(mode, decided_by=project if others else None)
-
-
-def _projects_in(state: RepositoryState, environment: str) -> set[str | None]:
-    return {
-        project_of(content)
-        for directory, content in state.directories()
-        if _is_in(environment, directory)
-    }
 
 
 def _is_in(environment: str, directory: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,10 @@ class StateReleases:
                 path = image.lock.path.as_posix().removeprefix(f"{self.folder}/")
                 places.setdefault(image.lock.reason, set()).add(path)
         for reason, paths in sorted(places.items()):
+            # Many folders may lack a lock for the same reason.
+            named = f"{'each of ' if len(paths) > 1 else ''}{few(sorted(paths))}"
             yield (
-                f"{_each_of(sorted(paths))} {reason}, so the packages are resolved by the deploy: run "
+                f"{named} {reason}, so the packages are resolved by the deploy: run "
                 "`gitops-ml lock` and commit it"
             )
 
@@ -275,11 +277,6 @@ def _inputs(
         known = sizes.get(posixpath.join(folder, path))
         found[f"{APP}/{path}"] = (root / path).lstat().st_size if known is None else known
     return inputs, found
-
-
-def _each_of(paths: Sequence[str]) -> str:
-    """Many folders may lack a lock for the same reason."""
-    return paths[0] if len(paths) == 1 else f"each of {few(paths)}"
 
 
 def _facts(file: Any) -> str:

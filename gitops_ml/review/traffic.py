@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 
 from gitops_ml.errors import InvalidDocument, Problem
 from gitops_ml.release.replicas_over_time import ReplicaWeek, Traffic, replica_week
-from gitops_ml.review.reports.replica_chart import Weeks
+from gitops_ml.review.reports.page_charts import Weeks
 from gitops_ml.review.review import ReleaseReview, Side
 
 WEEK = timedelta(days=7)

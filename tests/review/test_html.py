@@ -16,7 +16,7 @@ from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.release.replicas_over_time import Traffic, replica_week
 from gitops_ml.review.reports.html import html_page, side_by_side
 from gitops_ml.review.reports.markdown_comment import comment
-from gitops_ml.review.reports.replica_chart import Weeks
+from gitops_ml.review.reports.page_charts import Weeks
 from gitops_ml.review.reports.terminal_lines import terminal_lines
 from gitops_ml.review.review import (
     FileChange,

@@ -23,8 +23,13 @@ from gitops_ml.gitops.differences import FieldChange
 from gitops_ml.policy.rule import RuleFinding
 from gitops_ml.project.checks import SEVERITIES
 from gitops_ml.release.monthly_cost import CostRange, money_range
-from gitops_ml.review.reports.cost_chart import MOST_BARS, cost_charts
-from gitops_ml.review.reports.replica_chart import Weeks, replica_chart, spoken
+from gitops_ml.review.reports.page_charts import (
+    MOST_BARS,
+    Weeks,
+    cost_charts,
+    replica_chart,
+    spoken,
+)
 from gitops_ml.review.reports.topology import topology
 from gitops_ml.review.review import ReleaseReview, Review, Side
 from gitops_ml.review.sentences import (

@@ -50,7 +50,9 @@ def _facts(review: Review, most: int) -> dict[str, Any]:
     return {
         "headline": sentences.headline(review),
         "notes": list(_notes(review)),
-        "lists": [_list(title, lines, most) for title, lines in _lists(review) if lines],
+        "lists": [
+            (t, lines[:most], max(0, len(lines) - most)) for t, lines in _lists(review) if lines
+        ],
         "rows": [_row(release) for release in rows[:most]],
         "more_rows": max(0, len(rows) - most),
         "steps": [_prose(text) for text in sentences.next_steps(review)],
@@ -80,10 +82,6 @@ def _lists(review: Review) -> Iterator[tuple[str, list[str]]]:
     yield "Warnings", list(dict.fromkeys(lines))
 
 
-def _list(title: str, lines: Sequence[str], most: int) -> tuple[str, Sequence[str], int]:
-    return title, lines[:most], max(0, len(lines) - most)
-
-
 def _problem(problem: Problem) -> str:
     path = f"{problem.path}: " if problem.path else ""
     return _placed(problem, _prose(path + problem.message))
@@ -98,10 +96,6 @@ def _placed(found: Problem | RuleFinding, text: str) -> str:
     place = f"{found.file}:{found.line}" if found.line else found.file
     lead = f"{code(one_line(place, most=150))} " if place else ""
     return f"{lead}{text} ({code(found.rule)})"
-
-
-def _short(text: str) -> str:
-    return one_line(text, most=_LONGEST_LINE)
 
 
 def _row(release: ReleaseReview) -> list[str]:
@@ -152,14 +146,11 @@ def _groups(releases: Sequence[ReleaseReview]) -> list[list[ReleaseReview]]:
 
 
 def _detail(alike: Sequence[ReleaseReview]) -> dict[str, Any]:
-    title = few([f"{each.api} in {each.environment}" for each in alike], 5)
+    title = escaped(few([f"{each.api} in {each.environment}" for each in alike], 5))
+    title = title.replace("\\", "")  # HTML has no such escapes
     body = "\n\n".join(_sections(alike[0]))
-    text = f"<details><summary>{_html(title)}</summary>\n\n{body}\n\n</details>"
+    text = f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
     return {"text": text, "count": len(alike)}
-
-
-def _html(text: str) -> str:
-    return escaped(text).replace("\\", "")
 
 
 def _sections(release: ReleaseReview) -> Iterator[str]:
@@ -194,7 +185,7 @@ def _objects(release: ReleaseReview) -> list[str]:
 
 
 def _bullets(title: str, texts: Iterable[str]) -> str:
-    lines = [f"* {code(_short(text))}" for text in texts]
+    lines = [f"* {code(one_line(text, most=_LONGEST_LINE))}" for text in texts]
     more = [f"* … and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
     return "\n".join([f"{title}:\n", *lines[:_MOST_LINES], *more])
 

@@ -94,8 +94,7 @@ def _box(
     node: Node, column: tuple[int, int], y: float, height: float, state: str
 ) -> Iterator[Markup]:
     x, width = column
-    is_many = node.key == "pods"
-    if is_many:
+    if node.key == "pods":
         shadow = {"x": x + 4, "y": y + 4, "width": width, "height": height, "rx": 6}
         yield element("rect", class_="card", **shadow)
     yield element("rect", x=x, y=y, width=width, height=height, rx=6, class_=f"node {state}")
@@ -136,7 +135,8 @@ def nodes_of(side: Side) -> Iterator[Node]:
     port = _section(values, "service").get("port", 80)
     proxy = _section(values, "proxy")
     target = proxy.get("port") or _section(values, "container").get("port", 8080)
-    yield Node("service", "Service", (f"{_name(values)}, port {port} to {target}",))
+    name = _section(values, "api").get("name", "")
+    yield Node("service", "Service", (f"{name}, port {port} to {target}",))
     yield _pods(values, scaling)
     if triggers := tuple(_triggers(scaling)):
         yield Node("autoscaler", "Autoscaler", _cut(triggers))
@@ -207,10 +207,6 @@ def _models(values: Mapping[str, Any]) -> Iterator[str]:
         places = [models.get("path"), models.get("dir")]
         places += [m.get("path") for m in _list(models.get("paths")) if isinstance(m, Mapping)]
         yield from (str(place) for place in places if place)
-
-
-def _name(values: Mapping[str, Any]) -> str:
-    return str(_section(values, "api").get("name", ""))
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
