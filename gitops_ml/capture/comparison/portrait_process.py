@@ -258,12 +258,9 @@ def context_variable(value: ContextVar[Any], place: Surroundings) -> Found:
 
 def logger(value: logging.Logger, place: Surroundings) -> Found:
     text = f"{place.neutral(value.name)} {value.level} {value.propagate}"
-    own = [each for each in (*value.filters, *value.handlers) if place.is_own(_module_of(each))]
+    held = ((getattr(each, "__module__", 0), each) for each in (*value.filters, *value.handlers))
+    own = [each for module, each in held if place.is_own(module or type(each).__module__)]
     return Found("logger", text, [(("item", str(n)), each) for n, each in enumerate(own)])
-
-
-def _module_of(value: Any) -> object:
-    return getattr(value, "__module__", None) or type(value).__module__
 
 
 def queued(value: queue.Queue[Any], place: Surroundings) -> Found:
