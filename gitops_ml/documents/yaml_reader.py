@@ -63,8 +63,8 @@ class Document:
     problems: tuple[Problem, ...] = ()
     root: yaml.Node | None = field(default=None, repr=False, compare=False)
 
-    def place(self, path: Path, *, key: bool = True) -> Place:
-        """The place of the key at ``path`` (or its value, with ``key=False``), or of what is above it."""
+    def place(self, path: Path) -> Place:
+        """The place of the key at ``path``, or of what is above it."""
         if self.root is None:
             return (0, 0)
         node, found = self.root, self.root
@@ -72,7 +72,7 @@ class Document:
             at = _child(node, step)
             if at is None:
                 break
-            found, node = at if key else (at[1], at[1])
+            found, node = at
         return _at(found)
 
     def written(self, path: Path) -> str | None:

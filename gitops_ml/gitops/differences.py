@@ -37,7 +37,7 @@ class ObjectChange:
     fields: tuple[FieldChange, ...]
 
 
-def unified_diff(change: Change, *, context: int = 3) -> str:
+def unified_diff(change: Change) -> str:
     """The change in the format of `git diff`."""
     old, new = (
         (content or b"").decode(errors="replace").splitlines(keepends=True)
@@ -48,7 +48,6 @@ def unified_diff(change: Change, *, context: int = 3) -> str:
         new,
         fromfile="/dev/null" if change.before is None else f"a/{change.path}",
         tofile="/dev/null" if change.after is None else f"b/{change.path}",
-        n=context,
     )
     return "".join(line if line.endswith("\n") else line + "\n" for line in lines)
 

@@ -54,7 +54,6 @@ def pull_request_body(
     warnings: Iterable[str] = (),
     head: str,
     kept: Collection[str] = (),
-    limit: int = LONGEST_BODY,
 ) -> str:
     """The description of a pull request with these changes, in Markdown.
 
@@ -76,13 +75,13 @@ def pull_request_body(
     text = template("pull_request.md.j2", code=code, cell=cell, block=block, escaped=escaped)
     render = partial(text.render, **facts)
     details = [_section(alike, lines) for (_, lines), alike in _groups(releases).items()]
-    room = limit - len(render(details=[], hidden=0)) - 200
+    room = LONGEST_BODY - len(render(details=[], hidden=0)) - 200
     sizes = accumulate(len(each["title"]) + len(each["block"]) + 10 for each in details)
     shown = sum(size <= room for size in sizes)
     hidden = max(0, len(releases) - _MOST_COMPARED)
     hidden += sum(each["count"] for each in details[shown:])
     body = render(details=details[:shown], hidden=hidden).strip() + "\n"
-    return body if len(body) <= limit else f"{body[: limit - 2]}…\n"
+    return body if len(body) <= LONGEST_BODY else f"{body[: LONGEST_BODY - 2]}…\n"
 
 
 def _row(release: ReleaseChange) -> Mapping[str, str]:

@@ -190,7 +190,6 @@ class _Translation:
             return
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             self._refuse(old, f"{limit!r} must be a whole number of at least 1")
-            self._pop(old)
             return
         current = self._get(predictor)
         current = current if isinstance(current, dict) else {}
@@ -234,17 +233,13 @@ class _Translation:
         if pod is None:
             return
         if self._get((*at, "container")) is not None:
-            self._refuse(
-                (*at, "pod"), "`container`, its current name, is present too; keep that one"
-            )
-            self._pop((*at, "pod"))
+            message = "`container`, its current name, is present too; keep that one"
+            self._refuse((*at, "pod"), message)
             return
         containers = pod.get("containers", []) if isinstance(pod, dict) else None
         if not isinstance(containers, list) or not all(isinstance(c, dict) for c in containers):
-            self._refuse(
-                (*at, "pod"), "it is a mapping with a list of containers; or write `container`"
-            )
-            self._pop((*at, "pod"))
+            message = "it is a mapping with a list of containers; or write `container`"
+            self._refuse((*at, "pod"), message)
             return
         self._warn(
             (*at, "pod"),
@@ -297,7 +292,6 @@ class _Translation:
             return
         if self._get(new) is not None and self._get(old) is not None:
             self._refuse(old, f"{_named(new)}, its current name, is present too; keep that one")
-            self._pop(old)
             return
         self._move(old, new)
         self._warn(new, f"`{old[-1]}` is an older spelling; write `{_named(new)}`")
@@ -313,7 +307,8 @@ class _Translation:
                 parent[step] = {}
             parent = self._get(new[:depth])
         if not isinstance(parent, dict):
-            self._refuse(new[:-1], f"{_named(new[:-1])!r} must be a mapping")
+            message = f"{_named(new[:-1])!r} must be a mapping"
+            self.findings.append(error(new[:-1], message, rule=_RULE))
             return
         parent[new[-1]] = value
         self.renamed[new] = original(self.renamed, old)
@@ -343,7 +338,9 @@ class _Translation:
         self.findings.append(warning(path, message, rule=_RULE))
 
     def _refuse(self, path: Path, message: str) -> None:
+        """Remove a field that cannot be translated."""
         self.findings.append(error(path, message, rule=_RULE))
+        self._pop(path)
 
 
 def _named(path: Path) -> str:

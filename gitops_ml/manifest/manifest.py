@@ -19,7 +19,7 @@ from gitops_ml.manifest.kinds import kind_findings, section_findings
 class Places(Protocol):
     """An object that has the place of each path of its file: a `Document`."""
 
-    def place(self, path: Path, *, key: bool = True) -> Place: ...
+    def place(self, path: Path) -> Place: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

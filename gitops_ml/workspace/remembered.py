@@ -56,9 +56,9 @@ class UnreadDocument:
 
     path: Path
 
-    def place(self, path: Steps, *, key: bool = True) -> Place:
+    def place(self, path: Steps) -> Place:
         """See `Document.place`."""
-        return _document(self).place(path, key=key)
+        return _document(self).place(path)
 
 
 @lru_cache(maxsize=8)

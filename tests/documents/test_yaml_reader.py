@@ -49,10 +49,9 @@ def test_a_scalar_is_what_it_looks_like_to_people(written, meant):
     assert (value, type(value)) == (meant, type(meant))
 
 
-def test_places_are_those_of_keys_items_and_values():
+def test_places_are_those_of_keys_and_items():
     document = read_yaml(b"- a:\n    b: [1, 2]\n  c: x\n", file="api.yaml")
     assert document.place((0, "a", "b")) == (2, 5)
-    assert document.place((0, "a", "b"), key=False) == (2, 8)
     assert document.place((0, "a", "b", 1)) == (2, 12)
     assert document.place((0, "a", "missing", "deeper")) == (1, 3)
     assert document.place(()) == (1, 1)
