@@ -64,10 +64,6 @@ def chart_for_many(chart: Path, copy: Path, *, without: Iterable[str]) -> bool:
     return True
 
 
-def template_names(chart: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in (chart / "templates").glob("*.yaml")))
-
-
 def values_of_many(
     releases: Iterable[WantedRelease], templates: Sequence[str], *, mark: str
 ) -> dict[str, Any]:
@@ -90,21 +86,6 @@ def values_of_many(
             for each in releases
         ],
     }
-
-
-def new_mark() -> str:
-    """A line that no value of a release can have."""
-    return f"# {secrets.token_hex(16)}"
-
-
-def split_releases(
-    text: str, templates: Sequence[str], *, mark: str
-) -> list[list[tuple[str, str]]]:
-    """For each release the name and the text of each template."""
-    parts = [part.partition("\n") for part in text.split(f"{mark} ")[1:]]
-    named = [(name, body) for name, _, body in parts]
-    size = len(templates)
-    return [named[at : at + size] for at in range(0, len(named), size)]
 
 
 Objects = tuple[Mapping[str, Any], ...]
@@ -252,16 +233,17 @@ class LibraryHelm(HelmEngine):
         whole = [each._replace(values=merged(loaded.defaults, each.values)) for each in releases]
         if not all(loaded.accepts(each.values) for each in whole):
             return None
-        mark = new_mark()
+        # A line that no value of a release can have, before the text of each template.
+        mark, size = f"# {secrets.token_hex(16)}", len(loaded.templates)
+        values = values_of_many(whole, loaded.templates, mark=mark)
         try:
-            files = loaded.many.render(
-                values_of_many(whole, loaded.templates, mark=mark), name="all", namespace="all"
-            )
+            files = loaded.many.render(values, name="all", namespace="all")
         except self._library.HelmError:
             return None
         text = files[f"{loaded.many.metadata['name']}/templates/all.yaml"]
-        found = split_releases(text, loaded.templates, mark=mark)
-        return [_stream(d for _, body in each for d in _documents(body)) for each in found]
+        bodies = [part.partition("\n")[2] for part in text.split(f"{mark} ")[1:]]
+        found = (bodies[at : at + size] for at in range(0, len(bodies), size))
+        return [_stream(d for body in each for d in _documents(body)) for each in found]
 
     def _chart(self, folder: Path) -> _LoadedChart:
         charts: dict[str, _LoadedChart] = vars(self._loaded).setdefault("charts", {})
@@ -289,7 +271,8 @@ class LibraryHelm(HelmEngine):
             has_copy = chart_for_many(folder, copy, without=(_SCHEMA, "NOTES.txt"))
             many = self._library.Chart.load(os.fspath(copy)) if has_copy else None
         defaults = load_yaml((folder / "values.yaml").read_bytes()) or {}
-        return _LoadedChart(whole, bare, defaults, accepts, many, template_names(folder))
+        names = sorted(path.name for path in (folder / "templates").glob("*.yaml"))
+        return _LoadedChart(whole, bare, defaults, accepts, many, tuple(names))
 
     def _check_dependencies(self, chart: Any) -> None:
         """Refuse a chart with missing dependencies, as the program does; the library would render it."""
