@@ -53,9 +53,9 @@ class HealthWatch:
         try:
             answer = run_hook(self._call)
             is_true = bool(answer)
+            if not is_true and self._is_true:
+                logger.warning("health() returned %.100s: not ready", repr(answer))
         except BaseException:  # even SystemExit, which would end this thread
             logger.exception("health failed")
             return False
-        if not is_true and self._is_true:
-            logger.warning("health() returned %.100r: not ready", answer)
         return is_true

@@ -106,12 +106,16 @@ class Gate:
 
     def __init__(self, request_bytes: int) -> None:
         self._lists = FREE_LISTS + BYTES_PER_BYTE * request_bytes // LIST_BYTES
+        self._names: set[str] = set()
 
     def accept(self, name: str, datatype: object, shape: object) -> tuple[Datatype, list[int], int]:
         """The datatype, the shape and its number of elements.
 
         The nested lists of the shape may need no more memory than such a request may.
         """
+        if name in self._names:
+            raise BadRequest(f"input {name}: is there twice")
+        self._names.add(name)
         found = DATATYPES.get(datatype) if isinstance(datatype, str) else None
         if found is None:
             known = ", ".join(DATATYPES)

@@ -196,6 +196,8 @@ def _tensor_rows() -> Iterator[Row]:
     yield Row(
         "100,000 inputs without names", post(b'{"inputs": [' + b"1," * 99_999 + b"1]}", path=INFER)
     )
+    twice = [{"name": "x", "datatype": "INT8", "shape": [1], "data": [n]} for n in range(2)]
+    yield Row("an input twice", post(json.dumps({"inputs": twice}).encode(), path=INFER), (400,))
     yield Row("an output that is none", post(b'{"inputs": [], "outputs": [null]}', path=INFER))
     inputs = [
         {"name": f"x{n}", "datatype": "BYTES", "shape": [60_000, 0], "data": []}

@@ -304,6 +304,7 @@ ANSWERS = {
     "asyncio.sleep(0, asyncio.sleep(0, False))": False,
     "(each for each in [True])": False,
     "self.predict": False,
+    "mute()": False,  # it has no text
     "time.sleep(600)": False,
 }
 """What health returns or does, and whether the replica is healthy then."""
@@ -337,6 +338,7 @@ def test_health_is_told_by_its_truth_value_in_time(
     monkeypatch.setattr(health, "PAUSE_SECONDS", 0.001)
     scope: dict[str, object] = {}
     exec("import asyncio, sys, time\nimport numpy as np\nclass self: predict = len", scope)
+    exec("class mute:\n  __len__ = lambda _: 0\n  __repr__ = lambda _: sys.exit()", scope)
     calls: list[int] = []
     stopped, changed = threading.Event(), threading.Event()
 
