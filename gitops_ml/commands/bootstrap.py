@@ -100,9 +100,11 @@ def _plan(
     others, kept = _peoples_files(project, gitops, current.get)
     rest = carried_along(modes, state, clients, made=())
     changes = (*changes_against(state, sorted([*files, *others, *rest.files])), *rest.removed)
+    subject = options.message or f"Prepare the repository for {project.name}"
+    lines = [f"environment {name}" for name in workspace.environments]
     return _BootstrapPlan(
         changes=tuple(sorted(changes, key=lambda change: change.path)),
-        message=_message(workspace, options),
+        message=action_message("bootstrap", subject, lines=lines, deployment_ids=()),
         kept=kept,
         warnings=rest.warnings,
     )
@@ -295,9 +297,3 @@ def _difference(path: str, edited: str, block: str) -> str:
 def _steps(workspace: Workspace, gitops: GitopsSpec) -> tuple[Steps, ...]:
     places = [workspace.project.environments[name] for name in workspace.environments]
     return bootstrap_files.steps(workspace.project, gitops, places)
-
-
-def _message(workspace: Workspace, options: ChangeOptions) -> str:
-    subject = options.message or f"Prepare the repository for {workspace.project.name}"
-    lines = [f"environment {name}" for name in workspace.environments]
-    return action_message("bootstrap", subject, lines=lines, deployment_ids=())

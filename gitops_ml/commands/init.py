@@ -69,7 +69,13 @@ def init(
     ]
     kept = sorted(file.path for file in wanted if (directory / file.path).exists())
     new = [file for file in wanted if file.path not in kept]
-    files = ((file.path, file.content) for file in (*new, *_schemas()))
+    # The schemas of this version replace those of an earlier one.
+    folder = resource_directory("schemas")
+    new += (
+        RenderedFile(_schema_path(name), (folder / f"{name}.schema.json").read_bytes())
+        for name in ("api", "project")
+    )
+    files = ((file.path, file.content) for file in new)
     return Scaffolded(write_files(directory, files), tuple(kept))
 
 
@@ -132,15 +138,6 @@ def _name_from(directory: Path) -> str:
 def _schema_path(name: str) -> str:
     """A file of the project: an editor finds it on every machine, and without a network."""
     return f".gitops-ml/{name}.schema.json"
-
-
-def _schemas() -> list[RenderedFile]:
-    """The schemas of this version, which replace those of an earlier one."""
-    folder = resource_directory("schemas")
-    return [
-        RenderedFile(_schema_path(name), (folder / f"{name}.schema.json").read_bytes())
-        for name in ("api", "project")
-    ]
 
 
 def _yaml(text: str) -> str:

@@ -42,7 +42,14 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
         facts = folder.stat()
     if os.geteuid() not in (0, facts.st_uid):
         raise _foreign(folder, f"belongs to another user ({facts.st_uid})")
-    _close_to_others(folder, facts.st_mode)
+    if facts.st_mode & 0o077:
+        # CI restores caches with any umask.
+        try:
+            folder.chmod(facts.st_mode & 0o700)
+        except OSError as error:
+            if facts.st_mode & 0o022:
+                why = f"can be changed by other users ({error.strerror})"
+                raise _foreign(folder, why) from error
     return folder
 
 
@@ -100,17 +107,6 @@ def _own_in(shared: Path) -> Path:
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
         raise _foreign(folder, "belongs to another user")
     return folder
-
-
-def _close_to_others(folder: Path, mode: int) -> None:
-    """Remove the rights of other users: CI restores caches with any umask."""
-    if not mode & 0o077:
-        return
-    try:
-        folder.chmod(mode & 0o700)
-    except OSError as error:
-        if mode & 0o022:
-            raise _foreign(folder, f"can be changed by other users ({error.strerror})") from error
 
 
 def _foreign(folder: Path, what: str) -> UsageError:
