@@ -34,6 +34,7 @@ QUEUE_LENGTH = 1000
 QUEUE_BYTES = 64 << 20
 """Memory that waiting payloads and responses may use, by estimate; a single larger one waits alone."""
 _ELEMENT_BYTES = 64
+_NUMBERS = {int, float, bool}
 _TIMEOUT = 10.0
 _ATTEMPTS = 3
 
@@ -147,9 +148,12 @@ def estimate(value: Any, body: bytes = b"") -> int:
     if isinstance(value, dict):
         return sum(map(estimate, value.values()))
     if isinstance(value, list | tuple):
-        return _ELEMENT_BYTES * len(value) + sum(
-            estimate(each) for each in value if not isinstance(each, int | float)
-        )
+        kinds, own = set(map(type, value)), _ELEMENT_BYTES * len(value)
+        if kinds <= _NUMBERS:
+            return own
+        # of the texts of a tensor there may be a million, and the event loop waits
+        size = len if kinds <= {str, bytes} else estimate
+        return own + sum(size(each) for each in value if type(each) not in _NUMBERS)
     return int(getattr(value, "nbytes", _ELEMENT_BYTES))
 
 
