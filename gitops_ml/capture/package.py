@@ -99,9 +99,8 @@ def package(
         found = _source_of(predictor, api, session, proof, frozenset(of_models))
     except CannotImport as failed:
         folder, _ = keep_package(api, failed.staged.files, environ=os.environ)
-        raise _not_importable(
-            predictor.__name__, folder / failed.staged.path, failed.problem
-        ) from None
+        place = folder / failed.staged.path
+        raise _not_importable(predictor.__name__, place, failed.problem) from None
     imported = {*found.modules, *modules}
     own = beside(predictor.__name__, found.files, imported, session)
     lines = requirements_for(
@@ -111,12 +110,10 @@ def package(
         elsewhere=[name.partition("=")[0].strip() for name in conda_packages],
     )
     _refuse_unknown(predictor.__name__, lines, requirements)
-    lists = {"requirements.txt": lines.text().encode()}
+    files = {**own.files, **found.files, "requirements.txt": lines.text().encode()}
     if conda_packages:
-        lists["conda-packages.txt"] = "".join(f"{each}\n" for each in conda_packages).encode()
-    folder, fingerprint = keep_package(
-        api, {**own.files, **found.files, **lists}, environ=os.environ
-    )
+        files["conda-packages.txt"] = "".join(f"{each}\n" for each in conda_packages).encode()
+    folder, fingerprint = keep_package(api, files, environ=os.environ)
     pod = proof.pod
     return Package(
         folder=folder,

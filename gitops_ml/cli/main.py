@@ -290,6 +290,14 @@ _LOSING = frozenset(
     {"_frozen_importlib", "importlib._bootstrap", "gitops_ml.documents.json_schema"}
 )
 """Modules that call, or are called by, what loses exceptions."""
+_WHOLE = {
+    ("subprocess", "__init__"),
+    ("tempfile", "__init__"),
+    ("tempfile", "mkdtemp"),
+    ("tempfile", "cleanup"),
+    ("shutil", "rmtree"),
+}
+"""Functions that start, make or remove something: an exception in the middle would leave it."""
 _AGAIN_SECONDS = 0.01
 _LATEST_SECONDS = 5
 """An import that takes longer after a signal is interrupted."""
@@ -302,7 +310,8 @@ def ended_in_order() -> Iterator[None]:
     """End on SIGTERM, as a cancelled job of CI gets it, as on Ctrl-C: by an exception, but not where it would be lost.
 
     Callbacks of the import system's locks and of the JSON Schema library lose an exception of a handler, and an import
-    may make another one of it: the command went on or showed a traceback.
+    may make another one of it: the command went on or showed a traceback. A program that is just being started would go
+    on, and a temporary folder that is just being made or removed would stay.
     """
     replaced = []
     if threading.current_thread() is threading.main_thread():
@@ -345,7 +354,8 @@ def _where_it_is_heard(handler: Handler) -> Handler:
 
 def _loses(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_globals.get("__name__") in _LOSING:
+        module = frame.f_globals.get("__name__")
+        if module in _LOSING or (module, frame.f_code.co_name) in _WHOLE:
             return True
         frame = frame.f_back
     return False

@@ -123,10 +123,9 @@ class Client(Reading):
         ``complete`` (build the image, propose the release) or ``source`` (propose code and manifest
         to the source repository). The default is ``pull_requests.content`` of the project.
 
-        ``by_tag`` does not build, and deploys an image without a digest by its tag; ``build=False``
-        refuses that. ``why`` is Markdown for the reviewer. ``origin`` is recorded as provenance (in a
-        notebook, by default, its name and cell). ``wait`` waits until the API is merged and live, for
-        ``timeout`` seconds at most. ``force`` exists for Cortex and has no effect.
+        ``by_tag`` does not build, and deploys an image without a digest by its tag; ``build=False`` refuses that.
+        ``why`` is Markdown for the reviewer. ``origin`` is recorded as provenance (in a notebook, its name and cell).
+        ``wait`` waits until the API is merged and live, for ``timeout`` seconds. ``force`` of Cortex has no effect.
 
         Raises:
             Unpackageable: the class needs something that files cannot hold; has all reasons.
