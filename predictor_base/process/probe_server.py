@@ -178,5 +178,8 @@ def _reply(status: int, kind: str, body: bytes, *, has_body: bool, is_last: bool
         f"content-type: {kind}",
         f"content-length: {len(body)}",
         f"connection: {'close' if is_last else 'keep-alive'}",
+        time.strftime("date: %a, %d %b %Y %H:%M:%S GMT", time.gmtime()),
     ]
+    if status == 405:
+        lines.append("allow: GET, HEAD")
     return "\r\n".join([*lines, "", ""]).encode() + (body if has_body else b"")

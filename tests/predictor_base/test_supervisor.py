@@ -125,6 +125,14 @@ def test_nothing_that_predict_does_costs_a_probe_or_the_next_request(
     until(lambda: probes.get("/readyz").status_code == 200)
 
 
+def test_a_probe_by_another_method_gets_the_methods_that_are_allowed(
+    misused: tuple[Server, httpx.Client],
+) -> None:
+    reply = misused[1].post("/livez")
+    assert (reply.status_code, reply.headers["allow"]) == (405, "GET, HEAD")
+    assert reply.headers["date"].endswith(" GMT")
+
+
 def answers(server: Server, payload: str) -> str:
     with suppress(httpx.TransportError):
         return server.predict(payload).text
