@@ -43,7 +43,7 @@ class Connections(ServerState):
 
     default_lines = b""
     """The default headers as lines."""
-    last_host = b""
+    last_host: bytes | None = None
     """The Host that was checked last: most requests have the same."""
 
     def make_room(self, newest: Any) -> None:

@@ -13,15 +13,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from predictor_base.http.request import BREAK_OFF, WRITE_REPLY
 
-_REFUSALS = {
-    400: "Bad Request",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-    505: "HTTP Version Not Supported",
-}
-
 
 def extensions_of(cycle: RequestResponseCycle) -> Any:
     """What an application may do beyond ASGI messages."""
@@ -102,11 +93,7 @@ def reply_bytes(status: int, default_lines: bytes, headers: bytes, body: bytes) 
     return b"".join((STATUS_LINE[status], default_lines, headers, length, body))
 
 
-def refusal_bytes(status: int, message: str) -> bytes:
+def refusal_bytes(default_lines: bytes, status: int, message: str) -> bytes:
     """The last reply of a connection."""
-    body = b'{"error":"%s"}' % message.encode()
-    head = (
-        f"HTTP/1.1 {status} {_REFUSALS[status]}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    headers = b"content-type: application/json\r\nconnection: close\r\n"
+    return reply_bytes(status, default_lines, headers, b'{"error":"%s"}' % message.encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from predictor_base.http.connections import Connections
 from predictor_base.http.half_closed import watch_half_closed
-from predictor_base.http.heads import FIRST_LETTER, SINGLE, Known, lines_without_offers, origin_form
+from predictor_base.http.heads import (
+    FIRST_LETTER,
+    MAX_HEAD_BYTES,
+    SINGLE,
+    BadHead,
+    Known,
+    check_host,
+    lines_without_offers,
+    long_head,
+    path_of,
+)
 from predictor_base.http.raw_replies import (
     extensions_of,
     refusal_bytes,
@@ -27,7 +36,6 @@ from predictor_base.serving.waiting import own_task
 if TYPE_CHECKING:
     from predictor_base.http.express import DirectRequest
 
-MAX_HEAD_BYTES = 65536
 IDLE_SECONDS = 75
 """More than the usual 60 s of load balancers, so that the server never closes a connection in use."""
 BYTES_A_SECOND = 65536
@@ -42,7 +50,6 @@ IDLE, HEAD, BODY = range(3)
 
 logger = logging.getLogger("predictor_base")
 
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*").fullmatch  # no path, user, list or space
 _TRAILERS: Any = deque(maxlen=0)
 """Takes the place of a list of headers, and keeps nothing."""
 
@@ -111,7 +118,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self._ignore_offer(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__
-            if not isinstance(cause, (ValueError, httptools.HttpParserError, type(None))):
+            if isinstance(cause, BadHead):
+                self.refusal = cause.refusal
+            elif not isinstance(cause, (ValueError, httptools.HttpParserError, type(None))):
                 logger.error("reading a request failed", exc_info=cause)
             self.refuse(*self.refusal)
         if self.phase == IDLE:
@@ -120,7 +129,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if self.messages > first:  # other requests are before it in the data
                 self.head_bytes = 0
             elif self.head_bytes > MAX_HEAD_BYTES:
-                self.refuse(431, f"the request's head has more than {MAX_HEAD_BYTES} bytes")
+                self.refuse(*long_head(self.url).refusal)
         else:
             self.head_bytes = 0
             self.raw_bytes += len(data)
@@ -160,7 +169,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self.refuse(405, "this server is not a proxy")
+            self.refuse(501, "this server is not a proxy")
             return
         version = self.parser.get_http_version().encode()
         head = b"%b %b HTTP/%b\r\n" % (method, self.url, version)
@@ -224,29 +233,26 @@ class GuardedProtocol(HttpToolsProtocol):
             elif name == b"connection":
                 is_plain = False
             elif name in SINGLE and single.setdefault(name, value) != value:
-                self._fail_head(f"the request has several values of {name.decode()}")
+                raise BadHead(f"the request has several values of {name.decode()}")
         # without a Connection header, only HTTP/1.1 keeps the connection
         version = "1.1" if is_plain else self.parser.get_http_version()
         if version == "1.1":
             if len(hosts) != 1:
-                self._fail_head(f"a request has one Host, this one has {len(hosts)}")
+                raise BadHead(f"a request has one Host, this one has {len(hosts)}")
         elif version != "1.0" or len(hosts) > 1:
-            self._fail_head("the request is not HTTP/1.1 or HTTP/1.0")
+            raise BadHead("the request is not HTTP/1.1 or HTTP/1.0")
         if codings and (version == "1.0" or codings != b"chunked"):
-            self._fail_head("the request's transfer-encoding is not chunked of HTTP/1.1")
+            raise BadHead("the request's transfer-encoding is not chunked of HTTP/1.1")
         if hosts and hosts[0] != self.server_state.last_host:
-            if not _HOST(hosts[0]):
-                self._fail_head("the request's Host is not a valid host name")
+            check_host(hosts[0])
             self.server_state.last_host = hosts[0]
+        if self.url[:1] != b"/" or b"#" in self.url:
+            self.url = path_of(self.url, self.parser.get_method(), self.headers)
 
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD_BYTES:
-            self._fail_head(f"the request's head has more than {MAX_HEAD_BYTES} bytes", status=431)
-
-    def _fail_head(self, message: str, *, status: int = 400) -> None:
-        self.refusal = status, message
-        raise ValueError(message)  # the parser stops, and `refusal` is sent
+            raise long_head(self.url)
 
     # Answering
 
@@ -254,8 +260,6 @@ class GuardedProtocol(HttpToolsProtocol):
         """Let the ASGI application answer."""
         self.opening, self._text = None, b""
         self._leave_express()
-        if self.url[:1] != b"/":
-            self.url = origin_form(self.url)
         HttpToolsProtocol.on_headers_complete(self)
         if self.scope["http_version"] == "1.0":
             self.cycle.waiting_for_100_continue = False  # RFC 9110, 10.1.1
@@ -384,7 +388,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _write_refusal(self) -> None:
         if self.refused_since is not None or self.transport.is_closing():
             return
-        self.transport.write(refusal_bytes(*self.refusal))
+        self.transport.write(refusal_bytes(self.server_state.default_lines, *self.refusal))
         # an immediate close would reset the connection before the client has read this
         self.transport.write_eof()
         self.flow.resume_reading()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from predictor_base.errors import BodiesFull
-from predictor_base.http.heads import origin_form
 from predictor_base.http.raw_replies import break_off_connection
 from predictor_base.http.uvicorn_protocol import HEAD, IDLE, GuardedProtocol
 from predictor_base.proxy.headers import RequestHead, forwarded_for, request_lines
@@ -110,11 +109,9 @@ class ForwardingProtocol(GuardedProtocol):
         return passage
 
     def _head(self, offer: bytes = b"") -> RequestHead:
-        target, parser = self.url, self.parser
-        if target[:1] != b"/" or b"#" in target:
-            target = origin_form(target)
+        parser = self.parser
         scope: Any = self.scope
-        scope["method"], scope["target"] = parser.get_method().decode(), target
+        scope["method"], scope["target"] = parser.get_method().decode(), self.url
         header = dict(scope["headers"])
         is_old = parser.get_http_version() == "1.0"
         return RequestHead(

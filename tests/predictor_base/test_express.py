@@ -55,6 +55,7 @@ SOURCE = """
                 case "local": return local.loaded
                 case "log": logging.getLogger("mine").warning("from predict")
                 case "header": return headers["x-one"]
+                case "host": return headers["host"]
             return payload
 """
 USUAL = {"content-type": "application/json; charset=utf-8"}
@@ -166,6 +167,9 @@ ODD = (
     HEAD + b"\r\n{",
     HEAD.replace(b"1.1", b"1.0") + b"\r\n1",
     HEAD.replace(b"/predict", b"/predict?a=1") + b"\r\n1",
+    HEAD.replace(b"/predict", b"/predict#a") + b"\r\n1",
+    HEAD.replace(b"/predict", b"http://y/predict") + b"\r\n1",
+    HEAD.replace(b"host: x", b"host: ") + b"\r\n1",
     HEAD.replace(b"\r\n", b"\n") + b"\r\n1",
     HEAD + b"\n1\r\n\r\n1",
     b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n" + HEAD + b"\r\n1",
@@ -186,6 +190,16 @@ def test_a_head_that_is_known_means_what_it_meant_when_it_was_parsed(
             answer = b"".join(iter(lambda: client.recv(65536), b""))
         found.append(re.sub(rb"(x-request-id|server-timing|date): [^\r]*\r\n", b"", answer))
     assert found[0] == found[1] == found[2]
+
+
+def test_the_host_of_a_target_takes_the_place_of_the_header(server: Server) -> None:
+    head = b"POST http://y:8/predict HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\ncontent-type: "
+    for kind in (b"application/json", b"application/json", USUAL["content-type"].encode()):
+        with server.connects() as client:
+            client.sendall(head + kind + b'\r\n\r\n"host"')
+            client.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert b"\r\n\r\ny:8HTTP/1.1 200" in answer
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[" * 300 + b"]" * 300, b"\xff"], ids=str)

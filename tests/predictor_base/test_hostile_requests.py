@@ -35,7 +35,7 @@ SOURCE = """
             return {"kind": type(payload).__name__}
 """
 INFER = "/v2/models/iris/infer"
-REFUSED = (400, 405, 408, 413, 415, 422, 431)
+REFUSED = (400, 405, 408, 413, 414, 415, 422, 431)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -286,7 +286,10 @@ def _raw_rows() -> Iterator[Row]:
     host = b"Host: x"
     yield Row("no Host", get())
     yield Row("two Hosts", get(host, b"Host: y"))
-    yield Row("a list of Hosts", get(b"Host: x, y"))
+    for name in (b"", b"x, y", b"u@x", b"x/y", b"x:y", b"x:1:2", b":1", b"[::1", b"[x]", b"%zz"):
+        yield Row(f"a Host of {name!r}", get(b"Host: " + name), (400,))
+    for name in (b"x_y.z:", b"x%41:80", b"[::1]", b"[::ffff:1.2.3.4]:80"):
+        yield Row(f"a Host of {name!r}", get(b"Host: " + name), (200,))
     yield Row("HTTP/0.9", b"GET /livez\r\n\r\n")
     yield Row("HTTP/0.9 by name", get(start=b"GET /livez HTTP/0.9"))
     yield Row("HTTP/1.0", get(start=b"GET /livez HTTP/1.0"), (200,))
@@ -339,7 +342,9 @@ def _raw_rows() -> Iterator[Row]:
     yield Row("bytes in the path", get(host, start=b"GET /\xff HTTP/1.1"))
     yield Row("line ends in the path", get(host, start=b"GET /%0d%0aX:%20y HTTP/1.1"), (404,))
     yield Row("a path of 60 KB", get(host, start=b"GET /" + b"a" * 60_000 + b" HTTP/1.1"), (404,))
-    yield Row("a path of 90 KB", get(host, start=b"GET /" + b"a" * 90_000 + b" HTTP/1.1"), (431,))
+    yield Row("a path of 90 KB", get(host, start=b"GET /" + b"a" * 90_000 + b" HTTP/1.1"), (414,))
+    yield Row("a path without an end", b"GET /" + b"a" * 90_000, (414,))
+    yield Row("a header without an end", get(host, b"a: " + b"a" * 90_000)[:-4], (431,))
     expects = post(b"{}", Expect="100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
     yield Row("100-continue of HTTP/1.0", expects, (200,))
     many = b"GET /livez?" + b"a&" * 30_000 + b" HTTP/1.1"
@@ -349,7 +354,15 @@ def _raw_rows() -> Iterator[Row]:
     yield Row("an absolute target", get(host, start=b"GET http://y/livez HTTP/1.1"), (200,))
     yield Row("one without a path", get(host, start=b"GET http://y HTTP/1.1"), (200,))
     yield Row("one of a query", get(host, start=b"GET http://y?a HTTP/1.1"), (200,))
-    yield Row("CONNECT", get(host, start=b"CONNECT x:80 HTTP/1.1"))
+    for target in (b"*", b"/livez#a", b"http://y/livez#a", b"ftp://y/livez", b"http:///livez",
+                   b"http://u@y/livez", b"http://y:a/livez"):  # fmt: skip
+        yield Row(
+            f"a target of {target!r}", get(host, start=b"GET " + target + b" HTTP/1.1"), (400,)
+        )
+    yield Row("a part of the server", get(host, start=b"OPTIONS *a HTTP/1.1"), (400,))
+    for target in (b"x:80", b"/livez", b"*"):
+        start = b"CONNECT " + target + b" HTTP/1.1"
+        yield Row(f"CONNECT to {target!r}", get(host, start=start), (501,))
     yield Row("TRACE", get(host, b"X: secret", start=b"TRACE /livez HTTP/1.1"))
     yield Row("no method", get(host, start=b"F\x01O /livez HTTP/1.1"))
     yield Row("a method of 70 KB", get(host, start=b"A" * 70_000 + b" / HTTP/1.1"))
@@ -638,6 +651,14 @@ def test_what_is_wrong_is_answered_behind_what_is_right(server: Server) -> None:
             answer = received(connection)
         statuses = [int(each[:3]) for each in answer.split(b"HTTP/1.1 ")[1:]]
         assert statuses == [200] * count + [400]
+
+
+def test_a_refusal_has_a_date(server: Server) -> None:
+    for content in (get(), get(b"Host: x", b"a: " + b"a" * 90_000), chunked(b"zz\r\n")):
+        with server.connects() as connection:
+            connection.sendall(content)
+            answer = received(connection)
+        assert answer.count(b"\r\ndate: ") == 1, answer
 
 
 def test_a_stream_to_an_old_client_has_no_chunks(tmp_path: Path) -> None:

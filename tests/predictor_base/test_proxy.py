@@ -159,7 +159,20 @@ AMBIGUOUS = (
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
     b"GET / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    *(b"GET /echo HTTP/1.1\r\nhost: %b\r\n\r\n" % host for host in (b"", b"a:b", b"a:1:2", b"[a")),
+    *(
+        b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % target
+        for target in (
+            b"*",
+            b"*/echo",
+            b"/echo#c",
+            b"http://b/echo#c",
+            b"ftp://b/echo",
+            b"http://u@b/echo",
+        )
+    ),
     b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"CONNECT /echo HTTP/1.1\r\nhost: a\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 )
 
@@ -173,7 +186,7 @@ def test_an_ambiguous_request_reaches_no_container(
         assert _received(client, b"ok").endswith(b"ok")
         client.sendall(sent)
         answer = b"".join(iter(lambda: client.recv(65536), b""))
-    assert answer.rpartition(b"HTTP/1.1 ")[2][:3] in (b"400", b"405", b"505")
+    assert answer.rpartition(b"HTTP/1.1 ")[2][:3] in (b"400", b"501", b"505")
     assert [each.split(b" ", 2)[1] for each in container.requests] == [b"/", b"/"]
 
 
@@ -181,7 +194,8 @@ ODD = (
     b"POST /echo?a=1 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab",
     b"POST /echo HTTP/1.1\r\nHost: a\r\nCONTENT-LENGTH: 0\r\n\r\n",
     b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nx: y\r\n\r\n",
-    b"GET http://b/echo#c HTTP/1.1\r\nhost: b\r\n\r\n",
+    b"GET http://b/echo HTTP/1.1\r\nhost: a\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
     b"GET /echo HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.0.0.1\r\nx-forwarded-for: 10.0.0.2\r\n\r\n",
     b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, x-a\r\nx-a: 1\r\nx-b: 2\r\n\r\n",
     b"GET /echo HTTP/1.1\r\nhost: a\r\nconnection: x-b\r\nconnection: x-a\r\nx-a: 1\r\nx-b: 2\r\n\r\n",
@@ -215,6 +229,29 @@ def test_a_head_that_is_known_means_what_it_meant_when_it_was_parsed(
     assert not {b"content_length", b"transfer_encoding", b"x-a", b"x-b: 2\r\nx-a"} & {
         line.partition(b":")[0] for line in head.split(b"\r\n")
     }
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "host"),
+    [
+        (b"http://b:8/echo?a", b"/echo?a", b"b:8"),
+        (b"HTTPS://[::1]", b"/", b"[::1]"),
+        (b"http://b?a", b"/?a", b"b"),
+    ],
+)
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_the_host_of_a_target_takes_the_place_of_the_header(
+    target: bytes, path: bytes, host: bytes, version: bytes, server: Server, container: Upstream
+) -> None:
+    for _ in range(2):  # parsed, known
+        with server.connects() as client:
+            head = b"GET %b HTTP/%b\r\nx-a: 1\r\nhost: a\r\nx-b: 2\r\n\r\n"
+            client.sendall(head % (target, version))
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        line, *fields = container.requests.pop().split(b"\r\n")
+        assert line == b"GET %b HTTP/1.1" % path
+        assert [each for each in fields if each.startswith(b"host:")] == [b"host: " + host]
+        assert b"x-forwarded-host: " + host in fields
 
 
 def test_an_answer_before_the_end_of_the_body_ends_the_connection(
