@@ -104,6 +104,8 @@ class Settings:
 
     processes_per_replica: int = 1
     threads_per_process: int = 1
+    inline: Literal["auto", "never"] = "auto"
+    """Whether short calls that arrive together run one after another in one thread."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_concurrency: int | None = None
     """Requests that a replica handles at once. None: the number of threads, or 128 where predict is async."""

@@ -34,6 +34,7 @@ def runtime_settings(
     """The settings of one predictor; ``timeout`` is the longest that a request may take, seconds."""
     begin = "path type processes_per_replica threads_per_process max_queue_length"
     optional = {
+        "inline": predictor.inline if predictor.inline != "auto" else None,
         **_fields(predictor, "max_concurrency max_body_bytes_in_flight"),
         "models": _models(predictor.models),
         "multiModelReloading": _models(predictor.multi_model_reloading),

@@ -93,6 +93,8 @@ class PredictorSpec:
     dependencies: Dependencies
     processes_per_replica: int
     threads_per_process: int
+    inline: str
+    """``auto`` or ``never``."""
     max_concurrency: int | None
     max_queue_length: int
     max_body_bytes_in_flight: int | None

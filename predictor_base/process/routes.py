@@ -109,6 +109,7 @@ async def information(app: App) -> dict[str, object]:
         "type": settings.type,
         "processes_per_replica": settings.processes_per_replica,
         "threads_per_process": settings.threads_per_process,
+        "inline": settings.inline,
         "batching": settings.batching and asdict(settings.batching),
         "models": await _models(app),
         "schema_hash": app.schema_hash,

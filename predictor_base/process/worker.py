@@ -72,7 +72,9 @@ class Worker:
         self._while_loading = replica.state(number)
         self._parent = os.getppid()
         self._loop = uvloop.new_event_loop()
-        self._executor = Executor(self._loop, threads=_threads(settings))
+        self._executor = Executor(
+            self._loop, threads=_threads(settings), inline=settings.inline == "auto"
+        )
         self._metrics = Metrics(settings, worker=number)
         self.service = Service(settings, self._executor, self._metrics)
         self._new_protocol: Callable[..., GuardedProtocol] = GuardedProtocol

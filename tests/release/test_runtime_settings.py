@@ -79,6 +79,7 @@ SAME_IN_BOTH = {
     "config": "config",
     "processes_per_replica": "processes_per_replica",
     "threads_per_process": "threads_per_process",
+    "inline": "inline",
     "max_concurrency": "max_concurrency",
     "max_queue_length": "max_queue_length",
     "log_level": "log_level",
