@@ -67,9 +67,9 @@ for name in "${names[@]}"; do
   case $name in
     # metrics, request ids and deployment headers on: what every predictor has by default
     ours) measure ours 9190 /predict v1.lua "$python" -m predictor_base --config "$settings" --host 127.0.0.1 --port 9190 ;;
-    # ours with 8 threads for predict, as `threads_per_process: 8` sets it
+    # ours with `threads_per_process: 8` and `inline: never`
     threads)
-      sed 's/}/, "threadsPerProcess": 8}/' "$settings" >"$home/threads.json"
+      sed 's/}/, "threadsPerProcess": 8, "inline": "never"}/' "$settings" >"$home/threads.json"
       measure threads 9189 /predict v1.lua "$python" -m predictor_base --config "$home/threads.json" --host 127.0.0.1 --port 9189 ;;
     asgi) measure asgi 9191 /predict v1.lua "$home/asgi/bin/uvicorn" app_asgi:app --port 9191 --no-access-log --loop uvloop --http httptools ;;
     fastapi) measure fastapi 9192 /predict v1.lua "$home/fastapi/bin/uvicorn" app_fastapi:app --port 9192 --no-access-log --loop uvloop --http httptools ;;
