@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -141,19 +142,18 @@ def serving(
     """Serve the source with these settings until the block ends."""
     file = write_project(folder, source, settings)
     port = port or free_port()
-    (temporary := folder / "tmp").mkdir(
-        exist_ok=True
-    )  # what a killed server leaves goes with the test
     command = [sys.executable, "-m", "predictor_base", "--config", str(file)]
+    # What a killed server leaves goes with it. The folder of a test has a path too long for sockets.
+    temporary = tempfile.TemporaryDirectory(prefix="gm-", ignore_cleanup_errors=True)
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), **(environ or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": temporary.name, **(environ or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    with client_of(port) as client:
+    with temporary, client_of(port) as client:
         server = Server(process, port, client)
         reader = threading.Thread(target=_read, args=(process, server.lines), daemon=True)
         reader.start()

@@ -34,7 +34,7 @@ def predictor_spec(**changes: Any) -> PredictorSpec:
     values: dict[str, Any] = {
         "type": "python", "path": "predictor.py", "class_name": None, "config": {}, "env": {},
         "python_path": None, "python_version": None, "image": None, "dependencies": dependencies,
-        "processes_per_replica": 1, "threads_per_process": 1, "max_concurrency": None,
+        "processes_per_replica": 1, "threads_per_process": 1, "inline": "auto", "max_concurrency": None,
         "max_queue_length": 100, "max_body_bytes_in_flight": None, "log_level": "info", "shm_size": None,
         "models": None, "multi_model_reloading": None, "server_side_batching": None,
         "tensorflow_serving_image": None, "cors": (), "prediction_log": None, "writable": False, "example": None,
