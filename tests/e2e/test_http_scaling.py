@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -95,5 +96,12 @@ def asks(story: Story, payload: Any) -> tuple[Any, Mapping[str, str]]:
         {"Content-Type": "application/json", "Host": rewrite["urlRewrite"]["hostname"]},
     )
     seconds = int(rule["timeouts"]["request"].removesuffix("s"))
-    with urllib.request.urlopen(request, timeout=seconds) as answer:
-        return json.loads(answer.read()), {k.lower(): v for k, v in answer.headers.items()}
+    latest = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
+                return json.loads(answer.read()), {k.lower(): v for k, v in answer.headers.items()}
+        except urllib.error.HTTPError as error:  # the add-on learns of a new route a moment later
+            if error.code != 404 or time.monotonic() > latest:
+                raise
+            time.sleep(0.2)
