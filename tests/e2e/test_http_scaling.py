@@ -41,8 +41,15 @@ def asleep(add_on, story: Story) -> Story:
         accepted = gateway.submit(accepts_the_route, story)
         story.deploys()
         accepted.result()
-    until(lambda: not story.pods(), "no replica without a request", seconds=180)
+    until(lambda: sleeps(story), "no replica without a request", seconds=180)
     return story
+
+
+def sleeps(story: Story) -> bool:
+    """Whether KEDA has taken the last replica away; before the Deployment is there, there is none either."""
+    command = ("get", "deployments", "-n", story.namespace, "-o", "json")
+    found = json.loads(story.cluster.kubectl(*command))["items"]
+    return [each["spec"]["replicas"] for each in found] == [0] and not story.pods()
 
 
 def test_a_request_wakes_the_api_and_without_requests_it_sleeps_again(asleep, record_property):
