@@ -167,7 +167,7 @@ SENTENCE = "autoscaling.minReplicas (5) is more than maxReplicas (1)"
 
 
 def release(name: str, **broken) -> Release:
-    """A release whose values nobody checked."""
+    """A release whose values were not checked."""
     spec, text = resolved(api(name=name)), text_of(api(name=name))
     scaling = (
         '"minReplicas": 5, "maxReplicas": 1' if broken else '"minReplicas": 1, "maxReplicas": 100'

@@ -185,13 +185,15 @@ def test_a_token_server_does_not_pass_the_password_on(tmp_path):
     assert theirs == [("/taken", "")]
 
 
-def said(text: str) -> bytes:
+def quoted(text: str) -> bytes:
     return json.dumps({"errors": [{"code": "DENIED", "message": text}]}).encode()
 
 
 @pytest.mark.parametrize("entry", [{"auth": LOGIN}, {"identitytoken": PASSWORD}])
 def test_a_server_that_repeats_what_it_was_sent_does_not_bring_it_into_a_message(tmp_path, entry):
-    text = said(f"not {PASSWORD}, ann%3A{PASSWORD}, Basic {LOGIN} or Bearer tok3n-of-the-registry")
+    text = quoted(
+        f"not {PASSWORD}, ann%3A{PASSWORD}, Basic {LOGIN} or Bearer tok3n-of-the-registry"
+    )
     token = json.dumps({"token": "tok3n-of-the-registry"}).encode()
     for answer in ((403, {}, text), (200, {}, token)):
         answers: dict = {}

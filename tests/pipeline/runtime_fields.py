@@ -60,7 +60,11 @@ RUNTIME_FIELDS: dict[str, tuple[dict[str, Any], See, Any]] = {
         setting("threadsPerProcess"),
         3,
     ),
-    "predictor.inline": (predictor(inline="never"), setting("inline"), "never"),
+    "predictor.inline": (
+        predictor(inline="never", threads_per_process=2),
+        setting("inline"),
+        "never",
+    ),
     "predictor.max_concurrency": (predictor(max_concurrency=7), setting("maxConcurrency"), 7),
     "predictor.max_queue_length": (predictor(max_queue_length=0), setting("maxQueueLength"), 0),
     "predictor.max_body_bytes_in_flight": (

@@ -10,7 +10,7 @@ from gitops_ml.documents.json_schema import load_schema, resolve_reference
 from tests.pipeline.container_fields import CONTAINER_FIELDS
 from tests.pipeline.operation_fields import OPERATION_FIELDS
 from tests.pipeline.runtime_fields import RUNTIME_FIELDS
-from tests.support.manifest_parts import container, scaled
+from tests.support.manifest_parts import container, predictor, scaled
 from tests.support.pipeline import api, check_objects, findings_of, rendered
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def test_a_field_that_is_accepted_reaches_the_cluster(field: str, everything: Pr
         container(max_queue_length=5, **GAUGE),
         container(max_concurrency=5, **GAUGE),
         {"networking": {"tls_secret": "iris-tls"}},
+        predictor(inline="never"),
     ],
-    ids=["init_replicas", "max_queue_length", "max_concurrency", "tls_secret"],
+    ids=["init_replicas", "max_queue_length", "max_concurrency", "tls_secret", "inline"],
 )
 def test_what_has_no_effect_is_not_accepted_in_silence(
     words: dict[str, Any], everything: Project

@@ -48,7 +48,7 @@ def both(rule: str, what: str, bad: Callable[[], Any], good: Callable[[], Any]) 
 
 
 def releases(rule: str, what: str, bad: Any, good: Any, **changes: Any) -> None:
-    """Two new releases: each the words of a manifest, or a function that makes the side."""
+    """Two new releases: each the fields of a manifest, or a function that makes the side."""
 
     def answer(each: Any) -> Callable[[], set[str]]:
         return lambda: broken(subject(None, each() if callable(each) else side(each), **changes))

@@ -65,6 +65,8 @@ def _others(spec: ReleaseSpec, cluster: ClusterSpec) -> Iterator[tuple[str, str,
         yield "update_strategy", "max_unavailable", _RECREATED
     if spec.container is not None:
         yield "update_strategy", "preflight", _NO_PREFLIGHT
+    if spec.predictor is not None and spec.predictor.threads_per_process == 1:
+        yield "predictor", "inline", _ONE_THREAD
     if not is_routed(spec, cluster):
         yield "networking", "endpoint", _NO_ROUTE
     if cluster.gateway is None or cluster.gateway.type != "ingress":
@@ -104,6 +106,7 @@ _TOLERANCE = (
 )
 _RECREATED = "Recreate stops all replicas before it starts new ones"
 _NO_PREFLIGHT = "only a predictor can be imported; a container is tried by its probes"
+_ONE_THREAD = "one thread runs one call after another; it needs threads_per_process above 1"
 _NO_ROUTE = "no gateway routes to the API; callers in the cluster use the name of the Service"
 _NOT_MEASURED = (
     "the metrics of a ready-made container have names of its own: it gets no such alerts"
